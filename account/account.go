@@ -1,13 +1,13 @@
-// Package account knows the people who sign in without DingTalk, and which
-// DingTalk person is which account.
+// Package account implements local accounts, which sign in with a password, and
+// bindings between DingTalk users and accounts.
 //
 //	name, password ─► File.Verify ─► nil, ErrWrong, ErrBusy or *WaitError
 //	                      │ limit per client and account, then one of few places, then bcrypt
 //	DingTalk person ─► Policy.Resolve ─► the same person under the account's name, or a refusal
-//	                      └─► Bindings (memory here, a file or Redis below session/)
+//	                      └─► Bindings (in memory; in a file or Redis: store/)
 //	CSV ─► ParseCSV ─► every bad line, or Bindings.Add: all or none
 //
-// Forms, cookies and the browser's one-time link live in proxy/login.
+// Forms, cookies and the one-time account link are in proxy/login.
 package account
 
 import (
@@ -21,43 +21,43 @@ import (
 
 // Config is the `accounts` part of the configuration.
 type Config struct {
-	// HtpasswdFile holds one `name:hash` a line, of bcrypt alone (htpasswd -B).
-	// It is read again when it changes. Empty: no local accounts.
+	// HtpasswdFile holds one `name:hash` per line, bcrypt only (htpasswd -B).
+	// It is read again when it changes. If empty, there are no local accounts.
 	HtpasswdFile string `yaml:"htpasswd_file"`
 
-	// Binding says whether people who sign in with DingTalk are accounts: Off
-	// (also when empty), Optional or Required.
+	// Binding is Off (also if empty), Optional or Required: whether a person who
+	// signs in with DingTalk takes the name of the account they are bound to.
 	Binding string `yaml:"binding"`
 }
 
-// What accounts.binding may be.
+// Values of accounts.binding.
 const (
-	Off      = "off"      // DingTalk people and local accounts have nothing to do with each other
-	Optional = "optional" // who is bound has the account's name
-	Required = "required" // who is not bound does not get in
+	Off      = "off"      // DingTalk users and local accounts are unrelated
+	Optional = "optional" // a bound person has the account's name
+	Required = "required" // a person without a binding is refused
 )
 
-// Check finds the mistakes below key (`accounts`); it opens and changes nothing.
+// Check reports every mistake below key (`accounts`). It opens and changes nothing.
 func (c Config) Check(p *conf.Problems, key string) {
 	at := p.At("%s.binding", key)
 	at.If(c.Binding != "" && c.Binding != Off && c.Binding != Optional && c.Binding != Required,
 		"is not off, optional or required")
 	at.Warn(c.Binds() && c.HtpasswdFile == "",
-		"works without accounts.htpasswd_file only for people who are bound with \"dinggate bindings import\": "+
-			"nobody can bind their own account")
+		"works without accounts.htpasswd_file only for users bound by \"dinggate bindings import\": "+
+			"users cannot bind an account themselves")
 }
 
-// Binds reports whether DingTalk people can be bound to accounts.
+// Binds reports whether DingTalk users can be bound to accounts.
 func (c Config) Binds() bool { return c.Binding == Optional || c.Binding == Required }
 
-// Errors of Bindings. Any other one means that the store is failing and nothing may
-// be concluded from it.
+// Errors of Bindings. Any other error means that the store failed; the caller must
+// conclude nothing from it.
 var (
 	ErrNone = errors.New("account: no such binding")
 	ErrFull = errors.New("account: there are too many bindings")
 )
 
-// MaxBindings bounds what is kept.
+// MaxBindings bounds how many bindings a store holds.
 const MaxBindings = 200_000
 
 // Bounds of names, in bytes.
@@ -66,8 +66,8 @@ const (
 	maxUnionID  = 128
 )
 
-// wrongName gives the reason why a text is no account's name; "" when
-// nothing does. Names go into headers, files and log lines.
+// wrongName returns the reason why s is not a valid account name, or "" if it is
+// valid. Names go into headers, files and log lines.
 func wrongName(name string) conf.Text {
 	switch {
 	case name == "":
@@ -77,11 +77,11 @@ func wrongName(name string) conf.Text {
 	case !utf8.ValidString(name):
 		return conf.Textf("is not UTF-8")
 	case strings.TrimSpace(name) != name:
-		return conf.Textf("has blanks around a name")
+		return conf.Textf("has spaces around a name")
 	case strings.ContainsFunc(name, func(r rune) bool {
 		return r == ':' || unicode.Is(unicode.C, r) || unicode.Is(unicode.Zl, r) || unicode.Is(unicode.Zp, r)
 	}):
-		// Cf too: a bidi mark makes one name look like another
+		// Cf too: a bidi control makes one name look like another
 		return conf.Textf("has a colon or an invisible character in a name")
 	}
 	return conf.Text{}

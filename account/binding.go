@@ -2,6 +2,7 @@ package account
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -9,60 +10,69 @@ import (
 	"dinggate/internal/conf"
 )
 
-// Binding says that a DingTalk person is an account. A person has one account
-// at most, and an account one person.
+// Binding binds a DingTalk user to an account. A person has at most one account,
+// and an account at most one person.
 type Binding struct {
 	UnionID  string
 	Username string
 }
 
-// Bindings stores bindings, for ever. Implementations are safe for concurrent
-// use and pass accounttest.Run. ErrNone, ErrFull and *TakenError are answers;
-// any other error is a failure: what was to be written is there in whole or not at
-// all, and asking again does no harm. So is an ended context. So are
-// ErrSealed and ErrUnsealed, of a store that others may write to: what they wrote
-// makes nobody anybody.
+// Bindings stores bindings permanently. Implementations are safe for concurrent
+// use and pass accounttest.Run. ErrNone, ErrFull and *TakenError are results.
+// Any other error, an ended context included, is a failure: the change was made
+// completely or not at all, and a retry is safe. ErrSealed and ErrUnsealed are
+// failures of a store that other programs can write to: such a record identifies
+// no person.
 type Bindings interface {
-	// Find returns the binding of by.UnionID, or where that is empty the one of
-	// by.Username; ErrNone when there is none. With ErrUnsealed it returns what
-	// the store says, for an administrator to judge.
+	// Find returns the binding of by.UnionID, or of by.Username if by.UnionID is
+	// empty. It returns ErrNone if there is none. With ErrUnsealed it also returns
+	// the record, for an administrator to check.
 	Find(ctx context.Context, by Binding) (Binding, error)
 
-	// Resembles reports whether an account is bound whose name can be taken for
-	// this one (see Looks); it may be the very same.
+	// Resembles reports whether a bound account has a name that can be mistaken for
+	// this one (see Looks). The account with exactly this name counts too.
 	Resembles(ctx context.Context, name string) (bool, error)
 
-	// Add makes all of them or, with a *TakenError, none. One that exists already
-	// is no error. Of two calls that exclude each other, on any replica, one
-	// wins. After Add has returned nil a crash loses nothing. It replaces what does
-	// not open or is not sealed.
+	// Add adds all bindings or, with a *TakenError, none. A binding that exists
+	// already is not an error. Of two conflicting calls, on any replica, one
+	// succeeds. After Add returns nil, the bindings survive a crash. Add replaces
+	// records that do not open or are not sealed.
 	Add(ctx context.Context, all ...Binding) error
 
-	// Remove takes away the binding of an account, otherwise that of a unionId, and
-	// returns it; ErrNone when there is none.
+	// Rebind binds the account of b to unionID instead of b.UnionID, in one step: at
+	// any moment, on any replica and after a crash, the account is bound to exactly
+	// one of the two. If unionID has this account already, nothing changes. It
+	// returns ErrNone if b does not exist, and a *TakenError if unionID is bound to
+	// another account; a record of unionID that does not open or is not sealed is
+	// replaced.
+	Rebind(ctx context.Context, b Binding, unionID string) error
+
+	// Remove removes the binding of the account, or of the unionId if there is no
+	// such account, and returns it. It returns ErrNone if there is none.
 	Remove(ctx context.Context, name string) (Binding, error)
 
-	// List returns all, by account name; beside ErrSealed all that open.
+	// List returns all bindings by account name; with ErrSealed, those that open.
 	List(ctx context.Context) ([]Binding, error)
 
-	// Renew brings what is kept up to date: seals anew what is under an old key,
-	// and notes what names look like by the table of now. Call it at start and
-	// when keys have changed. Replicas may do so at once.
+	// Renew updates the stored records: it seals those under an old key again and
+	// recomputes the keys of Looks with the current table. Call it at the start and
+	// when keys change. Replicas may call it at the same time.
 	Renew(ctx context.Context) (Renewed, error)
 }
 
-// TakenError names the given bindings that cannot be made: the person or
-// the account belongs to another one.
+// TakenError names the given bindings that were not added because the person or
+// the account is bound already.
 type TakenError struct {
-	Taken []int // places in what Add was given, ascending
+	Taken []int // indexes into the argument of Add, ascending
 }
 
 func (e *TakenError) Error() string {
 	return fmt.Sprintf("account: %d of the bindings have a person or an account that is bound to another", len(e.Taken))
 }
 
-// Plan works out for an implementation what Add has to write. find looks at
-// what is kept. Also two of the given ones exclude each other.
+// Plan computes what an implementation of Add has to write. find reads the
+// stored bindings. Plan also finds conflicts among the given bindings. The error is
+// *TakenError, one of find other than ErrNone, or names a binding that is malformed.
 func Plan(all []Binding, find func(by Binding) (Binding, error)) (write []Binding, err error) {
 	people, names := map[string]string{}, map[string]string{}
 	var taken []int
@@ -93,7 +103,7 @@ func Plan(all []Binding, find func(by Binding) (Binding, error)) (write []Bindin
 		people[b.UnionID], names[b.Username] = b.Username, b.UnionID
 		if !free {
 			taken = append(taken, i)
-		} else if known < 2 { // in one direction alone is half a binding
+		} else if known < 2 { // a binding in one direction only is incomplete
 			write = append(write, b)
 		}
 	}
@@ -103,6 +113,34 @@ func Plan(all []Binding, find func(by Binding) (Binding, error)) (write []Bindin
 	return write, nil
 }
 
+// PlanRebind decides what an implementation of Rebind has to write: the new binding in
+// place of b, or nothing if done. find reads the stored bindings.
+func PlanRebind(b Binding, unionID string, find func(by Binding) (Binding, error)) (to Binding, done bool, err error) {
+	to = Binding{unionID, b.Username}
+	for _, one := range []Binding{b, to} {
+		if wrong := one.wrong(); !wrong.IsZero() {
+			return to, false, fmt.Errorf("account: binding again: the binding %s", wrong)
+		}
+	}
+	now, err := find(Binding{Username: b.Username})
+	switch {
+	case err != nil:
+		return to, false, err
+	case now == to:
+		return to, true, nil
+	case now != b:
+		return to, false, ErrNone
+	}
+	switch _, err := find(Binding{UnionID: unionID}); {
+	case err == nil:
+		return to, false, &TakenError{[]int{0}}
+	case errors.Is(err, ErrNone), errors.Is(err, ErrSealed), errors.Is(err, ErrUnsealed):
+		return to, false, nil
+	default:
+		return to, false, err
+	}
+}
+
 func (b Binding) wrong() conf.Text {
 	if wrong := wrongUnionID(b.UnionID); !wrong.IsZero() {
 		return wrong
@@ -110,17 +148,18 @@ func (b Binding) wrong() conf.Text {
 	return wrongName(b.Username)
 }
 
-// Memory is Bindings in this process alone; a restart forgets them. The zero
-// value is ready.
+// Memory implements Bindings in this process; a restart loses them. The zero value
+// is ready to use.
 type Memory struct {
 	mu     sync.Mutex
 	people map[string]string // unionId → account
 	names  map[string]string // account → unionId
-	looks  map[string]int    // key of Looks → how many accounts have it
+	looks  map[string]int    // key of Looks → number of accounts that have it
 }
 
 var _ Bindings = (*Memory)(nil)
 
+// Find compares exactly.
 func (m *Memory) Find(ctx context.Context, by Binding) (Binding, error) {
 	if err := ctx.Err(); err != nil {
 		return Binding{}, err
@@ -151,9 +190,10 @@ func (m *Memory) Resembles(ctx context.Context, name string) (bool, error) {
 	return slices.ContainsFunc(Looks(name), func(key string) bool { return m.looks[key] > 0 }), nil
 }
 
-// Renew has nothing to do: nobody else writes here, and nothing lasts.
+// Renew does nothing: no other process writes to Memory, and no record outlives a key.
 func (m *Memory) Renew(ctx context.Context) (Renewed, error) { return Renewed{}, ctx.Err() }
 
+// Add adds all bindings or none.
 func (m *Memory) Add(ctx context.Context, all ...Binding) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -179,6 +219,23 @@ func (m *Memory) Add(ctx context.Context, all ...Binding) error {
 	return nil
 }
 
+// Rebind moves the account.
+func (m *Memory) Rebind(ctx context.Context, b Binding, unionID string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	to, done, err := PlanRebind(b, unionID, m.find)
+	if err != nil || done {
+		return err
+	}
+	delete(m.people, b.UnionID)
+	m.people[to.UnionID], m.names[to.Username] = to.Username, to.UnionID
+	return nil
+}
+
+// Remove removes the binding of an account or of a unionId.
 func (m *Memory) Remove(ctx context.Context, name string) (Binding, error) {
 	if err := ctx.Err(); err != nil {
 		return Binding{}, err
@@ -202,6 +259,7 @@ func (m *Memory) Remove(ctx context.Context, name string) (Binding, error) {
 	return b, nil
 }
 
+// List returns a copy, sorted.
 func (m *Memory) List(ctx context.Context) ([]Binding, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

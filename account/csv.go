@@ -9,18 +9,18 @@ import (
 	"dinggate/internal/conf"
 )
 
-// MaxCSV bounds a file of bindings, in bytes.
+// MaxCSV bounds a CSV file of bindings, in bytes.
 const MaxCSV = 16 << 20
 
-// header is the first line of a file of bindings.
+// header is the first line of a CSV file of bindings.
 const header = "unionid,username"
 
 var bom = []byte("\xef\xbb\xbf")
 
-// ParseCSV reads bindings: UTF-8 with or without BOM, the first line
-// `unionid,username`, then one binding a line; blank lines say nothing. lines
-// has the number of each binding's line, counted from 1. All bad lines are
-// reported, each with its number; with any, nothing else is worth using.
+// ParseCSV parses bindings: UTF-8 with or without a BOM, the first line
+// `unionid,username`, then one binding per line; blank lines are ignored. lines
+// holds the line number of each binding, counted from 1. The error names every
+// bad line with its number; if it is not nil, ignore the other results.
 func ParseCSV(text []byte) (all []Binding, lines []int, bad []conf.Problem) {
 	report := func(line int, text conf.Text) { bad = append(bad, conf.Problem{Line: line, Text: text}) }
 	switch {
@@ -47,13 +47,13 @@ func ParseCSV(text []byte) (all []Binding, lines []int, bad []conf.Problem) {
 		}
 		b, wrong := parseLine(line)
 		if at := people[b.UnionID]; wrong.IsZero() && at > 0 {
-			wrong = conf.Textf("has the unionid of line %d again", at)
+			wrong = conf.Textf("repeats the unionid of line %d", at)
 		}
 		if at := names[b.Username]; wrong.IsZero() && at > 0 {
-			wrong = conf.Textf("has the account of line %d again", at)
+			wrong = conf.Textf("repeats the account of line %d", at)
 		}
 		if wrong.IsZero() && len(all) == MaxBindings {
-			wrong = conf.Textf("is one binding too many; 200000 are the most")
+			wrong = conf.Textf("is above the limit of 200000 bindings")
 		}
 		if !wrong.IsZero() {
 			report(n, wrong)
@@ -65,7 +65,7 @@ func ParseCSV(text []byte) (all []Binding, lines []int, bad []conf.Problem) {
 	return all, lines, bad
 }
 
-// parseLine reads one line. A field ends with its line: no name has a line break.
+// parseLine parses one line. A field ends with its line: no name contains a line break.
 func parseLine(line string) (Binding, conf.Text) {
 	if !utf8.ValidString(line) {
 		return Binding{}, conf.Textf("is not UTF-8; save the file as CSV UTF-8")
@@ -76,7 +76,7 @@ func parseLine(line string) (Binding, conf.Text) {
 		r.FieldsPerRecord = -1
 		var err error
 		if fields, err = r.Read(); err != nil {
-			return Binding{}, conf.Textf("has quotes that do not fit")
+			return Binding{}, conf.Textf("has mismatched quotes")
 		}
 	}
 	if len(fields) != 2 {
@@ -86,7 +86,7 @@ func parseLine(line string) (Binding, conf.Text) {
 	return b, b.wrong()
 }
 
-// FormatCSV writes what ParseCSV reads.
+// FormatCSV is the inverse of ParseCSV.
 func FormatCSV(all []Binding) []byte {
 	out := append([]byte(header), '\n')
 	for _, b := range all {

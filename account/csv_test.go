@@ -28,13 +28,13 @@ func TestParseCSV(t *testing.T) {
 		{"GBK", h + "U1,\xd5\xc5\xc8\xfd\n", nil, "2 is not UTF-8; save the file as CSV UTF-8"},
 		{"every bad line", h + "U1,a\nU2\n,b\nU3,\nU1,c\nU4,a\nU5,d,e\nU 6,f\n\"U7,g\nU8,h\n",
 			[]Binding{{"U1", "a"}, {"U8", "h"}},
-			"3 has 1 fields, not unionid,username|4 has no unionid|5 has no account name|6 has the unionid of " +
-				"line 2 again|7 has the account of line 2 again|8 has 3 fields, not unionid,username|9 has a " +
-				"unionid with characters that DingTalk never uses|10 has quotes that do not fit"},
+			"3 has 1 fields, not unionid,username|4 has no unionid|5 has no account name|6 repeats the unionid " +
+				"of line 2|7 repeats the account of line 2|8 has 3 fields, not unionid,username|9 has a " +
+				"unionid with characters that DingTalk never uses|10 has mismatched quotes"},
 		{"a quoted line break is two bad lines", h + "\"U1\nX\",a\n", nil,
-			"2 has quotes that do not fit|3 has quotes that do not fit"},
+			"2 has mismatched quotes|3 has mismatched quotes"},
 		{"blanks", h + "U1, a\n U2,b\n   \n", nil,
-			"2 has blanks around a name|3 has a unionid with characters that DingTalk never uses|4 has 1 fields, " +
+			"2 has spaces around a name|3 has a unionid with characters that DingTalk never uses|4 has 1 fields, " +
 				"not unionid,username"},
 		{"tricks", h + "U1,a\u202eb\nU2,a\x00b\nU3,a:b\nU4,a\rb\nU5,a\u2028b\nU6,a\u00a0b\n",
 			[]Binding{{"U6", "a\u00a0b"}},
@@ -70,7 +70,7 @@ func FuzzParseCSV(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		all, lines, bad := ParseCSV(text)
 		if _, err := Plan(all, func(Binding) (Binding, error) { return Binding{}, ErrNone }); err != nil {
-			t.Errorf("ParseCSV(%q) = %q, which cannot be kept: %v", text, all, err)
+			t.Errorf("ParseCSV(%q) = %q, which cannot be stored: %v", text, all, err)
 		}
 		for i, line := range lines {
 			if line < 2 || i > 0 && line <= lines[i-1] {

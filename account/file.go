@@ -16,23 +16,23 @@ import (
 	"dinggate/internal/ratelimit"
 )
 
-// Why a name and a password were not accepted.
+// Errors of File.Verify.
 var (
-	ErrWrong = errors.New("account: unknown name or wrong password") // one and the same for both
+	ErrWrong = errors.New("account: unknown name or wrong password") // the same for both
 	ErrBusy  = errors.New("account: too many tries are being verified")
 )
 
-// WaitError says that one client has tried too often.
+// WaitError reports that a client made too many attempts.
 type WaitError struct{ Wait time.Duration }
 
 func (e *WaitError) Error() string {
 	return fmt.Sprintf("account: too many tries; the next in %v", e.Wait.Round(time.Second))
 }
 
-// The usual limits. Only tries that fail use an allowance up, so that an office
-// behind one address can sign in at nine. The pair of address and account is
-// what is slowed down: guesses at zhangsan's password from elsewhere do not
-// lock zhangsan out.
+// The default limits. Only failed attempts count, so that an office behind one
+// address can sign in at nine. The limit applies to the pair of address and
+// account: guesses at zhangsan's password from another address do not lock
+// zhangsan out.
 var (
 	pairLimit   = ratelimit.Rate{Every: 30 * time.Second, Burst: 10}
 	clientLimit = ratelimit.Rate{Every: 2 * time.Second, Burst: 60}
@@ -40,42 +40,41 @@ var (
 
 const (
 	lookEvery   = 2 * time.Second
-	maxPassword = 1 << 10 // bytes; bcrypt itself reads 72
+	maxPassword = 1 << 10 // bytes; bcrypt itself uses the first 72
 )
 
-// File is the local accounts, as an htpasswd file has them. Make one with Open;
-// safe for concurrent use.
+// File holds the local accounts of an htpasswd file. Create one with Open and set the
+// fields before the first call of a method; then it is safe for concurrent use.
 type File struct {
 	Path string
 
-	// failed tries per client and account, and per client; zero: 10 at once, then one in 30 s; 60,
-	// then one in 2 s
-	Pair, Client ratelimit.Rate
-	Now          func() time.Time // nil: time.Now
+	Pair ratelimit.Rate   // failed attempts per client and account; zero: 10 at once, then one in 30 s
+	Now  func() time.Time // nil: time.Now
 
-	// Changed is called with the accounts that are gone or have another password
-	// since the file changed: sessions begun with the old one are no longer good.
+	// Changed is called with the accounts that were removed or whose password changed
+	// in the file: sessions that began with the old password are no longer valid.
 	// If nil, it is not called.
 	Changed func(names []string)
 
-	// Limited is called when a limit refuses a try. If nil, it is not called.
+	// Limited is called when a limit refuses an attempt. If nil, it is not called.
 	Limited func()
 
-	// OnReadError is called with the reason for which a changed file is not
-	// taken: the accounts stay as they were. If nil, it is not called.
+	// OnReadError is called with the reason why a changed file was rejected; the
+	// accounts stay as they were. If nil, it is not called.
 	OnReadError func(error)
 
 	read    atomic.Pointer[accounts]
 	version atomic.Uint64
+	rate    atomic.Pointer[ratelimit.Rate] // of LimitClients; nil: never called
 	refused atomic.Pointer[refusal]
-	hashing ratelimit.Queue // few verify at once: bcrypt is work, and other requests want the processor too
+	hashing ratelimit.Queue // bounds concurrent verifications: bcrypt is expensive, and other requests need the CPU too
 	pairs   ratelimit.Keyed[pair]
 	clients ratelimit.Keyed[netip.Prefix]
 	history history
 
 	mu    sync.Mutex
-	stamp os.FileInfo // of what was read
-	seen  os.FileInfo // of the look before
+	stamp os.FileInfo // of the content that was parsed
+	seen  os.FileInfo // at the previous look
 }
 
 type pair struct {
@@ -83,7 +82,7 @@ type pair struct {
 	name   string
 }
 
-// Open reads the file. An error lists every bad line.
+// Open reads the file, of at most 1 MiB. An error lists every bad line.
 func Open(path string) (*File, error) {
 	f := &File{
 		Path:    path,
@@ -119,23 +118,23 @@ func (f *File) load() (os.FileInfo, *accounts, error) {
 	return stamp, all, nil
 }
 
-// Verify reports whether name has this password. nil is the only yes, with the
-// fingerprint of what the password was compared with, which the file may be about
-// to lose; the errors are ErrWrong, *WaitError, ErrBusy (also when ctx ends
-// first). It works as long for an unknown name as for a known one. Who waits for
-// whom is said at history.
+// Verify checks a name and a password. Only a nil error means that they match; the
+// fingerprint is then that of the password that was compared, which may be removed
+// from the file at any time. The errors are ErrWrong, *WaitError and ErrBusy (also
+// if ctx ends first). An unknown name takes as long as a known one. The order of
+// waiting calls is described at history.
 func (f *File) Verify(ctx context.Context, client netip.Addr, name, password string) (fingerprint uint64, err error) {
 	if name == "" || len(name) > maxUsername || password == "" || len(password) > maxPassword ||
 		strings.IndexByte(password, 0) >= 0 {
-		return 0, ErrWrong // nobody has such a name or such a password
+		return 0, ErrWrong // no account has such a name or such a password
 	}
 	now, from := f.now(), ratelimit.Client(client)
 	who := pair{from, name}
-	perPair, perClient := f.Pair.Or(pairLimit), f.Client.Or(clientLimit)
+	perPair, perClient := f.Pair.Or(pairLimit), f.clientRate()
 	class := f.history.class(who, now)
-	// The client first: names are anybody's to invent, and one address with 20,000
-	// of them would fill the table of pairs. A client that signed in from here before
-	// is not limited by the others of the address: it may be a whole office.
+	// The client's limit comes first: anyone can invent names, and one address with
+	// 20,000 of them would fill the table of pairs. A client that signed in from this
+	// address before is not limited by others behind it, which may be a whole office.
 	wait, ok := f.clients.Allow(perClient, from, now)
 	if !ok && class != proven {
 		return 0, f.limited(wait)
@@ -171,23 +170,35 @@ func (f *File) Verify(ctx context.Context, client netip.Addr, name, password str
 	return all.proofs[name].fingerprint, nil
 }
 
-// Has reports whether there is such an account.
+// LimitClients sets how many failed attempts one client may make, for all accounts together. The
+// zero Rate is the default: 60 at once, then one in 2 s. It may be called again at any time;
+// attempts made before count.
+func (f *File) LimitClients(r ratelimit.Rate) { f.rate.Store(&r) }
+
+func (f *File) clientRate() ratelimit.Rate {
+	if r := f.rate.Load(); r != nil {
+		return r.Or(clientLimit)
+	}
+	return clientLimit
+}
+
+// Has reports whether the account exists.
 func (f *File) Has(name string) bool {
 	_, ok := f.read.Load().hashes[name]
 	return ok
 }
 
-// Resembles reports whether there is an account whose name can be taken for this
-// one (see Looks); it may be the very same.
+// Resembles reports whether there is an account whose name can be mistaken for this
+// one (see Looks). The account with exactly this name counts too.
 func (f *File) Resembles(name string) bool {
 	looks := f.read.Load().looks()
 	return slices.ContainsFunc(Looks(name), func(key string) bool { return looks[key] != "" })
 }
 
-// Version changes whenever the accounts do.
+// Version changes whenever the accounts change.
 func (f *File) Version() uint64 { return f.version.Load() }
 
-// Run looks after the file until ctx ends.
+// Run calls Look every two seconds until ctx ends.
 func (f *File) Run(ctx context.Context) {
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
@@ -201,8 +212,8 @@ func (f *File) Run(ctx context.Context) {
 	}
 }
 
-// Look reads the file again if it has changed. A change counts when it is the
-// same on two looks: half a file is a file with fewer accounts.
+// Look reads the file again if it has changed. A change is accepted when two looks
+// see the same state: a file that is half written has fewer accounts.
 func (f *File) Look() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -235,8 +246,8 @@ func (f *File) Look() {
 	}
 }
 
-// Gone lists the accounts that next has not, or with another password. Nil is a
-// file without any, for both.
+// Gone lists the accounts that next lacks or has with another password. A nil File
+// has no accounts.
 func (f *File) Gone(next *File) []string {
 	if f == nil {
 		return nil
@@ -273,8 +284,8 @@ type refusal struct {
 	at  time.Time
 }
 
-// Refused returns since when, and why, the accounts are not what the file says;
-// nil: they are. The nil File has none.
+// Refused returns since when and why the accounts differ from the file, or nil if
+// they do not. The nil File has none.
 func (f *File) Refused() (at time.Time, err error) {
 	if f == nil {
 		return time.Time{}, nil
@@ -297,7 +308,7 @@ func (f *File) now() time.Time {
 	return time.Now()
 }
 
-// limited is the refusal by a limit.
+// limited returns the refusal by a limit.
 func (f *File) limited(wait time.Duration) *WaitError {
 	if f.Limited != nil {
 		f.Limited()

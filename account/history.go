@@ -7,32 +7,32 @@ import (
 	"dinggate/internal/ratelimit"
 )
 
-// history is who signed in and who failed lately: it says who waits for whom
-// where passwords are verified. bcrypt is slow on purpose, so that a few dozen
-// addresses with wrong passwords are more work than there is; they wait behind
-// everybody else, and among themselves take turns.
+// history remembers successful and failed attempts. It determines the order in
+// which passwords are verified. bcrypt is slow on purpose: a few dozen addresses
+// with wrong passwords exceed the capacity. They wait behind all other clients
+// and take turns among themselves.
 type history struct {
-	good    ratelimit.Recent[pair] // signed in from there; its Life is provenFor
+	good    ratelimit.Recent[pair] // signed in from this address; its Life is provenFor
 	pairs   ratelimit.Recent[pair] // failed
 	clients ratelimit.Recent[netip.Prefix]
-	names   ratelimit.Recent[string] // of accounts or not: who waits must not tell which there are (threats T6)
+	names   ratelimit.Recent[string] // of accounts or not: the order must not reveal which accounts exist (threats T6)
 }
 
 // Classes of ratelimit.Queue.
 const (
 	proven     = iota // signed in from this address before
-	clean             // nobody failed there lately, nor for that name
-	named             // others fail for that name: the person may be there too
-	mistyped          // a few failed there
-	suspicious        // many did
+	clean             // no failure lately, neither from the address nor for the name
+	named             // others fail for that name, but its owner may sign in too
+	mistyped          // a few failures from the address
+	suspicious        // many failures from the address
 )
 
 const (
 	fewFailures = 3
 	provenFor   = 30 * 24 * time.Hour
 
-	queueWithin = 3 * time.Second // a place is waited for
-	cleanWithin = 8 * time.Second // by those who have done nothing: beside the first tries of a crowd
+	queueWithin = 3 * time.Second // how long an attempt waits for its turn
+	cleanWithin = 8 * time.Second // for clean clients, which wait beside the first attempts of many attackers
 )
 
 func (h *history) class(who pair, now time.Time) int {

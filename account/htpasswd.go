@@ -19,8 +19,8 @@ const (
 	maxFile     = 1 << 20 // bytes of an htpasswd file
 	maxAccounts = 10_000
 
-	// The work of one try doubles with each step: 14 is about a second. Below 10
-	// a stolen file is soon guessed.
+	// The cost of one attempt doubles with each step: 14 is about a second. Below 10,
+	// the passwords of a stolen file are guessed quickly.
 	maxCost  = 14
 	goodCost = 10
 )
@@ -29,13 +29,13 @@ const (
 type accounts struct {
 	hashes map[string][]byte
 	proofs map[string]proof
-	looks  func() map[string]string // what the names look like, and one that does; worked out when it is asked for
-	cost   int                      // the greatest of them: what every try costs
+	looks  func() map[string]string // key of Looks → a name that has it; computed on first use
+	cost   int                      // the greatest cost: what every attempt takes
 }
 
-// parseHtpasswd reads `name:hash` lines; a blank line and one that begins with
-// # say nothing. It reports every bad line; only without one the accounts are
-// worth anything. No hash is quoted.
+// parseHtpasswd parses `name:hash` lines; blank lines and lines that begin with #
+// are ignored. The error names every bad line; if it is not nil, the accounts must
+// not be used. It quotes no hash.
 func parseHtpasswd(text []byte) (*accounts, []conf.Problem) {
 	if len(text) > maxFile {
 		return nil, []conf.Problem{{Text: conf.Textf("is larger than 1 MiB")}}
@@ -53,10 +53,10 @@ func parseHtpasswd(text []byte) (*accounts, []conf.Problem) {
 		}
 		name, hash, cost, wrong := parseEntry(entry)
 		if at := first[name]; wrong.IsZero() && at > 0 {
-			wrong = conf.Textf("has the account of line %d again", at)
+			wrong = conf.Textf("repeats the account of line %d", at)
 		}
 		if wrong.IsZero() && len(all.hashes) == maxAccounts {
-			wrong = conf.Textf("is one account too many; 10000 are the most")
+			wrong = conf.Textf("is above the limit of 10000 accounts")
 		}
 		if !wrong.IsZero() {
 			found = append(found, conf.Problem{Line: n, Text: wrong})
@@ -66,7 +66,7 @@ func parseHtpasswd(text []byte) (*accounts, []conf.Problem) {
 			found = append(found, conf.Problem{
 				Line: n,
 				Text: conf.Textf(
-					"has a hash of cost %d, which is soon guessed; htpasswd -B -C %d makes a better one", cost,
+					"has a hash of cost %d, which is weak; generate a stronger one with htpasswd -B -C %d", cost,
 					goodCost,
 				),
 				Warning: true,
@@ -88,15 +88,15 @@ func parseEntry(entry string) (name, hash string, cost int, wrong conf.Text) {
 	if wrong := wrongName(name); !wrong.IsZero() {
 		return "", "", 0, wrong
 	}
-	// Nothing but bcrypt: what else htpasswd makes is guessed at millions a second.
+	// bcrypt only: the other formats of htpasswd can be guessed at millions per second.
 	const letters = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 	if len(hash) != 60 || hash[:2] != "$2" || !strings.ContainsRune("aby", rune(hash[2])) || hash[3] != '$' ||
 		hash[6] != '$' || strings.Trim(hash[7:], letters) != "" {
-		return "", "", 0, conf.Textf("has no bcrypt hash; htpasswd -B makes one")
+		return "", "", 0, conf.Textf("has no bcrypt hash; generate one with htpasswd -B")
 	}
 	cost, err := bcrypt.Cost([]byte(hash))
 	if err != nil {
-		return "", "", 0, conf.Textf("has no bcrypt hash; htpasswd -B makes one")
+		return "", "", 0, conf.Textf("has no bcrypt hash; generate one with htpasswd -B")
 	}
 	if cost > maxCost {
 		return "", "", 0, conf.Textf("has a hash of cost %d; above %d a sign-in takes seconds", cost, maxCost)
@@ -114,19 +114,19 @@ func (a *accounts) look() map[string]string {
 	return looks
 }
 
-// CheckHtpasswd lists the problems of an htpasswd file: of each bad or weak line.
+// CheckHtpasswd reports the problems of an htpasswd file: every bad or weak line.
 func CheckHtpasswd(text []byte) []conf.Problem {
 	all, found := parseHtpasswd(text)
 	if all != nil {
 		found = append(found, all.alike()...)
 	}
 	if all != nil && len(all.hashes) == 0 && len(found) == 0 {
-		found = append(found, conf.Problem{Text: conf.Textf("holds no account"), Warning: true})
+		found = append(found, conf.Problem{Text: conf.Textf("contains no account"), Warning: true})
 	}
 	return found
 }
 
-// alike reports accounts whose names people take for each other.
+// alike reports accounts whose names people can mistake for each other.
 func (a *accounts) alike() (found []conf.Problem) {
 	first, names := map[string]string{}, slices.Sorted(maps.Keys(a.hashes))
 	for _, name := range names {
@@ -141,7 +141,7 @@ func (a *accounts) alike() (found []conf.Problem) {
 		}
 		if other != "" {
 			found = append(found, conf.Problem{
-				Text: conf.Textf("has the accounts %s and %s, which look alike: people take one for the other",
+				Text: conf.Textf("has the accounts %s and %s, which look alike and are easily confused",
 					strconv.QuoteToASCII(other), strconv.QuoteToASCII(name)),
 				Warning: true,
 			})
@@ -150,7 +150,7 @@ func (a *accounts) alike() (found []conf.Problem) {
 	return found
 }
 
-// mistakes is every bad line as one error; nil without one.
+// mistakes returns every bad line as one error, nil if there is none.
 func mistakes(found []conf.Problem) error {
 	var all []error
 	for _, p := range found {
@@ -161,7 +161,7 @@ func mistakes(found []conf.Problem) error {
 	return errors.Join(all...)
 }
 
-// verify does the same work whatever name and password are (threats T6).
+// verify takes the same time for every name and password (threats T6).
 func (a *accounts) verify(name, password string) bool {
 	right := false
 	for i, hash := range a.compared(name) {
@@ -172,24 +172,24 @@ func (a *accounts) verify(name, password string) bool {
 	return right && known
 }
 
-// compared lists the hashes that a try for name is compared with, its own first:
-// together they cost what the dearest of the file does, since 2ᶜ and all steps
-// from 2ᶜ below 2ᵐ make 2ᵐ.
+// compared lists the hashes that an attempt for name is compared with, its own
+// first. Together they cost as much as the most expensive hash of the file:
+// 2ᶜ and all powers from 2ᶜ below 2ᵐ add up to 2ᵐ.
 func (a *accounts) compared(name string) [][]byte {
 	hash, known := a.hashes[name]
 	if !known {
-		return [][]byte{nobody(a.cost)}
+		return [][]byte{dummyHash(a.cost)}
 	}
 	list := [][]byte{hash}
 	if cost, err := bcrypt.Cost(hash); err == nil {
 		for ; cost < a.cost; cost++ {
-			list = append(list, nobody(cost))
+			list = append(list, dummyHash(cost))
 		}
 	}
 	return list
 }
 
-// nobody is a hash of the given cost that no password has.
-func nobody(cost int) []byte {
+// dummyHash returns a hash of the given cost that matches no password.
+func dummyHash(cost int) []byte {
 	return fmt.Appendf(nil, "$2b$%02d$%s", cost, strings.Repeat(".", 53))
 }

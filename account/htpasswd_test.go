@@ -33,30 +33,30 @@ func hashOf(t testing.TB, password string, cost int) string {
 }
 
 func TestCheckHtpasswd(t *testing.T) {
-	weak := "has a hash of cost 4, which is soon guessed; htpasswd -B -C 10 makes a better one"
+	weak := "has a hash of cost 4, which is weak; generate a stronger one with htpasswd -B -C 10"
 	strong := strings.Replace(hash, "$04$", "$12$", 1)
 	for _, tt := range []struct{ name, text, want string }{
 		{"good", "zhangsan:" + strong + "\n# a comment\n\n张三:" + strong + "\r\n", ""},
 		{"BOM", "\xef\xbb\xbfzhangsan:" + strong, ""},
 		{"weak", zhangsan, "1 " + weak + " (warning)"},
-		{"empty", "", "0 holds no account (warning)"},
+		{"empty", "", "0 contains no account (warning)"},
 		{"kinds", "a:{SHA}x\nb:$apr1$x$y\nc:plain\nd:\ne\n:" + strong + "\nf:$2x" + strong[3:] + "\ng:" + strong +
 			"x\nh:" + strong[:59] + "\ni:" + strong[:59] + "!\nj:" + strings.Replace(strong, "$12$", "$15$", 1) +
 			"\nk:" + strings.Replace(strong, "$12$", "$03$", 1),
-			"1 has no bcrypt hash; htpasswd -B makes one|2 has no bcrypt hash; htpasswd -B makes one|3 has no " +
-				"bcrypt hash; htpasswd -B makes one|4 has no bcrypt hash; htpasswd -B makes one|5 is not " +
-				"name:hash|6 has no account name|7 has no bcrypt hash; htpasswd -B makes one|8 has no bcrypt " +
-				"hash; htpasswd -B makes one|9 has no bcrypt hash; htpasswd -B makes one|10 has no bcrypt hash; " +
-				"htpasswd -B makes one|11 has a hash of cost 15; above 14 a sign-in takes seconds|12 has no " +
-				"bcrypt hash; htpasswd -B makes one"},
-		{"twice", "a:" + strong + "\nb:" + strong + "\na:" + strong, "3 has the account of line 1 again"},
+			"1 has no bcrypt hash; generate one with htpasswd -B|2 has no bcrypt hash; generate one with htpasswd -B|3 has no " +
+				"bcrypt hash; generate one with htpasswd -B|4 has no bcrypt hash; generate one with htpasswd -B|5 is not " +
+				"name:hash|6 has no account name|7 has no bcrypt hash; generate one with htpasswd -B|8 has no bcrypt " +
+				"hash; generate one with htpasswd -B|9 has no bcrypt hash; generate one with htpasswd -B|10 has no bcrypt hash; " +
+				"generate one with htpasswd -B|11 has a hash of cost 15; above 14 a sign-in takes seconds|12 has no " +
+				"bcrypt hash; generate one with htpasswd -B"},
+		{"twice", "a:" + strong + "\nb:" + strong + "\na:" + strong, "3 repeats the account of line 1"},
 		{"names", "a b:" + strong + "\n a:" + strong + "\na\x01:" + strong + "\n\xff:" + strong + "\na\u202e:" +
 			strong + "\n" + strings.Repeat("a", 129) + ":" + strong,
-			"2 has blanks around a name|3 has a colon or an invisible character in a name|4 is not UTF-8|5 has a " +
+			"2 has spaces around a name|3 has a colon or an invisible character in a name|4 is not UTF-8|5 has a " +
 				"colon or an invisible character in a name|6 has an account name longer than 128 bytes"},
 		{"look alike", "Admin:" + strong + "\nadmin:" + strong + "\nаdmin:" + strong + "\nzhangsan:" + strong,
-			`0 has the accounts "Admin" and "admin", which look alike: people take one for the other (warning)|0 ` +
-				`has the accounts "Admin" and "\u0430dmin", which look alike: people take one for the other (warning)`},
+			`0 has the accounts "Admin" and "admin", which look alike and are easily confused (warning)|0 ` +
+				`has the accounts "Admin" and "\u0430dmin", which look alike and are easily confused (warning)`},
 		{"too large", strings.Repeat("#", maxFile+1), "0 is larger than 1 MiB"},
 	} {
 		var got []string
@@ -176,9 +176,9 @@ func TestEqualWork(t *testing.T) {
 		}
 	}
 	for _, cost := range []int{4, 5, 7} { // the substitute is a hash that bcrypt takes and works on
-		if err := bcrypt.CompareHashAndPassword(nobody(cost), []byte("p")); !errors.Is(err,
+		if err := bcrypt.CompareHashAndPassword(dummyHash(cost), []byte("p")); !errors.Is(err,
 			bcrypt.ErrMismatchedHashAndPassword) {
-			t.Errorf("comparing with nobody(%d) = %v, want a mismatch", cost, err)
+			t.Errorf("comparing with dummyHash(%d) = %v, want a mismatch", cost, err)
 		}
 	}
 	if !all.verify("low", "p") || !all.verify("high", "p") || all.verify("low", "q") || all.verify("nobody", "p") {
@@ -192,7 +192,8 @@ func TestTriesAreLimited(t *testing.T) {
 	f := open(t, "zhangsan:"+hashOf(t, "p", 4), "lisi:"+hashOf(t, "p", 4), "wangwu:"+hashOf(t, "p", 4))
 	now := time.Unix(1_700_000_000, 0)
 	f.Now = func() time.Time { return now }
-	f.Pair, f.Client = ratelimit.Rate{Every: time.Minute, Burst: 3}, ratelimit.Rate{Every: time.Minute, Burst: 5}
+	f.Pair = ratelimit.Rate{Every: time.Minute, Burst: 3}
+	f.LimitClients(ratelimit.Rate{Every: time.Minute, Burst: 5})
 	other := netip.MustParseAddr("192.0.2.2")
 	try := func(client netip.Addr, name, password, want string) {
 		t.Helper()
@@ -255,7 +256,7 @@ func TestFewVerifyAtOnce(t *testing.T) {
 	}
 }
 
-// TestWhoWaitsForWhom: a history, then who asks, and whose turn comes when.
+// TestWhoWaitsForWhom: earlier attempts, then the client that tries, and which one is served when.
 func TestWhoWaitsForWhom(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
 	h := history{good: ratelimit.Recent[pair]{Life: provenFor}}
@@ -288,8 +289,8 @@ func TestWhoWaitsForWhom(t *testing.T) {
 	}
 }
 
-// TestFileChanges: a change counts when it stands still, tells whose sessions
-// are over, and a bad one changes nothing.
+// TestFileChanges: a change takes effect once the file is stable, Changed names the accounts
+// whose sessions end, and an invalid file changes nothing.
 func TestFileChanges(t *testing.T) {
 	a, b, c := "a:"+hashOf(t, "p", 4), "b:"+hashOf(t, "p", 4), "c:"+hashOf(t, "p", 4)
 	f := open(t, a, b)
@@ -355,28 +356,28 @@ func TestFileChanges(t *testing.T) {
 	}
 }
 
-// TestTriesPastTheTable: a crowd that guesses at everything locks nobody out, and
-// a client that has guessed too often does not begin again because others came
-// (threats D5). One address that invents names fills no table.
+// TestTriesPastTheTable: many attackers who guess every name lock no account out, and a
+// client with too many failures gets no new start when other clients fill the table
+// (threats D5). Invented names from one address do not fill the table.
 func TestTriesPastTheTable(t *testing.T) {
 	f := open(t, "zhangsan:"+hashOf(t, "p", 4))
 	now := time.Unix(1_700_000_000, 0)
 	f.Now = func() time.Time { return now }
-	crowd := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}) }
+	clientAt := func(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}) }
 	for range pairLimit.Burst {
 		f.Verify(t.Context(), here, "zhangsan", "guess")
 	}
 	for i := range 2 * ratelimit.MaxKeys {
-		f.pairs.Allow(pairLimit, pair{ratelimit.Client(crowd(i)), "zhangsan"}, now)
-		f.clients.Allow(clientLimit, ratelimit.Client(crowd(i)), now)
+		f.pairs.Allow(pairLimit, pair{ratelimit.Client(clientAt(i)), "zhangsan"}, now)
+		f.clients.Allow(clientLimit, ratelimit.Client(clientAt(i)), now)
 	}
 	for i := range 3 {
-		if _, err := f.Verify(t.Context(), crowd(3*ratelimit.MaxKeys+i), "zhangsan", "p"); err != nil {
-			t.Errorf("a right password beside a crowd: %v", err)
+		if _, err := f.Verify(t.Context(), clientAt(3*ratelimit.MaxKeys+i), "zhangsan", "p"); err != nil {
+			t.Errorf("a right password beside many clients: %v", err)
 		}
 	}
 	if _, err := f.Verify(t.Context(), here, "zhangsan", "guess"); err == nil || errors.Is(err, ErrWrong) {
-		t.Errorf("the eleventh guess beside a crowd: %v, want to wait", err)
+		t.Errorf("the eleventh guess beside many clients: %v, want to wait", err)
 	}
 	for i := range 2 * ratelimit.MaxKeys {
 		f.Verify(t.Context(), netip.MustParseAddr("192.0.2.9"), fmt.Sprint("name", i), "guess")

@@ -8,8 +8,8 @@ import (
 	"dinggate/internal/identity"
 )
 
-// Policy says what people who signed in with DingTalk are called here. The zero
-// Policy changes nobody.
+// Policy determines the account name of people who signed in with DingTalk. The
+// zero Policy changes no name.
 type Policy struct {
 	Binding  string   // Off, Optional or Required
 	Bindings Bindings // required unless Off
@@ -19,13 +19,12 @@ type Policy struct {
 // NotBound is the Failure code of a person who has to bind an account first.
 const NotBound = "not_bound"
 
-// Resolve gives the person the name of the account they are bound to. The
-// error is a *identity.Failure: NotBound, of class Refused, or a failing store, of
-// class Later.
+// Resolve gives the person the name of the account they are bound to. The error is
+// a *identity.Failure: NotBound of class Refused, or class Later if the store fails.
 //
-// Where binding is optional, a person who is not bound keeps their own name,
-// unless that is an account's or can be taken for one (see Looks): nobody becomes
-// the account `admin` by being called admin, or Admin, in DingTalk.
+// With Optional, a person without a binding keeps their own name unless it is, or
+// can be mistaken for, an account's name (see Looks): a person whose DingTalk name
+// is admin or Admin does not become the account `admin`.
 func (p *Policy) Resolve(ctx context.Context, u identity.User) (identity.User, error) {
 	if p == nil || p.Binding != Optional && p.Binding != Required {
 		return u, nil
@@ -37,7 +36,7 @@ func (p *Policy) Resolve(ctx context.Context, u identity.User) (identity.User, e
 			return u, nil
 		}
 		if !errors.Is(err, ErrNone) {
-			return identity.User{}, ill(err)
+			return identity.User{}, storeFailed(err)
 		}
 	}
 	if p.Binding == Required {
@@ -48,7 +47,7 @@ func (p *Policy) Resolve(ctx context.Context, u identity.User) (identity.User, e
 	}
 	switch taken, err := p.Bindings.Resembles(ctx, u.Username); {
 	case err != nil:
-		return identity.User{}, ill(err)
+		return identity.User{}, storeFailed(err)
 	case taken:
 		return identity.User{},
 			refused("their own name is an account's that another person is bound to, or can be taken for one")
@@ -64,7 +63,7 @@ func refused(why string) error {
 	}
 }
 
-func ill(err error) error {
+func storeFailed(err error) error {
 	return &identity.Failure{
 		Class: identity.Later,
 		Code:  "store_unavailable",

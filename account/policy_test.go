@@ -8,7 +8,7 @@ import (
 	"dinggate/internal/identity"
 )
 
-// broken is a store that is ill.
+// broken is a store that fails.
 type broken struct{ Memory }
 
 func (*broken) Find(context.Context, Binding) (Binding, error) {
@@ -21,8 +21,8 @@ func (*broken) Resembles(context.Context, string) (bool, error) {
 
 func TestResolve(t *testing.T) {
 	accounts := open(t, "admin:"+hashOf(t, "p", 4), "zs:"+hashOf(t, "p", 4))
-	kept := new(Memory)
-	if err := kept.Add(t.Context(), Binding{"U1", "zs"}, Binding{"U3", "old"}); err != nil {
+	bindings := new(Memory)
+	if err := bindings.Add(t.Context(), Binding{"U1", "zs"}, Binding{"U3", "old"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {
@@ -35,30 +35,30 @@ func TestResolve(t *testing.T) {
 	}{
 		{"no policy", nil, identity.User{UnionID: "U1", Username: "zhangsan"}, "zhangsan", 0, ""},
 		{"zero", &Policy{}, identity.User{UnionID: "U1", Username: "zhangsan"}, "zhangsan", 0, ""},
-		{"off", &Policy{Off, kept, accounts}, identity.User{UnionID: "U1", Username: "zhangsan"}, "zhangsan", 0, ""},
-		{"optional, bound", &Policy{Optional, kept, accounts}, identity.User{UnionID: "U1", Username: "zhangsan"},
+		{"off", &Policy{Off, bindings, accounts}, identity.User{UnionID: "U1", Username: "zhangsan"}, "zhangsan", 0, ""},
+		{"optional, bound", &Policy{Optional, bindings, accounts}, identity.User{UnionID: "U1", Username: "zhangsan"},
 			"zs", 0, ""},
-		{"optional, not bound", &Policy{Optional, kept, accounts}, identity.User{UnionID: "U2", Username: "lisi"},
+		{"optional, not bound", &Policy{Optional, bindings, accounts}, identity.User{UnionID: "U2", Username: "lisi"},
 			"lisi", 0, ""},
-		{"optional, called like an account", &Policy{Optional, kept, accounts},
+		{"optional, called like an account", &Policy{Optional, bindings, accounts},
 			identity.User{UnionID: "U2", Username: "admin"}, "", identity.Refused, NotBound},
-		{"optional, called like a bound account", &Policy{Optional, kept, nil},
+		{"optional, called like a bound account", &Policy{Optional, bindings, nil},
 			identity.User{UnionID: "U2", Username: "old"}, "", identity.Refused, NotBound},
-		{"optional, looks like an account", &Policy{Optional, kept, accounts},
+		{"optional, looks like an account", &Policy{Optional, bindings, accounts},
 			identity.User{UnionID: "U2", Username: "Аdmin"}, "", identity.Refused, NotBound},
-		{"optional, looks like a bound account", &Policy{Optional, kept, accounts},
+		{"optional, looks like a bound account", &Policy{Optional, bindings, accounts},
 			identity.User{UnionID: "U2", Username: "0ld"}, "", identity.Refused, NotBound},
-		{"optional, bound, whatever they are called", &Policy{Optional, kept, accounts},
+		{"optional, bound, whatever they are called", &Policy{Optional, bindings, accounts},
 			identity.User{UnionID: "U1", Username: "Admin"}, "zs", 0, ""},
-		{"required, bound", &Policy{Required, kept, nil}, identity.User{UnionID: "U3", Username: "zhangsan"}, "old",
+		{"required, bound", &Policy{Required, bindings, nil}, identity.User{UnionID: "U3", Username: "zhangsan"}, "old",
 			0, ""},
-		{"required, not bound", &Policy{Required, kept, accounts}, identity.User{UnionID: "U2", Username: "lisi"}, "",
+		{"required, not bound", &Policy{Required, bindings, accounts}, identity.User{UnionID: "U2", Username: "lisi"}, "",
 			identity.Refused, NotBound},
-		{"required, without a unionId", &Policy{Required, kept, accounts}, identity.User{Username: "zs"}, "",
+		{"required, without a unionId", &Policy{Required, bindings, accounts}, identity.User{Username: "zs"}, "",
 			identity.Refused, NotBound},
-		{"an ill store is no refusal", &Policy{Required, new(broken), nil},
+		{"a failing store is no refusal", &Policy{Required, new(broken), nil},
 			identity.User{UnionID: "U1", Username: "zhangsan"}, "", identity.Later, "store_unavailable"},
-		{"nor for somebody without a unionId", &Policy{Optional, new(broken), nil},
+		{"nor for a person without a unionId", &Policy{Optional, new(broken), nil},
 			identity.User{Username: "zhangsan"}, "", identity.Later, "store_unavailable"},
 		{"nor a pass", &Policy{Optional, new(broken), nil}, identity.User{UnionID: "U1", Username: "zhangsan"}, "",
 			identity.Later, "store_unavailable"},

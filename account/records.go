@@ -8,19 +8,19 @@ import (
 	"fmt"
 )
 
-// Sealer seals what a store keeps, so that somebody who writes to the store cannot
-// make a record, nor put one in another's place. A keyring.Keyring is one.
+// Sealer seals the records of a store, so that a program with write access to the
+// store can neither forge a record nor move one. keyring.Keyring implements it.
 type Sealer interface {
-	// SealRecord makes a box that only OpenRecord with the same name opens.
+	// SealRecord seals text so that only OpenRecord with the same name opens it.
 	SealRecord(name string, plain []byte) ([]byte, error)
 
-	// OpenRecord returns what SealRecord was given; old reports that it should be
-	// sealed anew, since the key it is under is about to go.
+	// OpenRecord returns what SealRecord was given. old reports that the record is
+	// sealed with a key that will be removed and should be sealed again.
 	OpenRecord(name string, box []byte) (plain []byte, old bool, err error)
 }
 
-// Errors of a store whose records are not what was written there. Nobody is
-// anybody by such a record, and nobody has the name that it stands for.
+// Errors of records that this program did not write in this form. Such a record
+// binds no person and reserves no account name.
 var (
 	ErrSealed = errors.New(
 		"account: a binding does not open under cookie.secrets: another program wrote it, or the secret " +
@@ -31,9 +31,9 @@ var (
 	)
 )
 
-// Records is how a store keeps bindings: each in two boxes, one to be found by
-// the person and one by the account, and what the account's name looks like. The
-// places are hashes: a copy of the store names nobody.
+// Records is the stored form of bindings: each binding is two sealed records, one
+// found by the person and one by the account, and keys for the look of the account
+// name. Places are hashes: a copy of the store reveals no names.
 //
 //	version   1 byte, now 1
 //	unionid   2 bytes of length, then the text
@@ -45,16 +45,16 @@ type Records struct {
 
 const recordVersion = 1
 
-// PlaceLength is the length of what the following three return.
+// PlaceLength is the length of the places below.
 const PlaceLength = 22
 
-// PersonPlace is where a person's binding is kept.
+// PersonPlace is where a person's binding is stored.
 func (r Records) PersonPlace(unionID string) string { return place("person", unionID) }
 
-// AccountPlace is where an account's binding is kept.
+// AccountPlace is where an account's binding is stored.
 func (r Records) AccountPlace(username string) string { return place("account", username) }
 
-// LookPlaces are where accounts are noted whose names look like this one.
+// LookPlaces are where accounts with names that look like this one are listed.
 func (r Records) LookPlaces(username string) (places []string) {
 	for _, key := range Looks(username) {
 		places = append(places, place("look", key))
@@ -67,7 +67,7 @@ func place(kind, text string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])[:PlaceLength]
 }
 
-// Seal makes the box of b for a place.
+// Seal seals b for a place.
 func (r Records) Seal(place string, b Binding) ([]byte, error) {
 	plain := []byte{recordVersion}
 	for _, text := range [...]string{b.UnionID, b.Username} {
@@ -76,8 +76,8 @@ func (r Records) Seal(place string, b Binding) ([]byte, error) {
 	return r.Sealer.SealRecord(r.name(place), plain)
 }
 
-// Open opens a box that is kept at a place. The only error is ErrSealed: the box
-// is not ours, or another place's.
+// Open opens the record of a place. The only error is ErrSealed: this deployment
+// did not seal the record, or sealed it for another place.
 func (r Records) Open(place string, box []byte) (b Binding, old bool, err error) {
 	plain, old, err := r.Sealer.OpenRecord(r.name(place), box)
 	if err != nil || len(plain) == 0 || plain[0] != recordVersion {
@@ -99,12 +99,12 @@ func (r Records) Open(place string, box []byte) (b Binding, old bool, err error)
 
 func (r Records) name(place string) string { return "binding " + r.Scope + " " + place }
 
-// Renewed is what Bindings.Renew found and did.
+// Renewed counts what Bindings.Renew found and did.
 type Renewed struct {
-	Sealed   int // were under an old key and are under the first now
+	Sealed   int // were sealed with an old key and are sealed with the first one now
 	Foreign  int // do not open: ErrSealed
 	Unsealed int // of an older release: ErrUnsealed
-	Migrated int // of an older release, in a store of this machine alone: sealed now
+	Migrated int // of an older release, in a store that only this machine writes: sealed now
 }
 
 // String is for the log.

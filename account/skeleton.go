@@ -21,7 +21,7 @@ import (
 // `alice`; so do `modern` and `modem`. The keys are for comparing alone; there
 // are a few of them.
 //
-//	name ─► without what nobody sees ─► as it is, in small and in capital letters ─► skeletons (UTS #39) ─► keys
+//	name ─► without invisible characters ─► as it is, in small and in capital letters ─► skeletons (UTS #39) ─► keys
 //
 // Small and capital letters have looks of their own (I looks like l, i does not),
 // which is why all three spellings count.
@@ -115,7 +115,7 @@ func LooksTable() string {
 //go:embed confusables.txt
 var confusablesText string
 
-// confusables reads the table when somebody is compared for the first time.
+// confusables reads the table on first use.
 var confusables = sync.OnceValue(func() map[rune]string {
 	table := make(map[rune]string, 6000)
 	for line := range strings.Lines(confusablesText) {

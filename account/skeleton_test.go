@@ -32,7 +32,7 @@ func TestLooks(t *testing.T) { // threats T35
 	} {
 		for _, other := range others {
 			if !alike(name, other) || !alike(other, name) {
-				t.Errorf("%q and %q, looks %q and %q, are told apart", name, other, Looks(name), Looks(other))
+				t.Errorf("%q and %q, looks %q and %q, are kept distinct", name, other, Looks(name), Looks(other))
 			}
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"unicode"
 )
 
-// answer is what came back, read to its end.
+// answer is a complete response.
 type answer struct {
 	host   string // hostOld, hostNew
 	path   string
@@ -18,7 +18,7 @@ type answer struct {
 	body   []byte
 }
 
-// oldEnvelope surrounds every answer of the old host.
+// oldEnvelope is the envelope of every answer of the old host.
 type oldEnvelope struct {
 	ErrCode   *flexInt        `json:"errcode"`
 	ErrMsg    string          `json:"errmsg"`
@@ -28,7 +28,7 @@ type oldEnvelope struct {
 	Result    json.RawMessage `json:"result"`
 }
 
-// newEnvelope holds what an answer of the new host has beside its own fields.
+// newEnvelope holds the fields that the new host adds to an answer.
 type newEnvelope struct {
 	Code      string          `json:"code"`
 	Message   string          `json:"message"`
@@ -38,8 +38,8 @@ type newEnvelope struct {
 	ErrMsg    string          `json:"errmsg"`
 }
 
-// read decodes a into out and gives DingTalk's request id. A refusal is an
-// *APIError; anything that cannot be read is an error of errFormat.
+// read decodes a into out and returns DingTalk's request id. A refusal is an
+// *APIError; an unreadable answer is an errFormat.
 func (a answer) read(out any) (requestID string, err error) {
 	if a.host == hostOld {
 		return a.readOld(out)
@@ -70,7 +70,7 @@ func (a answer) readOld(out any) (string, error) {
 	return e.RequestID, decode(e.Result, out)
 }
 
-// apiErrorOAPI unwraps 88, by which DingTalk's gateway wraps the real code in sub_code.
+// apiErrorOAPI unwraps code 88, with which DingTalk's gateway reports the real code in sub_code.
 func (a answer) apiErrorOAPI(e oldEnvelope) *APIError {
 	code, message := int64(*e.ErrCode), e.ErrMsg
 	var sub flexInt
@@ -111,7 +111,7 @@ func (a answer) apiErrorAPI(e newEnvelope) *APIError {
 	var detail struct {
 		RequiredScopes flexList[string] `json:"requiredScopes"`
 	}
-	if len(e.Denied) > 0 && decode(e.Denied, &detail) == nil { // only a hint: unreadable is as good as absent
+	if len(e.Denied) > 0 && decode(e.Denied, &detail) == nil { // only a hint: unreadable counts as absent
 		refusal.Scopes = points(detail.RequiredScopes)
 	}
 	if len(refusal.Scopes) == 0 {
@@ -120,7 +120,7 @@ func (a answer) apiErrorAPI(e newEnvelope) *APIError {
 	return refusal
 }
 
-// unreadable prefers the HTTP status where the body cannot be used.
+// unreadable classifies an answer by its HTTP status, as the body cannot be used.
 func (a answer) unreadable(err error) error {
 	if a.status < 200 || a.status > 299 {
 		return &APIError{Host: a.host, Path: a.path, Status: a.status}
@@ -128,9 +128,9 @@ func (a answer) unreadable(err error) error {
 	return err
 }
 
-// ipBlocked recognises the refusal of our whole address: JSON with status 1111,
-// or the HTML page of the same guard. Other HTML is only an unreadable answer:
-// an error page of some box in between must not stop all calls.
+// ipBlocked recognizes the refusal of our IP address: JSON with status 1111, or
+// the HTML page of the same firewall. Any other HTML is an unreadable answer: an
+// error page of a middlebox must not stop all calls.
 func (a answer) ipBlocked() bool {
 	body := bytes.TrimSpace(a.body)
 	if bytes.HasPrefix(body, []byte("<")) {
@@ -148,13 +148,13 @@ func (a answer) ipBlocked() bool {
 	return decode(body, &p) == nil && p.ErrCode == nil && p.Code == nil && strings.Trim(string(p.Status), `"`) == "1111"
 }
 
-// redactor removes the secrets of one call from texts that came from outside or
-// from net/http: an error of the old host's calls quotes access_token.
+// redactor removes the secrets of one call from text that came from DingTalk or
+// from net/http: an error of a call to the old host quotes access_token.
 type redactor []string
 
-const maxText = 200 // runes of DingTalk's words that go into an error
+const maxText = 200 // runes of DingTalk's text that go into an error
 
-// text makes s fit for a log line: without the call's secrets, without control
+// text makes s safe for a log line: without the call's secrets and without control
 // characters, shortened.
 func (r redactor) text(s string) string {
 	s = strings.Map(func(c rune) rune {
@@ -164,7 +164,7 @@ func (r redactor) text(s string) string {
 		return c
 	}, s)
 	for _, secret := range r {
-		if len(secret) >= 3 { // anything shorter is no secret and would eat the text
+		if len(secret) >= 3 { // anything shorter is no secret, and would match ordinary text
 			s = strings.ReplaceAll(s, secret, "[secret]")
 		}
 	}
@@ -174,8 +174,8 @@ func (r redactor) text(s string) string {
 	return s
 }
 
-// clean redacts every field of e that came from outside. Code and request id
-// become labels and keys, so they must look like what they are.
+// clean redacts every field of e that came from DingTalk. Code and request id
+// become labels and keys, so their form is checked.
 func (r redactor) clean(e *APIError) *APIError {
 	e.Code, e.Message, e.RequestID = r.label(e.Code), r.text(e.Message), r.label(e.RequestID)
 	e.Scopes = slices.Clone(e.Scopes)
@@ -185,7 +185,7 @@ func (r redactor) clean(e *APIError) *APIError {
 	return e
 }
 
-// label is text for what must be a short identifier; anything else is "odd".
+// label is text for a short identifier; a value of another form becomes "odd".
 func (r redactor) label(s string) string {
 	if s = r.text(s); s != "" && len(points([]string{s})) == 0 {
 		return "odd"

@@ -14,16 +14,16 @@ const (
 	hostNew = "api"  // api.dingtalk.com: code, camelCase, real HTTP statuses
 )
 
-// APIError is DingTalk's refusal of a call. Its texts are shortened and hold no
+// APIError is DingTalk's refusal of a call. Its texts are shortened and contain no
 // secret of the call.
 type APIError struct {
 	Host      string   // "api" or "oapi"
 	Path      string   // the call
 	Status    int      // HTTP status
-	Code      string   // effective code: `60121`, `Forbidden.AccessDenied.…`; "" when the answer had none
-	Message   string   // DingTalk's words, for the operator
+	Code      string   // effective code: `60121`, `Forbidden.AccessDenied.…`; "" if the answer had none
+	Message   string   // DingTalk's text, for the operator
 	RequestID string   // DingTalk's trace id
-	Scopes    []string // permission points that DingTalk says are missing
+	Scopes    []string // permission points that DingTalk reports as missing
 }
 
 func (e *APIError) Error() string {
@@ -44,17 +44,17 @@ func (e *APIError) Error() string {
 	return b.String() + ")"
 }
 
-// reaction is what the client itself does about a refusal.
+// reaction is what Client does about a refusal.
 type reaction int
 
 const (
 	report  reaction = iota // return it
-	renew                   // the app token is dead: fetch one and try once more
-	again                   // busy: try again, three times at most
+	renew                   // the app token is invalid: fetch another and retry once
+	again                   // busy: retry, at most three times
 	backOff                 // throttled: open the circuit of this path
 )
 
-// classification is one row of the table of refusals.
+// classification is one row of the tables of refusals.
 type classification struct {
 	class identity.Class
 	code  string // Failure.Code
@@ -76,8 +76,8 @@ var oapiClassifications = map[int]classification{
 
 	40014: {identity.Operator, "token_refused", renew},
 	42001: {identity.Operator, "token_refused", renew},
-	40001: {identity.Operator, "credentials_wrong", renew}, // a dead token or a wrong secret
-	// a parameter, unless the text says that the token is missing
+	40001: {identity.Operator, "credentials_wrong", renew}, // an expired token or a wrong secret
+	// a parameter, unless the text reports a missing token
 	40000: {identity.Internal, "bad_request", report},
 	40089: {identity.Operator, "credentials_wrong", report},
 	40096: {identity.Operator, "credentials_wrong", report},
@@ -94,7 +94,7 @@ var oapiClassifications = map[int]classification{
 	42008: {identity.Restart, "code_rejected", report},
 	41007: {identity.Restart, "code_rejected", report},
 	41026: {identity.Restart, "code_rejected", report},
-	40079: {identity.Refused, "out_of_scope", report}, // app not visible to the person, not published, 免登 not set up
+	40079: {identity.Refused, "out_of_scope", report}, // app not visible to the person, not published, or 免登 not enabled
 
 	40035:  {identity.Internal, "bad_request", report},
 	400002: {identity.Internal, "bad_request", report},
@@ -110,7 +110,7 @@ var oapiClassifications = map[int]classification{
 }
 
 // apiClassifications is the new host's table, by code in lower case: the SDKs and the
-// wire do not agree on capitals.
+// API differ in letter case.
 var apiClassifications = map[string]classification{
 	"invalidparameter.authcode.notfound": {identity.Restart, "code_rejected", report},
 	"invalidcode":                        {identity.Restart, "code_rejected", report},
@@ -139,7 +139,7 @@ var apiClassifications = map[string]classification{
 
 const accessDenied = "forbidden.accessdenied."
 
-// label is the code if a table knows it.
+// label returns the code if a table has it.
 func (e *APIError) label() string {
 	known := false
 	if n, err := strconv.Atoi(e.Code); err == nil {
@@ -156,12 +156,12 @@ func (e *APIError) label() string {
 	return "other"
 }
 
-// unrecognized marks a refusal that no table knows: later at a recheck, no at a
-// sign-in (see signIn).
+// unrecognized marks a refusal that no table has: a recheck is retried later, a
+// sign-in is refused (see signIn).
 const unrecognized = "unrecognized"
 
-// classifyError finds the row for e. user says that the call went with a person's token:
-// that one cannot be renewed, the person starts again.
+// classifyError finds the row for e. user reports that the call used a person's
+// token, which cannot be renewed: the person signs in again.
 func classifyError(e *APIError, user bool) classification {
 	r := classification{identity.Later, unrecognized, report}
 	if e.Host == hostOld {
@@ -178,7 +178,7 @@ func classifyError(e *APIError, user bool) classification {
 func classifyOAPI(e *APIError, r classification) classification {
 	code, err := strconv.Atoi(e.Code)
 	switch {
-	case e.Status != 200: // the old host refuses with 200: anything else is a failing server or a middlebox
+	case e.Status != 200: // the old host refuses with 200: any other status comes from a failing server or a middlebox
 		return classifyStatus(e.Status)
 	case err != nil:
 		return r
@@ -199,7 +199,7 @@ func classifyAPI(e *APIError, r classification) classification {
 	switch {
 	case e.Status == 429, strings.HasPrefix(code, accessDenied+"qps"), strings.HasPrefix(code, accessDenied+"qpm"):
 		return classification{identity.Later, "throttled", backOff}
-	case e.Status >= 500: // a failing server says nothing definite
+	case e.Status >= 500: // a failing server decides nothing
 		return classifyStatus(e.Status)
 	case known:
 		return row
@@ -211,7 +211,7 @@ func classifyAPI(e *APIError, r classification) classification {
 	return r
 }
 
-// classifyStatus judges an answer of which only the HTTP status can be used.
+// classifyStatus classifies an answer by its HTTP status alone.
 func classifyStatus(status int) classification {
 	if status == 429 {
 		return classification{identity.Later, "throttled", backOff}

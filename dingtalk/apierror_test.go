@@ -13,7 +13,7 @@ func className(c identity.Class) string {
 	return [...]string{"internal", "refused", "restart", "operator", "later"}[c]
 }
 
-// ruled is class, code and reaction of one answer, or why it is unreadable.
+// ruled returns class, code and reaction of one response, or why it is unreadable.
 func ruled(a answer, user bool) string {
 	_, err := a.read(&struct{}{})
 	e, ok := errors.AsType[*APIError](err)
@@ -77,7 +77,7 @@ func TestOldRefusals(t *testing.T) {
 		{200, `{"errcode":88,"sub_code":"40000","sub_msg":"access_token is blank"}`, "operator token_refused renew"},
 		{200, `{"errcode":88,"sub_code":"isv.odd"}`, "later unrecognized"},
 		{200, `{"errcode":88}`, "later unrecognized"},
-		{503, `{"errcode":60121}`, "later unavailable"}, // no definite no from an ill server
+		{503, `{"errcode":60121}`, "later unavailable"}, // a failing server's refusal is not definite
 		{404, `{"errcode":60121}`, "later bad_answer"},
 		{500, `{"errcode":0,"result":{}}`, "later unavailable"},
 		{429, "<html>", "later throttled back off"},

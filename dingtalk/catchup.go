@@ -11,21 +11,21 @@ import (
 )
 
 const (
-	catchUpMargin = time.Minute // before the last event that was seen: clocks, and events under way
+	catchUpMargin = time.Minute // before the last event: for clock differences and events in transit
 	catchUpAgain  = time.Minute // after an error, doubled up to an hour
 )
 
-// gap is since when events may have been lost.
+// gap is the time since which events may have been lost.
 type gap struct {
 	mu       sync.Mutex // held while CatchUp runs
-	since    time.Time  // zero: none was lost up to caughtUp
+	since    time.Time  // zero: no event was lost up to caughtUp
 	caughtUp time.Time
-	denied   bool // that the permission is missing was reported
+	denied   bool // the missing permission was reported
 }
 
-// catchUp has CatchUp learn what may have been lost before this connection, again
-// after an error while the connection lasts; last is when the last event had come.
-// Without the permission it is asked again with the next connection.
+// catchUp calls CatchUp for events that may have been lost before this connection,
+// again after an error while the connection lasts; last is the time of the last
+// event. Without the permission, it is called again for the next connection.
 func (s *Stream) catchUp(ctx context.Context, l *link, last time.Time) {
 	g := &s.gap
 	g.mu.Lock()
@@ -60,7 +60,7 @@ func (s *Stream) catchUp(ctx context.Context, l *link, last time.Time) {
 		case <-ctx.Done():
 		case <-l.done:
 			timer.Stop()
-			return // the next connection goes on
+			return // the next connection continues
 		case <-timer.C:
 		}
 		timer.Stop()

@@ -7,28 +7,29 @@ import (
 )
 
 const (
-	ipBlockFor  = 5 * time.Minute // DingTalk refuses an address for this long; calling on prolongs it
+	ipBlockFor  = 5 * time.Minute // DingTalk refuses an address for this long; further calls prolong it
 	firstOpen   = time.Second
 	longestOpen = 30 * time.Second
 )
 
-// allPaths is the key of the state that holds for all calls.
+// allPaths is the key of the state of all calls.
 const allPaths = ""
 
-// outcome is how a call that was allowed ended.
+// outcome is the result of a call that was allowed.
 type outcome int
 
 const (
-	unknown   outcome = iota // no answer: says nothing about throttling
-	answered                 // any answer but a throttle
+	unknown   outcome = iota // no answer: nothing is known about throttling
+	answered                 // any answer except throttling
 	throttled                // DingTalk throttles this API
-	ipBlocked                // DingTalk refuses our address: all calls stop
+	ipBlocked                // DingTalk refuses our IP address: all calls stop
 )
 
-// circuitBreaker stops calls after DingTalk asked for fewer: one state per API
-// path, and one for all paths. When an open state's time is over, a single call
-// may try (half-open); its answer closes the circuit again. Keys are the path
-// constants of this package, so the map is bounded.
+// circuitBreaker stops all calls while DingTalk refuses our IP address, and without a
+// Client.Budget also those of a path that it throttles: one state per API path, and
+// one for all paths. When an open state expires, one call may pass (half-open);
+// its outcome closes or reopens the circuit. Keys are the path constants of this
+// package, so the map is bounded.
 //
 // The zero value is closed: every call is allowed. Safe for concurrent use.
 type circuitBreaker struct {
@@ -39,7 +40,7 @@ type circuitBreaker struct {
 type openState struct {
 	until  time.Time
 	length time.Duration
-	trying bool // half-open: one call is under way
+	trying bool // half-open: one call is in progress
 }
 
 // allow reports whether a call may be made. If so, record must be called with
@@ -60,7 +61,7 @@ func (b *circuitBreaker) allow(path string, now time.Time) (ok bool) {
 	return true
 }
 
-// record takes the outcome of a call that was allowed.
+// record records the outcome of a call that was allowed.
 func (b *circuitBreaker) record(path string, now time.Time, o outcome) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -86,16 +87,16 @@ func (b *circuitBreaker) endTrial(name string) {
 	}
 }
 
-// reset closes a circuit, unless it was opened while the call was under way.
+// reset closes a circuit unless it opened during the call.
 func (b *circuitBreaker) reset(name string, now time.Time) {
 	if s := b.states[name]; s != nil && !now.Before(s.until) {
 		delete(b.states, name)
 	}
 }
 
-// trip opens a circuit for first, doubled at each failed trial up to longest,
-// with up to 20 % of jitter so that replicas do not return at the same moment.
-// Refusals of calls that were under way when it opened do not count again.
+// trip opens a circuit for first, doubled after each failed attempt up to longest,
+// with up to 20 % of jitter so that replicas do not retry at the same moment.
+// Refusals of calls that were in progress when it opened do not count again.
 func (b *circuitBreaker) trip(name string, now time.Time, first, longest time.Duration) {
 	s := b.states[name]
 	switch {
@@ -114,8 +115,8 @@ func (b *circuitBreaker) trip(name string, now time.Time, first, longest time.Du
 	s.until = now.Add(s.length + jitter(s.length/5))
 }
 
-// jitter is a random time below limit. It hides nothing, so that it need not
-// be cryptographic.
+// jitter returns a random duration below limit. It needs no cryptographic
+// randomness.
 func jitter(limit time.Duration) time.Duration {
 	if limit <= 0 {
 		return 0

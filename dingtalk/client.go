@@ -18,11 +18,12 @@ import (
 	"dinggate/internal/ratelimit"
 )
 
-// Paths of the calls; they name the calls in errors, metrics and the circuit breaker too.
+// Paths of the calls. Errors, metrics and the circuit breaker use them as names.
 const (
 	pathAppToken     = "/v1.0/oauth2/accessToken"
 	pathUserToken    = "/v1.0/oauth2/userAccessToken"
 	pathMe           = "/v1.0/contact/users/me"
+	pathAuthRules    = "/v1.0/oauth2/authRules/user"
 	pathMigrated     = "/v1.0/contact/orgAccount/getUnionIdByMigrationUnionIds"
 	pathConnection   = "/v1.0/gateway/connections/open"
 	pathGetUserInfo  = "/topapi/v2/user/getuserinfo"
@@ -36,31 +37,31 @@ const (
 const (
 	defaultTimeout  = 8 * time.Second
 	defaultInFlight = 64
-	busyTries       = 3 // how often -1 is asked again
+	busyTries       = 3 // how often a call is made that DingTalk answers with -1
 )
 
 // Client makes every call to DingTalk for one app. It caches the app token and
-// holds calls back when DingTalk asks for it, so share one Client per app.
+// knows which calls DingTalk refuses at present, so share one Client per app.
 //
-// Fields must not change after the first call; a Client must not be copied
-// then. Safe for concurrent use.
+// Fields must not change, and a Client must not be copied, after the first call.
+// It is safe for concurrent use.
 type Client struct {
 	Config    Config
-	Transport http.RoundTripper // nil: our own, with deadlines and an idle limit
-	Timeout   time.Duration     // of a call with all its tries, and of a whole sign-in; 0 = 8 s
-	InFlight  int               // how many calls may be under way at once, others wait within their deadline; 0 = 64
+	Transport http.RoundTripper // nil: a transport with deadlines and a limit on idle connections
+	Timeout   time.Duration     // of a call with all its retries, and of a whole sign-in; 0 = 8 s
+	InFlight  int               // most concurrent calls; others wait until their deadline; 0 = 64
 	Now       func() time.Time  // nil = time.Now
 
-	// Observe is called after every try of every call, with the context it was
-	// made in, for metrics, traces and the log, on the caller's goroutine; it must
-	// return quickly. If nil, nothing is observed.
+	// Observe is called after every attempt of every call, with the call's context,
+	// for metrics, traces and the log. It runs on the caller's goroutine and must
+	// return quickly. If nil, it is not called.
 	Observe func(context.Context, Call)
 
-	// Budget holds calls back so that all replicas together stay below DingTalk's
-	// calls a second and API; a refusal all the same slows them down and is
-	// tried again, within the call's time. A call whose turn does not come in that
-	// time is ratelimit.ErrNoTurn. Nil: calls are not held, and a refusal opens the
-	// circuit of its path.
+	// Budget delays calls so that all replicas together stay below DingTalk's limit
+	// of calls per second and API. A throttled call slows all replicas down and is
+	// retried within its deadline. A call that gets no turn before its deadline fails
+	// with ratelimit.ErrNoTurn. If nil, calls are not delayed, and throttling opens
+	// the circuit of the path.
 	Budget *ratelimit.Budget
 
 	once    sync.Once
@@ -68,23 +69,25 @@ type Client struct {
 	slots   chan struct{} // in flight
 	breaker circuitBreaker
 	token   appToken
+
+	readAccounts atomic.Bool // users/me has answered: the app has the permission for it
 }
 
-// Call is one try of one call, as Client.Observe receives it.
+// Call is one attempt of one call, as passed to Client.Observe.
 type Call struct {
 	Name string // the path, without host and query: one of a fixed set
 	// ok, refused, throttled, punished, unavailable, bad_answer, held, canceled, timeout, dns,
 	// connect, tls, transport
 	Result    string
-	Code      string // DingTalk's code when it refused
-	Blameless bool   // DingTalk works: it refused a person or a code, as it should
-	Label     string // Code out of a fixed set, for metrics: throttled and other stand for the rest
-	RequestID string // DingTalk's trace id when it gave one
+	Code      string // DingTalk's code, if it refused
+	Blameless bool   // DingTalk works: it correctly refused a person or a code
+	Label     string // Code limited to a fixed set, for metrics: throttled and other represent the rest
+	RequestID string // DingTalk's trace id, if any
 	Duration  time.Duration
-	Err       error // nil when ok; holds no secret
+	Err       error // nil if ok; contains no secret
 }
 
-// CloseIdleConnections closes the connections that wait for another call.
+// CloseIdleConnections closes the idle connections.
 func (c *Client) CloseIdleConnections() {
 	c.setUp()
 	c.http.CloseIdleConnections()
@@ -121,15 +124,15 @@ type request struct {
 	host    string // hostOld, hostNew
 	path    string
 	method  string // "" = POST
-	query   string // new host: as it goes into the address
+	query   string // new host: in its encoded form
 	body    any    // JSON; nil = none
-	user    string // user token for the new host; the old host takes the app token by itself
-	flat    bool   // old host: what it yields stands beside errcode, not below `result`
+	user    string // user token for the new host; the old host always uses the app token
+	flat    bool   // old host: the result is beside errcode, not below `result`
 	single  bool   // carries a one-time code: never sent twice
 	secrets redactor
 }
 
-// do makes the call and decodes what it yields into out (old host: `result`).
+// do makes the call and decodes its result into out (old host: `result`).
 // Any error is an *identity.Failure.
 func (c *Client) do(ctx context.Context, q request, out any) error {
 	ctx, cancel := c.deadline(ctx)
@@ -161,7 +164,7 @@ func (c *Client) do(ctx context.Context, q request, out any) error {
 			c.token.drop(token)
 		case t.then == again && !q.single && tries <= busyTries && pause(ctx, tries):
 			tries++
-		case t.unsent && !reconnected: // nothing went out, so even a code may try once more
+		case t.unsent && !reconnected: // nothing was sent, so even a one-time code may be retried once
 			reconnected = true
 		default:
 			return t.failure()
@@ -169,7 +172,7 @@ func (c *Client) do(ctx context.Context, q request, out any) error {
 	}
 }
 
-// pause waits before try number n+1 and reports whether there is time for it.
+// pause waits before attempt n+1 and reports whether the deadline allows it.
 func pause(ctx context.Context, n int) bool {
 	wait := 250 * time.Millisecond << (n - 1)
 	timer := time.NewTimer(wait/2 + jitter(wait/2))
@@ -182,7 +185,7 @@ func pause(ctx context.Context, n int) bool {
 	}
 }
 
-// attempt is how one try ended.
+// attempt is the outcome of one attempt.
 type attempt struct {
 	classification
 	err       error
@@ -203,7 +206,7 @@ func (t attempt) failure() *identity.Failure {
 	return f
 }
 
-// try makes the call once, if the circuit is closed and within the cap on calls in flight.
+// try makes the call once if the circuit is closed and a slot is free.
 func (c *Client) try(ctx context.Context, q request, token string, out any) attempt {
 	began := time.Now()
 	secrets := append(redactor{c.Config.ClientSecret.Reveal(), token, url.QueryEscape(token), q.user}, q.secrets...)
@@ -213,7 +216,7 @@ func (c *Client) try(ctx context.Context, q request, token string, out any) atte
 		<-c.slots
 		ended := outcomeOf(t)
 		if c.Budget != nil && ended == throttled {
-			ended = answered // the budget holds the path, on all replicas
+			ended = answered // the budget delays the path, on all replicas
 		}
 		c.breaker.record(q.path, c.now(), ended)
 	}
@@ -228,7 +231,7 @@ func (c *Client) try(ctx context.Context, q request, token string, out any) atte
 	return t
 }
 
-// acquire takes a slot and asks the circuit breaker, or returns why the call is not made.
+// acquire takes a slot and checks the circuit breaker, or returns why the call is not made.
 func (c *Client) acquire(ctx context.Context, q request, secrets redactor) attempt {
 	select {
 	case c.slots <- struct{}{}:
@@ -237,7 +240,7 @@ func (c *Client) acquire(ctx context.Context, q request, secrets redactor) attem
 	}
 	if !c.breaker.allow(q.path, c.now()) {
 		<-c.slots
-		t := noAnswer(&callError{kind: "held", path: q.path, text: "held back, DingTalk asked for fewer calls"})
+		t := noAnswer(&callError{kind: "held", path: q.path, text: "delayed: DingTalk throttles calls"})
 		t.code = "throttled"
 		return t
 	}
@@ -256,21 +259,21 @@ func outcomeOf(t attempt) outcome {
 	return unknown
 }
 
-// noAnswer is an attempt without an answer.
+// noAnswer returns an attempt without an answer.
 func noAnswer(e *callError) attempt {
 	return attempt{classification: classification{identity.Later, "unavailable", report}, err: e, result: e.kind}
 }
 
-// send writes the request and reads the answer to its end.
+// send sends the request and reads the whole answer.
 func (c *Client) send(ctx context.Context, q request, token string, secrets redactor, out any) attempt {
 	var connected atomic.Bool
 	trace := &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }}
 	r, err := c.build(httptrace.WithClientTrace(ctx, trace), q, token)
 	if err != nil {
-		// a token with odd characters: err would quote it
+		// a token with invalid characters: err would quote it
 		return badAnswer(q.path, formatError("the request could not be built"))
 	}
-	client := c.http.Kept
+	client := c.http.Pooled
 	if q.single {
 		client = c.http.Fresh
 	}
@@ -300,7 +303,7 @@ func (c *Client) send(ctx context.Context, q request, token string, secrets reda
 	return classify(a, q, secrets, out)
 }
 
-// classify reads an answer that came back whole.
+// classify classifies a complete answer.
 func classify(a answer, q request, secrets redactor, out any) attempt {
 	id, err := a.read(out)
 	id = secrets.label(id)
@@ -328,8 +331,8 @@ func classify(a answer, q request, secrets redactor, out any) attempt {
 	return t
 }
 
-// badAnswer is an answer that cannot be read: temporary, and never "not a
-// member" or "no departments".
+// badAnswer is an unreadable answer: temporary, never "not a member" or "no
+// departments".
 func badAnswer(path string, err error) attempt {
 	return attempt{
 		classification: classification{identity.Later, "bad_answer", report},
@@ -348,8 +351,8 @@ func (e *unreadableError) Error() string {
 }
 func (e *unreadableError) Unwrap() error { return e.cause }
 
-// build puts the token where each family wants it: the old host reads the query
-// only, the new one its own header only.
+// build adds the token in the place of each API: the query of the old host, the
+// header of the new one.
 func (c *Client) build(ctx context.Context, q request, token string) (*http.Request, error) {
 	target := address(c.Config.APIURL, defaultAPIURL) + q.path
 	if q.host == hostOld {
@@ -374,7 +377,7 @@ func (c *Client) build(ctx context.Context, q request, token string) (*http.Requ
 		return nil, err
 	}
 	if q.single {
-		r.GetBody = nil // net/http must not send a code a second time by itself
+		r.GetBody = nil // net/http must not send a code again on its own
 	}
 	if q.body != nil {
 		r.Header.Set("Content-Type", "application/json")

@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth bounds how deep an answer may nest; DingTalk's own stay below 8.
+// maxDepth bounds the nesting of an answer; DingTalk's answers stay below 8.
 const maxDepth = 32
 
 // errFormat is the root of every decode error. Their texts quote nothing of
@@ -21,10 +21,10 @@ var errFormat = errors.New("unreadable answer")
 
 func formatError(why string) error { return fmt.Errorf("%w: %s", errFormat, why) }
 
-// decode reads one JSON document into v. Stricter than encoding/json: a doubled
-// name, invalid UTF-8, nesting below maxDepth and anything after the document
-// are errors (threats D7, K11). The tolerance of the wire is in the flex types
-// below and nowhere else.
+// decode decodes one JSON document into v. It is stricter than encoding/json:
+// duplicate names, invalid UTF-8, nesting beyond maxDepth and trailing data are
+// errors (threats D7, K11). Tolerance for the API's variations is in the flex
+// types below and nowhere else.
 func decode(data []byte, v any) error {
 	if err := scan(data); err != nil {
 		return err
@@ -44,7 +44,7 @@ type level struct {
 	wantKey bool
 }
 
-// scan walks the document once without building it.
+// scan checks the document in one pass without decoding it.
 func scan(data []byte) error {
 	if !utf8.Valid(data) {
 		return formatError("not UTF-8")
@@ -91,8 +91,8 @@ func scan(data []byte) error {
 	return nil
 }
 
-// fold maps a name to one spelling. encoding/json matches names without regard
-// to case, so `userid` beside `USERID` are doubled names too.
+// fold maps a name to one spelling. encoding/json ignores the case of names, so
+// `userid` and `USERID` are duplicates too.
 func fold(name string) string {
 	return strings.Map(func(r rune) rune {
 		for {
@@ -133,7 +133,7 @@ func (b *flexBool) UnmarshalJSON(data []byte) error {
 }
 
 // unquoted drops one pair of quotes. Escapes stay as they are: no number or
-// boolean has one.
+// boolean contains one.
 func unquoted(data []byte) string {
 	if n := len(data); n >= 2 && data[0] == '"' {
 		return string(data[1 : n-1])
@@ -141,8 +141,8 @@ func unquoted(data []byte) string {
 	return string(data)
 }
 
-// flexList is a JSON array; null, "" or absent is the empty list, one object
-// where objects are due a list of one, a string that holds an array that array.
+// flexList is a JSON array. null, "" and absence are the empty list; a single
+// object is a list of one; a string that contains an array is that array.
 type flexList[T any] []T
 
 func (l *flexList[T]) UnmarshalJSON(data []byte) error {

@@ -55,8 +55,8 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// The laws: no panic; what is accepted is one JSON document that encoding/json
-// accepts too, without a doubled name.
+// Laws: no panic. An accepted document is one JSON document that encoding/json accepts
+// too, without a duplicate name.
 func FuzzDecode(f *testing.F) {
 	for _, s := range []string{`{"a":1,"A":2}`, `[1e999]`, `{"a":"[1,2]"}`, "{\"a\":\"\xff\"}", `{"a":{"b":[{}]}}`,
 		`null`, `"x"`, strings.Repeat("[", 100), `{"":0,"":0}`, `{}{}`} {
@@ -77,8 +77,8 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// The law for both envelopes: no panic, and an answer is a refusal with a class
-// or a value, never both.
+// The law for both envelopes: no panic. A response is a refusal with a class or a value,
+// never both.
 func FuzzAnswer(f *testing.F) {
 	for _, s := range []string{
 		`{"errcode":88,"sub_code":"40014","sub_msg":"不合法的access_token","errmsg":"x","request_id":"16l4ew3d47pdp"}`,
@@ -102,10 +102,10 @@ func FuzzAnswer(f *testing.F) {
 		var v any
 		tr := classify(a, request{host: a.host, path: a.path}, redactor{"secret"}, &v)
 		if (tr.err == nil) != (tr.result == "ok") || tr.err != nil && tr.failure().Code == "" {
-			t.Errorf("judge(%d %q) = %+v, want ok or a failure with a code", status, data, tr)
+			t.Errorf("classify(%d %q) = %+v, want ok or a failure with a code", status, data, tr)
 		}
 		if tr.err == nil && (status < 200 || status > 299 || reflect.ValueOf(v).Kind() == reflect.Invalid && old) {
-			t.Errorf("judge(%d %q) = ok, want a failure", status, data)
+			t.Errorf("classify(%d %q) = ok, want a failure", status, data)
 		}
 		a.ipBlocked()
 	})

@@ -13,34 +13,32 @@ import (
 	"dinggate/internal/identity"
 )
 
-// Directory looks people up in the organisation's own records.
+// Directory looks people up in the organisation's records.
 // Safe for concurrent use.
 type Directory struct {
 	Client *Client
 
-	// Username says which field becomes User.Username, one of Usernames; ""
-	// means userid. A person without that value is refused.
+	// Username is the field that becomes User.Username, one of Usernames; "" means
+	// userid. A person without a value is refused.
 	Username string
 
-	// Ancestors asks for the departments above a person's own. It costs a call
-	// and the permission 通讯录部门信息读权限, so it is on only where a rule
-	// names a department.
+	// Ancestors includes the departments above a person's own. It costs a call and
+	// the permission 通讯录部门信息读权限, so it is set only if a rule names a
+	// department.
 	Ancestors bool
 
-	// Pace delays lookups, each of which makes one call per path, below
-	// DingTalk's 20 calls a second and path: 15 a second for rechecks, shared by
-	// all that run in the background. If nil, lookups are not
-	// delayed; a sign-in is not.
+	// Pace delays lookups, each of which makes one call per path. If nil, lookups are
+	// not delayed; Client.Budget then limits the calls. Sign-ins are never delayed.
 	Pace *rate.Limiter
 }
 
-// Person looks up the member with this unionid: is it an employee, in good
-// standing, and what does the organisation's record say. The proof is made with
-// the app's own token; nothing that the person's browser brought has a part in it.
+// Person looks up the member with this unionid: whether it is an employee in good
+// standing, and the organisation's record. The calls use the app's own token; nothing that
+// the person's browser sent takes part.
 //
-// Any error is an *identity.Failure: of class Refused only where DingTalk said
-// no; the user is complete or absent. All calls together take Client.Timeout.
-// A recheck also compares UserID with the one it knew.
+// Any error is an *identity.Failure, of class Refused only if DingTalk definitely refused;
+// the user is complete or absent. All calls together take at most Client.Timeout. A
+// recheck must also compare UserID with the known one.
 func (d *Directory) Person(ctx context.Context, unionID string) (identity.User, error) {
 	u, err := d.person(ctx, unionID)
 	if err != nil {
@@ -49,8 +47,8 @@ func (d *Directory) Person(ctx context.Context, unionID string) (identity.User, 
 	return u, nil
 }
 
-// Colleague is Person for somebody whose userid an operator names. A userid may
-// be given to another person later, so that nothing persistent is keyed by it.
+// Colleague is Person by a userid that an operator gives. A userid can be assigned
+// to another person later, so do not use it as a persistent key.
 func (d *Directory) Colleague(ctx context.Context, userID string) (identity.User, error) {
 	var got struct {
 		UnionID string `json:"unionid"`
@@ -71,24 +69,24 @@ func (d *Directory) Colleague(ctx context.Context, userID string) (identity.User
 }
 
 func (d *Directory) person(ctx context.Context, unionID string) (identity.User, error) {
-	var nobody identity.User
+	var none identity.User
 	if !validID(unionID) {
-		return nobody, badAnswer(pathGetByUnionID, formatError("no unionid to ask for")).failure()
+		return none, badAnswer(pathGetByUnionID, formatError("no unionid to ask for")).failure()
 	}
 	if d.Pace != nil {
 		if err := d.Pace.Wait(ctx); err != nil {
-			return nobody, &identity.Failure{Class: identity.Later, Code: "throttled", Err: err}
+			return none, &identity.Failure{Class: identity.Later, Code: "throttled", Err: err}
 		}
 	}
 	ctx, cancel := d.Client.deadline(ctx)
 	defer cancel()
 	userID, err := d.member(ctx, unionID)
 	if err != nil {
-		return nobody, identity.About(err, identity.Subject{UserID: userID, UnionID: unionID})
+		return none, identity.About(err, identity.Subject{UserID: userID, UnionID: unionID})
 	}
 	u, err := d.record(ctx, userID, unionID)
 	if err != nil {
-		return nobody, identity.About(err, identity.Subject{UserID: userID, UnionID: unionID})
+		return none, identity.About(err, identity.Subject{UserID: userID, UnionID: unionID})
 	}
 	if !d.Ancestors {
 		return u, nil
@@ -97,9 +95,9 @@ func (d *Directory) person(ctx context.Context, unionID string) (identity.User, 
 	return u, identity.About(err, identity.Subject{UserID: userID, Name: u.Name, UnionID: unionID})
 }
 
-// member proves membership. With an error userID is that of the person who is no
-// member, where it is known. The call succeeds for external contacts too: only
-// an explicit contact_type 0 is an employee (threats K1, K2).
+// member proves membership. With an error, userID is that of the person who is not
+// a member, if known. The call succeeds for external contacts too: only an
+// explicit contact_type 0 is an employee (threats K1, K2).
 func (d *Directory) member(ctx context.Context, unionID string) (userID string, err error) {
 	var got struct {
 		ContactType *flexInt `json:"contact_type"`
@@ -121,8 +119,8 @@ func (d *Directory) member(ctx context.Context, unionID string) (userID string, 
 	return got.UserID, nil
 }
 
-// userRecord is what we read of user/get. Mobile number, state code and avatar
-// are left out on purpose: what is not decoded is not stored (threats K16).
+// userRecord is the part of user/get that is used. Mobile number, state code and
+// avatar are omitted on purpose: what is not decoded is not stored (threats K16).
 type userRecord struct {
 	UserID        string            `json:"userid"`
 	UnionID       string            `json:"unionid"`
@@ -141,30 +139,30 @@ type role struct {
 	Name string  `json:"name"`
 }
 
-// record reads the organisation's record of a member and holds it against what
-// was asked: after a deletion a userid may belong to somebody new (threats K10).
+// record reads the organisation's record of a member and compares it with the
+// request: after a deletion, a userid may belong to another person (threats K10).
 func (d *Directory) record(ctx context.Context, userID, unionID string) (identity.User, error) {
-	var nobody identity.User
+	var none identity.User
 	var got userRecord
 	if err := d.Client.do(ctx,
 		request{host: hostOld, path: pathUserGet, body: map[string]string{"userid": userID, "language": "zh_CN"}},
 		&got); err != nil {
-		return nobody, err
+		return none, err
 	}
 	if got.UserID == "" || got.UnionID == "" || got.Active == nil {
-		return nobody, badAnswer(pathUserGet, formatError("no userid, unionid or active")).failure()
+		return none, badAnswer(pathUserGet, formatError("no userid, unionid or active")).failure()
 	}
 	if got.UserID != userID || got.UnionID != unionID {
-		return nobody, refuse("not_member", "the record is another person's")
+		return none, refuse("not_member", "the record is another person's")
 	}
 	u, refused := d.user(&got)
 	if refused != nil {
-		return nobody, identity.About(refused, identity.Subject{Name: strings.TrimSpace(got.Name)})
+		return none, identity.About(refused, identity.Subject{Name: strings.TrimSpace(got.Name)})
 	}
 	return u, nil
 }
 
-// user is the member of a record that is complete; the failure is of class Refused.
+// user converts a complete record; the failure is of class Refused.
 func (d *Directory) user(got *userRecord) (identity.User, *identity.Failure) {
 	switch {
 	case !bool(*got.Active):
@@ -214,9 +212,9 @@ func (d *Directory) username(u identity.User) string {
 	return ""
 }
 
-// disabled judges the state of an enterprise account (企业账号). Its values are
-// documented nowhere, so whatever does not plainly say "not disabled" counts
-// as disabled; other accounts do not have the field.
+// disabled checks the state of an enterprise account (企业账号). Its values are
+// undocumented, so every value that does not clearly mean "not disabled" counts as
+// disabled. Other accounts do not have the field.
 func disabled(status json.RawMessage) bool {
 	switch strings.ToLower(strings.Trim(string(status), `"`)) {
 	case "", "null", "0", "false", "enable", "enabled", "normal":
@@ -225,10 +223,10 @@ func disabled(status json.RawMessage) bool {
 	return true
 }
 
-// ancestors gives a person's departments with everything above them. Where the
-// permission is missing or the department cannot be seen, the person matches no
-// department rule; any other error fails the whole lookup: a session must not
-// lose its departments because DingTalk was busy.
+// ancestors returns a person's departments and all departments above them. If the
+// permission is missing or the department is out of scope, the person matches no
+// department rule. Any other error fails the whole lookup: a session must not lose
+// its departments because DingTalk was busy.
 func (d *Directory) ancestors(ctx context.Context, u identity.User) ([]int64, error) {
 	var got struct {
 		Parents flexList[struct {
@@ -254,7 +252,7 @@ func (d *Directory) ancestors(ctx context.Context, u identity.User) ([]int64, er
 	return slices.Compact(all), nil
 }
 
-// validID reports whether s can be an id: not empty, of sane length, without
+// validID reports whether s can be an id: not empty, of plausible length, without
 // control or replacement characters.
 func validID(s string) bool {
 	return s != "" && len(s) <= 256 && !strings.ContainsFunc(s, func(r rune) bool {

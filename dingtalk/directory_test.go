@@ -21,7 +21,7 @@ const (
 	goodParents = `{"errcode":0,"result":{"parent_list":[{"parent_dept_id_list":[4201,42,1]}]}}`
 )
 
-// answers is a DingTalk that says the same to everybody.
+// answers is a DingTalk that returns the same response to all clients.
 func answers(member, record, parents string) *Client {
 	return &Client{Timeout: 5 * time.Second, Transport: script(func(r *http.Request) (int, string) {
 		switch r.URL.Path {
@@ -51,7 +51,7 @@ func TestDisabledAccounts(t *testing.T) {
 	}
 }
 
-// Rechecks spread out; a sign-in does not wait (§15).
+// Rechecks are spread out; a sign-in does not wait (§15).
 func TestPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client := answers(goodMember, goodRecord, goodParents)
@@ -78,8 +78,7 @@ func TestPace(t *testing.T) {
 	})
 }
 
-// The law: no panic; an identity is complete or absent, and it is the one that
-// was asked for.
+// Laws: no panic. An identity is complete or absent, and belongs to the requested person.
 func FuzzPerson(f *testing.F) {
 	for _, record := range []string{goodRecord,
 		`{"errcode":"0","result":{"userid":"p1","unionid":"u1","active":"true","dept_id_list":"[2,3]",` +
@@ -91,11 +90,11 @@ func FuzzPerson(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, member, record, parents string) {
 		client := answers(member, record, parents)
-		client.Timeout = 20 * time.Millisecond // -1 is asked again
+		client.Timeout = 20 * time.Millisecond // -1 is retried
 		u, err := (&Directory{Client: client, Ancestors: true}).Person(t.Context(), "u1")
 		if err != nil {
 			if fmt.Sprint(u) != fmt.Sprint(identity.User{}) {
-				t.Errorf("Person = %v, %v, want nobody with an error", u, err)
+				t.Errorf("Person = %v, %v, want no person, and an error", u, err)
 			}
 			if failure, ok := err.(*identity.Failure); !ok || failure.Code == "" {
 				t.Errorf("Person = %v, want a Failure with a code", err)
@@ -108,7 +107,7 @@ func FuzzPerson(f *testing.F) {
 	})
 }
 
-// The law: no panic; an event that names people names at least one, by a valid id.
+// Laws: no panic. An event that names people names at least one, by a valid id.
 func FuzzFrame(f *testing.F) {
 	for _, s := range []string{
 		`{"specVersion":"1.0","type":"EVENT","headers":{"topic":"*","messageId":"213d","time":"1693221579964",` +
@@ -160,6 +159,6 @@ func TestSeenIsBounded(t *testing.T) {
 		s.add(fmt.Sprint(i))
 	}
 	if len(s.ids) > rememberedEvents || !s.ids[fmt.Sprint(3*rememberedEvents-1)] || s.ids["0"] {
-		t.Errorf("%d ids are remembered, want the last %d", len(s.ids), rememberedEvents)
+		t.Errorf("%d ids are stored, want the last %d", len(s.ids), rememberedEvents)
 	}
 }

@@ -8,11 +8,11 @@
 //
 //	organisation ── events ──► Stream ──► Handle (who left, who changed)
 //
-// All of them make their calls through one Client: one place for deadlines,
-// caps, the app token, back-off and the reading of answers. Every error that
-// leaves WebLogin, SilentLogin and Directory is an *identity.Failure, and none
-// carries a secret, a token or a code.
+// All of them make their calls through one Client, which implements deadlines,
+// caps, the app token, back-off and decoding. Every error of WebLogin, SilentLogin
+// and Directory is an *identity.Failure, and none contains a secret, a token or a
+// code.
 //
-// The login flow around the redirect lives in proxy/login, the session in
-// session, a platform to test against in dingtalk/simulator.
+// The login flow around the redirect is in proxy/login, the session in session, a
+// simulated platform for tests in dingtalk/simulator.
 package dingtalk

@@ -2,23 +2,26 @@ package dingtalk
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// Effect is what an event of the organisation means for its sessions.
+// Effect is what an event of the organisation means for sessions.
 type Effect int
 
 const (
-	NoEffect         Effect = iota // nothing to do; also every type that is not known
-	Recheck                        // look these people, and those in these places, up again, where they are known
-	Left                           // these people are members no more
-	OrganisationGone               // nobody is a member any more
+	NoEffect         Effect = iota // nothing to do; also every unknown type
+	Recheck                        // look these people, and the members of these departments and roles, up again
+	Left                           // these people are no longer members
+	OrganisationGone               // the organisation has no members any more
+	AppChanged                     // the app was disabled or enabled, or its visibility changed: look everyone up again
 )
 
-// effects is the table of event types. A department or role that is new concerns
-// nobody yet.
+// effects is the table of event types. A new department or role has no members
+// yet.
 var effects = map[string]Effect{
 	"user_leave_org":    Left,
 	"user_modify_org":   Recheck,
@@ -32,30 +35,38 @@ var effects = map[string]Effect{
 	"label_conf_modify": Recheck,
 	"label_conf_del":    Recheck,
 	"org_remove":        OrganisationGone,
+
+	"inner_app_status_change": AppChanged,
+	"inner_app_scopes_change": AppChanged,
 }
 
-// Event is something that happened in the organisation. It names people by
-// userid, not by unionid: sessions keep both.
+// EventTypes lists the types that have an effect, sorted: those to subscribe to.
+func EventTypes() []string { return slices.Sorted(maps.Keys(effects)) }
+
+// Event is a change in the organisation. It names people by userid, not by
+// unionid: sessions store both.
 type Event struct {
-	ID      string // the same when it is delivered again
+	ID      string // the same on redelivery
 	Type    string // `user_leave_org` …
 	Effect  Effect
 	UserIDs []string
 
-	// Departments and Roles that changed: who is in one of them, in a department
-	// also by being below it.
+	// Departments and Roles that changed: their members are affected, those of a
+	// department also through departments below it.
 	Departments []int64
 	Roles       []int64
 
-	Born time.Time // when it happened, by DingTalk's clock; zero when unknown
+	Status string // AppChanged: the app's new state in DingTalk's words (disable …); "" if not given
+
+	Born time.Time // when it happened, by DingTalk's clock; zero if unknown
 }
 
 // frame is one text frame of the stream.
 type frame struct {
 	Type    string          `json:"type"`
 	Headers frameHeaders    `json:"headers"`
-	Header  frameHeaders    `json:"header"` // some samples spell it so
-	Data    json.RawMessage `json:"data"`   // a string that holds JSON
+	Header  frameHeaders    `json:"header"` // some samples use this spelling
+	Data    json.RawMessage `json:"data"`   // a string that contains JSON
 	ErrCode *flexInt        `json:"errCode"`
 	ErrMsg  string          `json:"errMsg"`
 }
@@ -112,13 +123,25 @@ func (f frame) payload() string {
 var changes = map[string]bool{"org_dept_modify": true, "org_dept_remove": true, "label_conf_modify": true,
 	"label_conf_del": true}
 
-// event reads f. The error means that data could not be read: such an event
-// names nobody and is not asked for again, it would be the same.
+// event parses f. An error means that data is unreadable: such an event names no
+// people and is not requested again, because it would be the same.
 func (f frame) event() (Event, error) {
 	h := f.Headers
 	e := Event{ID: string(h.EventID), Type: h.EventType, Effect: effects[h.EventType]}
 	if ms, err := strconv.ParseInt(string(h.BornTime), 10, 64); err == nil && ms > 0 {
 		e.Born = time.UnixMilli(ms)
+	}
+	if _, known := effects[h.EventType]; !known && strings.HasPrefix(h.EventType, aboutPeople) {
+		return f.unknown(e), nil
+	}
+	if e.Effect == AppChanged {
+		var data struct {
+			Status flexText `json:"status"`
+		}
+		if decode([]byte(f.payload()), &data) == nil { // only for the log
+			e.Status = redactor(nil).label(string(data.Status))
+		}
+		return e, nil
 	}
 	if e.Effect != Left && e.Effect != Recheck {
 		return e, nil
@@ -128,7 +151,7 @@ func (f frame) event() (Event, error) {
 		UserIDList flexList[string] `json:"userIdList"` // label_user_change
 
 		DeptID flexList[flexInt] `json:"deptId"` // org_dept_…
-		// label_conf_…; of label_user_change what these people got or lost
+		// label_conf_…; in label_user_change, what these people gained or lost
 		LabelIDList flexList[flexInt] `json:"labelIdList"`
 	}
 	if err := decode([]byte(f.payload()), &data); err != nil {
@@ -150,6 +173,28 @@ func (f frame) event() (Event, error) {
 		return e, formatError("an event without userid")
 	}
 	return e, nil
+}
+
+// aboutPeople is the prefix of the types of events about members.
+const aboutPeople = "user_"
+
+// unknown decodes an event about members that is not documented for this kind of app:
+// DingTalk may report with it that an account was disabled or migrated. It proves nothing,
+// so the people that it names are looked up.
+func (f frame) unknown(e Event) Event {
+	var data struct {
+		UserID     oneOrMany        `json:"userId"`
+		UserIDList flexList[string] `json:"userIdList"`
+	}
+	if decode([]byte(f.payload()), &data) != nil {
+		return e
+	}
+	for _, id := range append(data.UserID, data.UserIDList...) {
+		if validID(id) {
+			e.UserIDs, e.Effect = append(e.UserIDs, id), Recheck
+		}
+	}
+	return e
 }
 
 func ids(list flexList[flexInt]) (all []int64) {
@@ -176,8 +221,8 @@ func (l *oneOrMany) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// rememberedEvents bounds what is remembered to know a repeated event: DingTalk
-// delivers at least once.
+// rememberedEvents bounds the ids that are remembered to recognize a repeated
+// event: DingTalk delivers at least once.
 const rememberedEvents = 4096
 
 // seen remembers the last ids. The zero value is empty. Not safe for concurrent use.
@@ -187,7 +232,7 @@ type seen struct {
 	next int
 }
 
-// add remembers id in place of the oldest. The empty id is nobody's.
+// add remembers id in place of the oldest. The empty id is ignored.
 func (s *seen) add(id string) {
 	if id == "" || s.ids[id] {
 		return

@@ -20,8 +20,8 @@ import (
 	"dinggate/internal/conf"
 )
 
-// Each fault at each call of a sign-in: the right failure, nobody half known,
-// and how often the call was made (threats V2, V3, V4, V5, D7, K4, K5, K11).
+// Each fault at each call of a sign-in: the expected failure, no partial identity, and the
+// expected number of calls (threats V2, V3, V4, V5, D7, K4, K5, K11).
 func TestFaults(t *testing.T) {
 	const later, bad = "later unavailable", "later bad_answer"
 	for _, c := range []struct {
@@ -114,8 +114,8 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// A call that is slow or never answered ends with the sign-in's deadline, all
-// calls together (threats V1).
+// A slow or unanswered call ends at the sign-in's deadline, which covers all calls
+// (threats V1).
 func TestSlow(t *testing.T) {
 	for _, c := range []struct {
 		on string
@@ -138,7 +138,7 @@ func TestSlow(t *testing.T) {
 	}
 }
 
-// Failures below HTTP; only a failed connect is tried again (threats V5).
+// Failures below HTTP; only a failed connect is retried (threats V5).
 func TestUnreachable(t *testing.T) {
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -165,7 +165,7 @@ func TestUnreachable(t *testing.T) {
 	}
 }
 
-// A redirect is not followed: the secret would go along (threats L8).
+// A redirect is not followed: it would receive the secret (threats L8).
 func TestRedirect(t *testing.T) {
 	var reached atomic.Int32
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached.Add(1) }))
@@ -182,7 +182,7 @@ func TestRedirect(t *testing.T) {
 	}
 }
 
-// A busy answer, then a good one.
+// A busy response, then a successful one.
 func TestBusyThenGood(t *testing.T) {
 	g := newEnv(t)
 	g.Fault(simulator.Fault{On: pathUserGet, Do: simulator.Code(-1), Times: 2})
@@ -198,7 +198,7 @@ func TestBusyThenGood(t *testing.T) {
 	}
 }
 
-// 1111 in either form stops everything (§15); other HTML does not.
+// 1111 in either form stops all calls (§15); other HTML does not.
 func TestPunished(t *testing.T) {
 	for _, body := range []string{simulator.PunishBody, simulator.PunishPage} {
 		g := newEnv(t)
@@ -223,7 +223,7 @@ func TestPunished(t *testing.T) {
 	}
 }
 
-// The app token dies early: one renewal for everybody, one retry (threats K14).
+// The app token becomes invalid early: one renewal for all calls, one retry (threats K14).
 func TestTokenDies(t *testing.T) {
 	g := newEnv(t)
 	id := g.unionID(t, "zhangsan")
@@ -251,13 +251,14 @@ func TestTokenDies(t *testing.T) {
 	}
 }
 
-// No secret in any error, whatever comes back, even its echo (threats L1, L3).
+// No error contains a secret, whatever the response is, even if it echoes one (threats L1,
+// L3).
 func TestCanaries(t *testing.T) {
 	const secret, token, user, refresh, code = "canary/secret+1", "canary/app+2", "canary/user+3", "canary/refresh+4",
 		"canary/code+5"
 	canary := func(text string) bool { return strings.Contains(strings.ToLower(text), "canary") }
 	echo := func(w http.ResponseWriter, r *http.Request, kind string) {
-		body, _ := io.ReadAll(r.Body) // a hanging server does not notice a client that leaves before the body's end
+		body, _ := io.ReadAll(r.Body) // a hanging server does not detect a client that disconnects before the body's end
 		query := r.URL.Query().Get("access_token")
 		all := strings.TrimSpace(r.URL.RawQuery + " " + query + " " + r.Header.Get("X-Acs-Dingtalk-Access-Token") +
 			" " + string(body))
@@ -325,7 +326,7 @@ func TestCanaries(t *testing.T) {
 	}
 }
 
-// What Observe receives during a sign-in.
+// The calls that Observe receives during a sign-in.
 func TestObserve(t *testing.T) {
 	g := newEnv(t)
 	g.Fault(simulator.Fault{On: pathUserGet, Do: simulator.Code(60121)})

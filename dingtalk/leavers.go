@@ -15,19 +15,18 @@ const pathLeaveRecords = "/v1.0/contact/empLeaveRecords"
 
 const (
 	maxLeavers  = 10_000
-	longestSpan = 365 * 24 * time.Hour // that DingTalk answers
+	longestSpan = 365 * 24 * time.Hour // the longest span that DingTalk answers
 )
 
-// Leaver is a line of the organisation's leave records.
+// Leaver is an entry of the organisation's leave records.
 type Leaver struct {
 	UserID string
-	Left   time.Time // zero when it was not told
+	Left   time.Time // zero if unknown
 }
 
-// Leavers lists who left from then on until now, at most those of the last 365
-// days. Somebody among them may have come back since. The error is an
-// *identity.Failure; without the permission Contact.Common.Read its code is
-// permission_missing.
+// Leavers lists the people who left between since and now, at most those of the last
+// 365 days. Some of them may have rejoined. The error is an *identity.Failure; its
+// code is permission_missing without the permission Contact.Common.Read.
 func (c *Client) Leavers(ctx context.Context, since time.Time) (all []Leaver, err error) {
 	ctx = WithClass(ctx, ratelimit.Event)
 	now := c.now()
@@ -66,7 +65,7 @@ func (c *Client) Leavers(ctx context.Context, since time.Time) (all []Leaver, er
 	return nil, badAnswer(pathLeaveRecords, formatError("a list without end")).failure()
 }
 
-// doAsApp reads from the new host with the app's own token.
+// doAsApp makes a read call to the new host with the app's own token.
 func (c *Client) doAsApp(ctx context.Context, path string, query url.Values, out any) error {
 	for renewed := false; ; renewed = true {
 		token, err := c.appToken(ctx)
@@ -75,15 +74,15 @@ func (c *Client) doAsApp(ctx context.Context, path string, query url.Values, out
 		}
 		err = c.do(ctx, request{host: hostNew, path: path, method: http.MethodGet, query: query.Encode(), user: token}, out)
 		if f, ok := errors.AsType[*identity.Failure](err); ok && f.Class == identity.Restart && !renewed {
-			c.token.drop(token) // refused as a person's token would be: sign in again
+			c.token.drop(token) // refused like a person's token: fetch another
 			continue
 		}
 		return err
 	}
 }
 
-// Gone asks whether the member with this userid is one no more. False also for
-// somebody who has come back. The error is an *identity.Failure: it is not known.
+// Gone reports whether the member with this userid has left. It is false for a
+// person who rejoined. The error is an *identity.Failure: the state is unknown.
 func (d *Directory) Gone(ctx context.Context, userID string) (bool, error) {
 	_, err := d.Colleague(WithClass(ctx, ratelimit.Event), userID)
 	if f, ok := errors.AsType[*identity.Failure](err); ok && f.Class == identity.Refused {

@@ -3,34 +3,37 @@ package dingtalk
 import (
 	"context"
 	"encoding/json"
-	"net/http"
+	"errors"
 	"net/url"
+	"strings"
+
+	"dinggate/internal/identity"
+	"dinggate/internal/ratelimit"
 )
 
-// MigratedFrom gives the unionId that a person had before their ordinary account
-// became an enterprise account (普通账号迁移为企业账号); "" for somebody whose account
-// was not migrated. Errors are as Directory.Person's; without the permission
-// Contact.OrgAccountMigration.Read it is one of class Operator.
+// MigratedFrom returns the unionId that a person had before their ordinary account
+// became an enterprise account (普通账号迁移为企业账号), or "" if the account was not
+// migrated, or if DingTalk names more than one. Any error is an *identity.Failure; without
+// the permission Contact.OrgAccountMigration.Read it is of class Operator.
 func (c *Client) MigratedFrom(ctx context.Context, unionID string) (string, error) {
 	if !validID(unionID) {
 		return "", badAnswer(pathMigrated, formatError("no unionid to ask for")).failure()
 	}
-	token, err := c.appToken(ctx)
-	if err != nil {
-		return "", err
-	}
 	var got map[string]json.RawMessage
-	q := request{host: hostNew, path: pathMigrated, method: http.MethodGet, query: "migrationUnionId=" + url.QueryEscape(unionID), user: token}
-	if err := c.do(ctx, q, &got); err != nil {
+	err := c.doAsApp(ctx, pathMigrated, url.Values{"migrationUnionId": {unionID}}, &got)
+	if e, ok := errors.AsType[*APIError](err); ok && strings.EqualFold(e.Code, "invalid.unionId") {
+		return "", nil // no account was migrated to it
+	}
+	if err != nil {
 		return "", err
 	}
 	return otherID(got, unionID), nil
 }
 
-// otherID finds the id that stands beside a known one: the document shows a map from
-// one to the other, alone or below migrationUnionIdList, and does not say which of
-// the two is the key.
-func otherID(answer map[string]json.RawMessage, known string) string {
+// otherID finds the id that is paired with a known one: the documentation shows a map, at
+// the top level or below migrationUnionIdList, and does not specify which of the two ids
+// is the key. Two different ones prove neither.
+func otherID(answer map[string]json.RawMessage, known string) (other string) {
 	if inner, ok := answer["migrationUnionIdList"]; ok {
 		var below map[string]json.RawMessage
 		if json.Unmarshal(inner, &below) != nil {
@@ -43,12 +46,57 @@ func otherID(answer map[string]json.RawMessage, known string) string {
 		if json.Unmarshal(raw, &value) != nil || !validID(key) || !validID(value) {
 			continue
 		}
+		found := ""
 		switch known {
 		case key:
-			return value
+			found = value
 		case value:
-			return key
+			found = key
+		}
+		switch {
+		case found == "" || found == known || found == other:
+		case other != "":
+			return ""
+		default:
+			other = found
 		}
 	}
-	return ""
+	return other
+}
+
+// Holder returns the unionId of the member who has a userid at present. The error is an
+// *identity.Failure, of class Refused if no member has the userid.
+func (d *Directory) Holder(ctx context.Context, userID string) (unionID string, err error) {
+	var got struct {
+		UserID  string `json:"userid"`
+		UnionID string `json:"unionid"`
+	}
+	if !validID(userID) {
+		return "", refuse("not_member", "no userid to ask for")
+	}
+	err = d.Client.do(WithClass(ctx, ratelimit.Event),
+		request{host: hostOld, path: pathUserGet, body: map[string]string{"userid": userID, "language": "zh_CN"}}, &got)
+	switch {
+	case err != nil:
+		return "", err
+	case got.UserID != userID || !validID(got.UnionID):
+		return "", badAnswer(pathUserGet, formatError("no userid or unionid")).failure()
+	}
+	return got.UnionID, nil
+}
+
+// Moved reports whether the account of a person who is no longer a member under this
+// unionId was migrated. In that case the member who has the userid now is the same person
+// under another unionId. A caller must check this before it treats the two as different
+// people. The error means that this is unknown; it is an *identity.Failure.
+func (d *Directory) Moved(ctx context.Context, userID, unionID string) (moved bool, err error) {
+	now, err := d.Holder(ctx, userID)
+	if f, ok := errors.AsType[*identity.Failure](err); ok && f.Class == identity.Refused {
+		return false, nil // no member has the userid
+	}
+	if err != nil || now == unionID {
+		return false, err
+	}
+	before, err := d.Client.MigratedFrom(ctx, now)
+	return err == nil && before == unionID, err
 }

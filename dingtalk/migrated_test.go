@@ -15,15 +15,16 @@ import (
 func TestMigratedFrom(t *testing.T) {
 	for answer, want := range map[string]string{
 		`{"NEW":"OLD"}`: "OLD", `{"OLD":"NEW"}`: "OLD", `{"migrationUnionIdList":{"NEW":"OLD"}}`: "OLD", `{"migrationUnionIdList":{"OLD":"NEW"}}`: "OLD",
+		`{"A":"NEW","B":"NEW"}`: "", `{"OLD":"NEW","NEW":"OLD"}`: "OLD", `{"NEW":"NEW"}`: "",
 		`{}`: "", `{"migrationUnionIdList":{}}`: "", `{"A":"B"}`: "", `{"NEW":7}`: "", `{"migrationUnionIdList":"NEW"}`: "", `{"NEW":""}`: "",
 	} {
-		var asked *http.Request
+		var sent *http.Request
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path != pathMigrated {
 				io.WriteString(w, `{"accessToken":"T","expireIn":7200,"errcode":0,"access_token":"T","expires_in":7200}`)
 				return
 			}
-			asked = r.Clone(r.Context())
+			sent = r.Clone(r.Context())
 			io.WriteString(w, answer)
 		}))
 		c := &Client{Config: Config{ClientID: "app", ClientSecret: conf.NewSecret("secret"), CorpID: "corp", APIURL: server.URL, OAPIURL: server.URL}}
@@ -31,14 +32,14 @@ func TestMigratedFrom(t *testing.T) {
 		if err != nil || got != want {
 			t.Errorf("%s = %q, %v, want %q", answer, got, err, want)
 		}
-		if asked == nil || asked.URL.Query().Get("migrationUnionId") != "NEW" || asked.Header.Get("X-Acs-Dingtalk-Access-Token") != "T" || asked.Method != "GET" {
-			t.Errorf("%s: asked %+v", answer, asked)
+		if sent == nil || sent.URL.Query().Get("migrationUnionId") != "NEW" || sent.Header.Get("X-Acs-Dingtalk-Access-Token") != "T" || sent.Method != "GET" {
+			t.Errorf("%s: sent %+v", answer, sent)
 		}
 		c.CloseIdleConnections()
 		server.Close()
 	}
 	if _, err := new(Client).MigratedFrom(t.Context(), ""); err == nil {
-		t.Errorf("an empty unionid is asked for")
+		t.Errorf("a call for an empty unionid was made")
 	}
 }
 

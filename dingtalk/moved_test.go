@@ -8,8 +8,8 @@ import (
 	"dinggate/dingtalk/simulator"
 )
 
-// TestMoves: threats V34. A connection that was kept and is dead costs nobody a
-// sign-in: the code is sent once, over a new one.
+// TestMoves tests threats V34. A reused connection that is dead makes no sign-in fail: the
+// code is sent once, over a new connection.
 func TestMoves(t *testing.T) {
 	sim := simulator.Demo()
 	t.Cleanup(sim.Close)
@@ -22,7 +22,7 @@ func TestMoves(t *testing.T) {
 	old.Close()
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		t.Skipf("SKIPPED: somebody else has taken %s meanwhile", address)
+		t.Skipf("SKIPPED: another process has taken %s meanwhile", address)
 	}
 	moved := httptest.NewUnstartedServer(sim)
 	moved.Listener.Close()

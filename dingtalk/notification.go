@@ -12,29 +12,30 @@ import (
 	"dinggate/internal/identity"
 )
 
-// What a work notification may hold; DingTalk refuses the call otherwise.
+// Limits of a work notification; DingTalk refuses calls beyond them.
 const (
 	maxReceivers    = 100  // userids of one call
 	maxMessage      = 2048 // bytes of the message as JSON
 	maxMarkdown     = 1000 // characters; DingTalk's advice
 	maxButton       = 20   // characters
 	maxMessageURL   = 500  // bytes
-	actionCardTitle = 100  // characters, of our own: a line of the conversation list
+	actionCardTitle = 100  // characters; our own limit: one line of the conversation list
 )
 
 // Notification is a work notification (工作通知) with one button.
 type Notification struct {
 	Title    string // in the conversation list
-	Markdown string // what people typed goes through PlainMarkdown
+	Markdown string // escape user input with PlainMarkdown
 	Button   string // 20 characters at most
 	URL      string // what the button opens; 500 bytes at most
 }
 
 // Notify sends a work notification as the app agentID to up to 100 userids and
-// returns DingTalk's id of the task. Success says that DingTalk took it, not that
-// anybody got it: past its limits (the same content once a day and person, 500 a
-// day and person) it delivers nothing and says nothing, so that the caller counts.
-// What would be refused is not sent. Any error is an *identity.Failure.
+// returns DingTalk's task id. Success means that DingTalk accepted it, not that it
+// was delivered: beyond its limits (the same content once per day and person, 500
+// per day and person) DingTalk delivers nothing and reports nothing, so the caller
+// must count. Notify does not send what DingTalk would refuse. Any error is an
+// *identity.Failure.
 func (c *Client) Notify(ctx context.Context, agentID int64, userIDs []string, n Notification) (task int64, err error) {
 	message, fault := n.encode()
 	if fault == "" && (len(userIDs) == 0 || len(userIDs) > maxReceivers) {
@@ -76,7 +77,7 @@ func (n Notification) encode() (message json.RawMessage, fault string) {
 	}
 	var text strings.Builder
 	e := json.NewEncoder(&text)
-	e.SetEscapeHTML(false) // it would count six bytes for one
+	e.SetEscapeHTML(false) // escaping would count six bytes for one
 	err := e.Encode(map[string]any{
 		"msgtype": "action_card",
 		"action_card": map[string]string{
@@ -93,18 +94,18 @@ func (n Notification) encode() (message json.RawMessage, fault string) {
 	return message, ""
 }
 
-// Undelivered is who did not get a work notification.
+// Undelivered lists who did not receive a work notification.
 type Undelivered struct {
-	Unknown   []string          // no members, or outside the range of the app
+	Unknown   []string          // not members, or outside the scope of the app
 	Forbidden map[string]string // by userid: DingTalk's code of the limit
 	Failed    []string
 }
 
-// Everybody reports whether nobody is missing.
+// Everybody reports whether all receivers got it.
 func (u Undelivered) Everybody() bool { return len(u.Unknown)+len(u.Forbidden)+len(u.Failed) == 0 }
 
-// NotifyResult asks who a notification did not reach. DingTalk knows that for
-// 24 hours. Any error is an *identity.Failure.
+// NotifyResult returns who did not receive a notification. DingTalk keeps the result
+// for 24 hours. Any error is an *identity.Failure.
 func (c *Client) NotifyResult(ctx context.Context, agentID, task int64) (Undelivered, error) {
 	var got struct {
 		Result struct {
@@ -131,9 +132,9 @@ func (c *Client) NotifyResult(ctx context.Context, agentID, task int64) (Undeliv
 	return u, nil
 }
 
-// wide gives the full-width form of each character that means something in
-// Markdown or HTML. How DingTalk's renderer treats a backslash is documented
-// nowhere; a character that is not there needs no escape.
+// wide maps each character with a meaning in Markdown or HTML to its full-width
+// form. It is not documented how DingTalk's renderer treats a backslash; a
+// character that is absent needs no escape.
 var wide = func() (table [128]rune) {
 	for _, c := range "!\"#$%&'()*+:;<=>@[\\]^_`{|}~" {
 		table[c] = c - '!' + '！'
@@ -141,8 +142,8 @@ var wide = func() (table [128]rune) {
 	return table
 }()
 
-// PlainMarkdown gives s as text of one line that is nothing but text in a work
-// notification: no markup, no mention, and no address that becomes a link (threats G3).
+// PlainMarkdown returns s as one line of plain text for a work notification: no
+// markup, no mention, and no address that becomes a link (threats G3).
 func PlainMarkdown(s string) string {
 	var b strings.Builder
 	runes := []rune(s)
@@ -151,9 +152,9 @@ func PlainMarkdown(s string) string {
 		case c == '\n', c == '\r', c == '\t', c == '\u2028', c == '\u2029', c == '\u0085':
 			b.WriteByte(' ')
 		case unicode.IsControl(c), unicode.Is(unicode.Cf, c), c == unicode.ReplacementChar:
-			// invisible, or it turns the direction of what follows
+			// invisible characters and bidi controls
 		case c == '.' && i > 0 && i+1 < len(runes) && inName(runes[i-1]) && inName(runes[i+1]):
-			b.WriteRune('．') // example.com is a link by itself
+			b.WriteRune('．') // example.com becomes a link by itself
 		case c < 128 && wide[c] != 0:
 			b.WriteRune(wide[c])
 		default:
@@ -163,8 +164,8 @@ func PlainMarkdown(s string) string {
 	return strings.Join(strings.Fields(b.String()), " ")
 }
 
-// inName reports whether c can stand beside the dot of a host name. Invisible
-// characters count: they are left out.
+// inName reports whether c can be next to the dot of a host name. Invisible
+// characters count: renderers skip them.
 func inName(c rune) bool {
 	return unicode.IsLetter(c) || unicode.IsNumber(c) || unicode.Is(unicode.Cf, c) || unicode.IsControl(c) ||
 		c == '-' || c == '_' || c == '.'

@@ -14,15 +14,16 @@ import (
 	"dinggate/internal/ratelimit"
 )
 
-func letter(text string) dingtalk.Notification {
+func notification(text string) dingtalk.Notification {
 	return dingtalk.Notification{Title: "申请访问", Markdown: text, Button: "查看", URL: "https://app.example.com/oauth2/requests/1"}
 }
 
-// A work notification reaches members of the app's range, and the answer about a task tells who is missing.
+// A work notification reaches members in the app's range, and the result of the task lists
+// the other receivers.
 func TestClient_Notify(t *testing.T) {
 	g := newEnv(t)
 	ctx := context.Background()
-	task, err := g.client.Notify(ctx, simulator.DemoAgentID, []string{"lisi", "zhouba", "nobody"}, letter("张三申请访问 /admin/"))
+	task, err := g.client.Notify(ctx, simulator.DemoAgentID, []string{"lisi", "zhouba", "unknown"}, notification("张三申请访问 /admin/"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,11 +31,11 @@ func TestClient_Notify(t *testing.T) {
 		t.Errorf("李四's inbox = %+v", in)
 	}
 	left, err := g.client.NotifyResult(ctx, simulator.DemoAgentID, task)
-	if got := fmt.Sprint(left.Unknown, left.Forbidden, err); got != "[zhouba nobody] map[] <nil>" {
+	if got := fmt.Sprint(left.Unknown, left.Forbidden, err); got != "[zhouba unknown] map[] <nil>" {
 		t.Errorf("result = %s", got)
 	}
-	// The same text a second time is taken and delivered to nobody.
-	task, err = g.client.Notify(ctx, simulator.DemoAgentID, []string{"lisi"}, letter("张三申请访问 /admin/"))
+	// The same text is accepted a second time and not delivered.
+	task, err = g.client.Notify(ctx, simulator.DemoAgentID, []string{"lisi"}, notification("张三申请访问 /admin/"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +48,7 @@ func TestClient_Notify(t *testing.T) {
 	}
 }
 
-// What DingTalk would refuse is not sent.
+// A notification that DingTalk would refuse is not sent.
 func TestClient_NotifyChecks(t *testing.T) {
 	g := newEnv(t)
 	long := make([]string, 101)
@@ -58,12 +59,12 @@ func TestClient_NotifyChecks(t *testing.T) {
 		to []string
 		n  dingtalk.Notification
 	}{
-		"nobody":             {nil, letter("x")},
-		"101 people":         {long, letter("x")},
-		"two ids in one":     {[]string{"lisi,zhangsan"}, letter("x")},
-		"no text":            {[]string{"lisi"}, letter("")},
-		"1001 characters":    {[]string{"lisi"}, letter(strings.Repeat("x", 1001))},
-		"more than 2 KiB":    {[]string{"lisi"}, letter(strings.Repeat("访", 700))},
+		"no recipients":      {nil, notification("x")},
+		"101 people":         {long, notification("x")},
+		"two ids in one":     {[]string{"lisi,zhangsan"}, notification("x")},
+		"no text":            {[]string{"lisi"}, notification("")},
+		"1001 characters":    {[]string{"lisi"}, notification(strings.Repeat("x", 1001))},
+		"more than 2 KiB":    {[]string{"lisi"}, notification(strings.Repeat("访", 700))},
 		"a long button":      {[]string{"lisi"}, dingtalk.Notification{Title: "t", Markdown: "m", Button: strings.Repeat("b", 21), URL: "u"}},
 		"a long address":     {[]string{"lisi"}, dingtalk.Notification{Title: "t", Markdown: "m", Button: "b", URL: strings.Repeat("u", 501)}},
 		"no title":           {[]string{"lisi"}, dingtalk.Notification{Markdown: "m", Button: "b", URL: "u"}},
@@ -78,7 +79,7 @@ func TestClient_NotifyChecks(t *testing.T) {
 	}
 }
 
-// Each failure has its code; a slow or endless answer ends with the client's own bounds.
+// Each failure has its code; a slow or endless response ends at the client's own limits.
 func TestClient_NotifyFailures(t *testing.T) {
 	const on = "/topapi/message/corpconversation/asyncsend_v2"
 	for do, want := range map[simulator.Verb]string{
@@ -94,25 +95,25 @@ func TestClient_NotifyFailures(t *testing.T) {
 		g.client.Timeout = time.Second
 		g.Fault(simulator.Fault{On: on, Do: do})
 		began := time.Now()
-		_, err := g.client.Notify(context.Background(), simulator.DemoAgentID, []string{"lisi"}, letter("x"))
+		_, err := g.client.Notify(context.Background(), simulator.DemoAgentID, []string{"lisi"}, notification("x"))
 		if verdict(err) != want || time.Since(began) > 5*time.Second {
 			t.Errorf("%s: %v after %v, want %s", do, err, time.Since(began), want)
 		}
 	}
 	g := newEnv(t)
-	if _, err := g.client.Notify(context.Background(), 7, []string{"lisi"}, letter("x")); err == nil {
+	if _, err := g.client.Notify(context.Background(), 7, []string{"lisi"}, notification("x")); err == nil {
 		t.Error("another app's agent_id is taken")
 	}
 }
 
-// Notifications draw on the one budget of calls.
+// Notifications use the shared budget of calls.
 func TestClient_NotifyBudget(t *testing.T) {
 	g := newEnv(t)
 	g.client.Budget = &ratelimit.Budget{Rate: 2}
 	g.client.Timeout = 300 * time.Millisecond
 	held := 0
 	for i := range 12 {
-		_, err := g.client.Notify(context.Background(), simulator.DemoAgentID, []string{"lisi"}, letter(fmt.Sprint(i)))
+		_, err := g.client.Notify(context.Background(), simulator.DemoAgentID, []string{"lisi"}, notification(fmt.Sprint(i)))
 		if verdict(err) == "later throttled" {
 			held++
 		}
@@ -122,7 +123,7 @@ func TestClient_NotifyBudget(t *testing.T) {
 	}
 }
 
-// Whatever is typed is text of one line: no markup, no mention, no link.
+// Every input is returned as text of one line: no markup, no mention, no link.
 func TestPlainMarkdown(t *testing.T) {
 	for in, want := range map[string]string{
 		"线上故障，需要查日志":                        "线上故障，需要查日志",

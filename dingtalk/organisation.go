@@ -13,7 +13,7 @@ import (
 	"dinggate/internal/ratelimit"
 )
 
-// Calls that read the organisation as a whole. None of them counts against the
+// Calls that read the whole organisation. None of them counts against the
 // monthly quota.
 const (
 	pathSubDepartments = "/topapi/v2/department/listsubid"
@@ -22,37 +22,37 @@ const (
 	pathRoleMembers    = "/topapi/role/simplelist"
 )
 
-// Bounds of what is read; a larger organisation is an error.
+// Bounds of a reading; a larger organisation is an error.
 const (
 	maxMembers     = 100_000
 	maxDepartments = 20_000
-	maxRoles       = 4_000 // 20 pages of 200 groups at the most
+	maxRoles       = 4_000 // at most 20 pages of 200 groups
 	maxPages       = 1_000 // of one list
 
-	readersPerAPI = 4 // calls of one kind at a time
+	readersPerAPI = 4 // concurrent calls per API
 	readTries     = 5 // of one call, with 2, 4, 8 … seconds between them
 )
 
 var errLargeOrganisation = errors.New("dingtalk: the organisation has more members, departments or roles than are read at once")
 
-// Organisation reads everybody in the organisation:
+// Organisation reads all members of the organisation:
 //
 //	listsubid ──► departments ──► user/list ──► members ─┐
 //	   ▲  └─ each one's children                         ├─► each
 //	role/list ──► roles ──► role/simplelist ─────────────┘
 //
-// Its calls have the last place in Client.Budget, and no more than half of the
-// rate of each path. Safe for concurrent use.
+// Its calls have the lowest priority in Client.Budget and use at most half of the
+// rate of each path. It is safe for concurrent use.
 type Organisation struct {
 	Directory *Directory
 }
 
 // Read calls each for every member in good standing, as Directory.Person would
-// give them, in any order. Everything that it says was asked for after the call
-// of Read. Somebody who is not among them may be a member all the same: of a
-// department that cannot be seen, or one that was moved meanwhile. With an error
-// nothing was passed to each; it is an *identity.Failure, of code
-// permission_missing where the app may not read the lists.
+// return them, in any order. All data was requested after the call of Read. A
+// person who is missing may be a member all the same: of a department that is out
+// of scope, or of one that was moved during the reading. On error, each was not
+// called; the error is an *identity.Failure, of code permission_missing if the app
+// may not read the lists.
 func (o *Organisation) Read(ctx context.Context, each func(identity.User)) error {
 	r := newReading(o.Directory)
 	g, ctx := errgroup.WithContext(ctx)
@@ -84,12 +84,12 @@ func (o *Organisation) Read(ctx context.Context, each func(identity.User)) error
 	return nil
 }
 
-// reading is one Read.
+// reading is one call of Read.
 type reading struct {
 	directory *Directory
 	pace      map[string]*rate.Limiter // by path
-	parent    map[int64]int64          // of each department; written by departments alone
-	roles     map[string][]role        // by userid; written by rolesOfMembers alone
+	parent    map[int64]int64          // of each department; written by departments only
+	roles     map[string][]role        // by userid; written by rolesOfMembers only
 }
 
 func newReading(d *Directory) *reading {
@@ -109,7 +109,7 @@ func newReading(d *Directory) *reading {
 	return r
 }
 
-// ask makes a call, again where the failure may pass.
+// ask makes a call and retries it after temporary failures.
 func ask[T any](ctx context.Context, r *reading, path string, body any) (got T, err error) {
 	ctx = WithClass(ctx, ratelimit.Due)
 	for try := 0; ; try++ {
@@ -135,15 +135,15 @@ func ask[T any](ctx context.Context, r *reading, path string, body any) (got T, 
 	}
 }
 
-// unseen reports that a department is outside the app's scope, or has been
-// removed since it was listed: nobody is known to be in it.
+// unseen reports that a department is outside the app's scope, or was removed
+// since it was listed: it has no known members.
 func unseen(err error) bool {
 	f, ok := errors.AsType[*identity.Failure](err)
 	return ok && f.Code == "department_unknown"
 }
 
-// departments walks the tree from the root and passes on each department. The
-// buffer of found holds maxDepartments.
+// departments traverses the tree from the root and sends each department to found,
+// whose buffer holds maxDepartments.
 func (r *reading) departments(ctx context.Context, found chan<- int64) error {
 	for level := []int64{1}; len(level) > 0; {
 		for _, id := range level {
@@ -171,7 +171,7 @@ func (r *reading) departments(ctx context.Context, found chan<- int64) error {
 		for i, children := range below {
 			for _, id := range children {
 				if _, known := r.parent[id]; known {
-					continue // moved while the tree was walked, or a circle
+					continue // moved during the traversal, or a cycle
 				}
 				if r.parent[id] = level[i]; len(r.parent) > maxDepartments {
 					return errLargeOrganisation
@@ -184,8 +184,8 @@ func (r *reading) departments(ctx context.Context, found chan<- int64) error {
 	return nil
 }
 
-// members reads the people of one department into all, by userid. A second record
-// that differs from the first takes the person away: one of the two is out of date.
+// members reads the members of one department into all, by userid. Two records of
+// one person that differ remove the person: one of them is out of date.
 func (r *reading) members(ctx context.Context, department int64, all map[string]*userRecord) error {
 	cursor := int64(0)
 	for range maxPages {
@@ -217,7 +217,7 @@ func (r *reading) members(ctx context.Context, department int64, all map[string]
 	return errLargeOrganisation
 }
 
-// add puts a record beside the others; nil stays for a person whose records differ.
+// add merges a record; nil remains for a person whose records differ.
 func add(all map[string]*userRecord, id string, one *userRecord) {
 	known, there := all[id]
 	if there && (known == nil || one == nil || !known.same(one)) {
@@ -226,14 +226,14 @@ func add(all map[string]*userRecord, id string, one *userRecord) {
 	all[id] = one
 }
 
-// same compares what list gives of a person in each of their departments.
+// same compares the records of a person in two departments.
 func (a *userRecord) same(b *userRecord) bool {
 	return a.UnionID == b.UnionID && a.Name == b.Name && a.JobNumber == b.JobNumber && a.OrgEmail == b.OrgEmail &&
 		a.Email == b.Email && slices.Equal(a.Departments, b.Departments) &&
 		string(a.DisableStatus) == string(b.DisableStatus) && a.Active != nil && b.Active != nil && *a.Active == *b.Active
 }
 
-// rolesOfMembers reads who has which role: the lists of members do not say it.
+// rolesOfMembers reads the members of each role: the member lists omit roles.
 func (r *reading) rolesOfMembers(ctx context.Context) error {
 	all, err := roles(func(body, out any) (err error) {
 		page := out.(*rolePage)
@@ -293,7 +293,7 @@ type rolePage struct {
 	}] `json:"list"`
 }
 
-// roles lists the roles of all groups, 200 groups a page.
+// roles lists the roles of all groups, 200 groups per page.
 func roles(page func(body, out any) error) ([]identity.Role, error) {
 	var all []identity.Role
 	for n := range maxRoles / 200 {
@@ -316,7 +316,7 @@ func roles(page func(body, out any) error) ([]identity.Role, error) {
 	return all, nil
 }
 
-// report passes on the members whose records are complete and of one voice.
+// report passes on the members whose records are complete and agree.
 func (r *reading) report(parts []map[string]*userRecord, each func(identity.User)) {
 	all := parts[0]
 	for _, part := range parts[1:] {
@@ -332,14 +332,14 @@ func (r *reading) report(parts []map[string]*userRecord, each func(identity.User
 		one.Roles = r.roles[id]
 		u, refused := r.directory.user(one)
 		if refused != nil || r.directory.Ancestors && !r.ancestors(&u, lines) {
-			continue // the lookup of this person says why
+			continue // an individual lookup reports the reason
 		}
 		each(u)
 	}
 }
 
-// ancestors adds the departments above a person's own; false when one of them was
-// not seen.
+// ancestors adds the departments above a person's own; it returns false if one of
+// them was not seen.
 func (r *reading) ancestors(u *identity.User, lines map[int64][]int64) bool {
 	for _, id := range u.Departments {
 		line, known := lines[id]

@@ -12,8 +12,8 @@ import (
 	"dinggate/internal/identity"
 )
 
-// everybody reads the organisation, by userid.
-func everybody(t *testing.T, d *dingtalk.Directory) (map[string]identity.User, error) {
+// members reads all members of the organisation, by userid.
+func members(t *testing.T, d *dingtalk.Directory) (map[string]identity.User, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -27,7 +27,7 @@ func everybody(t *testing.T, d *dingtalk.Directory) (map[string]identity.User, e
 	return all, err
 }
 
-// sorted is u with its lists in order.
+// sorted returns u with its lists sorted.
 func sorted(u identity.User) identity.User {
 	u.Departments, u.Roles = slices.Clone(u.Departments), slices.Clone(u.Roles)
 	slices.Sort(u.Departments)
@@ -35,18 +35,26 @@ func sorted(u identity.User) identity.User {
 	return u
 }
 
-// TestOrganisation: the lists say the same of everybody as the lookup of each, and
-// give nobody whom the lookup refuses.
+// TestOrganisation checks that the lists and the individual lookups return the same data
+// for every member, and that the lists contain no person whom the lookup refuses.
 func TestOrganisation(t *testing.T) {
 	g := newEnv(t)
 	for _, id := range []string{"sunzhi", "qianbao"} {
-		err := g.Add(simulator.Person{ID: id, UserID: id, Name: id, Email: id + "@yunfan.example",
-			Departments: []int64{4201, 43}, Roles: []int64{101, 200}})
+		err := g.Add(simulator.Person{
+			ID: id,
+			Record: simulator.Record{
+				UserID:      id,
+				Name:        id,
+				Email:       id + "@yunfan.example",
+				Departments: []int64{4201, 43},
+				Roles:       []int64{101, 200},
+			},
+		})
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	all, err := everybody(t, g.dir)
+	all, err := members(t, g.dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,12 +73,13 @@ func TestOrganisation(t *testing.T) {
 	}
 }
 
-// TestOrganisationLarge: departments on three levels, and more than a page of people.
+// TestOrganisationLarge tests departments on three levels, with more than one page of
+// people.
 func TestOrganisationLarge(t *testing.T) {
 	sim := simulator.Large(700, 130)
 	sim.Apps[0].PerSecond = 0
 	one := newEnvOf(t, sim)
-	all, err := everybody(t, one.dir)
+	all, err := members(t, one.dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,8 +91,8 @@ func TestOrganisationLarge(t *testing.T) {
 	}
 }
 
-// TestOrganisationUnread: a list that cannot be read yields nobody, and names the
-// permission; a department out of scope leaves its people out.
+// TestOrganisationUnread checks that an unreadable list yields no members and an error
+// that names the permission. The members of a department that is out of scope are missing.
 func TestOrganisationUnread(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -101,20 +110,20 @@ func TestOrganisationUnread(t *testing.T) {
 		if err := g.ChangeApp(simulator.DemoClientID, tt.change); err != nil {
 			t.Fatal(err)
 		}
-		all, err := everybody(t, g.dir)
+		all, err := members(t, g.dir)
 		if verdict(err) != tt.want || len(all) != tt.people {
 			t.Errorf("%s: %d people, %v; want %d, %q", tt.name, len(all), err, tt.people, tt.want)
 		}
 	}
 }
 
-// TestLeavers: several pages, and only those who left in the span.
+// TestLeavers tests several pages, and that only people who left in the span are listed.
 func TestLeavers(t *testing.T) {
 	g := newEnv(t)
 	since := g.Time()
 	for i := range 120 {
 		id := "leaver" + string(rune('a'+i/26)) + string(rune('a'+i%26))
-		if err := g.Add(simulator.Person{ID: id, UserID: id, Name: id, Departments: []int64{43}}); err != nil {
+		if err := g.Add(simulator.Person{ID: id, Record: simulator.Record{UserID: id, Name: id, Departments: []int64{43}}}); err != nil {
 			t.Fatal(err)
 		}
 		if err := g.Leave(id); err != nil {

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// permissionNames maps a permission point to its name in the console.
+// permissionNames maps a permission point to its name in DingTalk's console.
 var permissionNames = map[string]string{
 	"open_app_api_base":                    "获取钉钉开放接口用户访问凭证的基础权限",
 	"qyapi_base":                           "调用企业API时需要具备的基本权限",
@@ -23,7 +23,7 @@ var permissionNames = map[string]string{
 	"Contact.Common.Read":                  "通讯录基本数据读权限",
 }
 
-// neededPermissions says what each call needs, for refusals that do not name it.
+// neededPermissions lists what each call needs, for refusals that do not name it.
 var neededPermissions = map[string]string{
 	pathMe:           "Contact.User.Read",
 	pathMigrated:     "Contact.OrgAccountMigration.Read",
@@ -38,13 +38,16 @@ var neededPermissions = map[string]string{
 	pathRoles:        "qyapi_get_department_list",
 
 	pathSubDepartments: "qyapi_get_department_list",
-	pathUserList:       "qyapi_get_department_member",
-	pathRoleMembers:    "qyapi_get_department_member",
-	pathLeaveRecords:   "Contact.Common.Read",
+
+	pathDepartmentsBelow: "qyapi_get_department_list",
+
+	pathUserList:     "qyapi_get_department_member",
+	pathRoleMembers:  "qyapi_get_department_member",
+	pathLeaveRecords: "Contact.Common.Read",
 }
 
-// PermissionName is how the console calls a permission point: its Chinese name
-// before the point itself, the point alone when the name is not known.
+// PermissionName returns the name of a permission point in DingTalk's console: the
+// Chinese name before the point, or the point alone if the name is unknown.
 func PermissionName(point string) string {
 	if name := permissionNames[point]; name != "" {
 		return name + " " + point
@@ -52,8 +55,8 @@ func PermissionName(point string) string {
 	return point
 }
 
-// hints say where the operator corrects a refusal, for every code that
-// needs no detail of the refusal.
+// hints say where the operator corrects a refusal, for every code whose hint needs
+// no detail of the refusal.
 var hints = map[string]string{
 	"credentials_wrong": "Client ID 或 Client Secret 不正确 — 开发者后台 > 基础信息 > 凭证与基础信息 (wrong Client ID or " +
 		"Client Secret)",
@@ -68,12 +71,15 @@ var hints = map[string]string{
 	"quota_exhausted":       "本月 API 调用量已用完 — 开发者后台 > 资源管理 (the monthly API quota is used up)",
 	"department_unknown": "部门不存在或不在通讯录授权范围内 — 开发者后台 > 权限管理 > 通讯录权限 > 授权范围 (the department does not exist or " +
 		"is outside the contact scope)",
+	"consent_missing": "此人没有同意应用读取其账号信息：重新登录并点“同意”；若人人如此，请核对 通讯录个人信息读权限 Contact.User.Read — 开发者后台 > 权限管理 " +
+		"(this person did not agree that the app reads their account: sign in again and agree; if it is everybody, check " +
+		"Contact.User.Read)",
 	"clock_wrong": "本机时钟与钉钉相差超过 1 分钟 (this machine's clock is more than a minute off)",
 	"no_username": "通讯录中没有 dingtalk.username 所选的字段；邮箱需要 邮箱等个人信息 fieldEmail — 开发者后台 > 权限管理 (the record " +
 		"lacks the field chosen as username; e-mail needs fieldEmail)",
 }
 
-// hint is the operator's text for a refusal that became code.
+// hint returns the operator's text for a refusal with this code.
 func hint(e *APIError, code string) string {
 	switch code {
 	case "permission_missing":
@@ -112,23 +118,23 @@ func pointsIn(message string) []string {
 	return points(strings.FieldsFunc(inside, func(r rune) bool { return r == ',' || r == ' ' || r == '，' }))
 }
 
-// points keeps what looks like permission points: the list comes from outside
-// and goes into a log line.
+// points keeps what has the form of a permission point: the list comes from
+// DingTalk and goes into a log line.
 func points(list []string) []string {
-	var kept []string
+	var found []string
 	for _, point := range list {
 		odd := func(r rune) bool {
 			return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '.' || r == '_' ||
 				r == '-')
 		}
-		if point != "" && len(point) <= 80 && len(kept) < 10 && !strings.ContainsFunc(point, odd) {
-			kept = append(kept, point)
+		if point != "" && len(point) <= 80 && len(found) < 10 && !strings.ContainsFunc(point, odd) {
+			found = append(found, point)
 		}
 	}
-	return kept
+	return found
 }
 
-// addressIn finds the address that DingTalk saw: …request ip=203.0.113.9 appKey(…)….
+// addressIn finds the IP address that DingTalk saw: …request ip=203.0.113.9 appKey(…)….
 func addressIn(message string) string {
 	odd := func(r rune) bool {
 		return !('0' <= r && r <= '9' || 'a' <= r && r <= 'f' || 'A' <= r && r <= 'F' || r == '.' || r == ':')

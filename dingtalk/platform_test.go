@@ -18,7 +18,7 @@ import (
 	"dinggate/internal/identity"
 )
 
-// env is our client before a simulated DingTalk.
+// env is our client with a simulated DingTalk.
 type env struct {
 	*simulator.Platform
 	client *dingtalk.Client
@@ -70,8 +70,8 @@ func envAt(t *testing.T, sim *simulator.Platform, base string) *env {
 	return g
 }
 
-// observed is every call so far. The call for the app's token goes
-// on when the one who asked gave up, so more may come at any time.
+// observed returns all calls so far. The call for the app's token continues after its
+// caller has given up, so more calls may follow at any time.
 func (g *env) observed() []dingtalk.Call {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -89,7 +89,7 @@ func (g *env) results(path string) []string {
 	return list
 }
 
-// signIn goes through the browser's exchange.
+// signIn makes the exchange of a browser sign-in.
 func (g *env) signIn(t *testing.T, person string) (identity.User, identity.Token, error) {
 	t.Helper()
 	code, err := g.Code(simulator.Browser, "", person)
@@ -108,7 +108,7 @@ func (g *env) unionID(t *testing.T, person string) string {
 	return who.UnionID
 }
 
-// verdict is class and code of err, as `refused not_member`; "" for none.
+// verdict returns class and code of err, as `refused not_member`; "" for none.
 func verdict(err error) string {
 	if err == nil {
 		return ""
@@ -169,7 +169,7 @@ func TestWebLogin(t *testing.T) {
 	}
 }
 
-// Threats K1, K2, K8, K9.
+// TestWhoMayEnter tests threats K1, K2, K8, K9.
 func TestWhoMayEnter(t *testing.T) {
 	g := newEnv(t)
 	for _, c := range []struct{ person, want string }{
@@ -184,7 +184,7 @@ func TestWhoMayEnter(t *testing.T) {
 		{"zhengshi", "refused disabled"},
 	} {
 		if c.person == "sunqi" {
-			// the page asked for no organisation: the token answer has no corpId
+			// the page requested no organisation: the token response has no corpId
 			if _, err := g.dir.Person(t.Context(), g.unionID(t, "sunqi")); verdict(err) != c.want {
 				t.Errorf("Person(%s) = %v, want %s", c.person, err, c.want)
 			}
@@ -222,7 +222,7 @@ func TestSilentLogin(t *testing.T) {
 	}
 }
 
-// One exchange per kind of code; a code is asked about once (threats K6, D6).
+// One exchange per kind of code; a code is sent once (threats K6, D6).
 func TestCodes(t *testing.T) {
 	g := newEnv(t)
 	browser := func() string { code, _ := g.Code(simulator.Browser, "", "zhangsan"); return code }
@@ -258,7 +258,7 @@ func TestCodes(t *testing.T) {
 		t.Errorf("silent Exchange(browser code) = %v, want restart code_rejected", err)
 	}
 	if _, _, err := g.web.Exchange(t.Context(), g.SilentCode("zhangsan"), ""); err == nil {
-		t.Error("Exchange(silent code) let somebody in")
+		t.Error("Exchange(silent code) signed a person in")
 	}
 }
 
@@ -301,7 +301,7 @@ func TestRecheck(t *testing.T) {
 			func(g *env) error { return g.Change("zhangsan", func(p *simulator.Person) { p.External = true }) },
 			"refused external_contact"},
 		{"userid reassigned", func(g *env) error {
-			return g.Reassign("zhangsan", simulator.Person{ID: "other", Name: "另一个张三", Departments: []int64{1}})
+			return g.Reassign("zhangsan", simulator.Person{ID: "other", Record: simulator.Record{Name: "另一个张三", Departments: []int64{1}}})
 		}, "refused not_member"},
 		{"out of scope",
 			func(g *env) error { return g.ChangeApp("", func(a *simulator.App) { a.Scope = []int64{43} }) },

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,22 +18,22 @@ const (
 	pathDepartment = "/topapi/v2/department/get"
 )
 
-// Probe finds out how an app is set up. No call returns it, so harmless ones are
-// made with made-up arguments: where DingTalk looked for them and did not find
-// them, the permission was there. Every error is an *identity.Failure whose Hint
-// says what to change in the console. Safe for concurrent use.
+// Probe finds out how an app is configured. No call returns the settings, so Probe
+// makes harmless calls with made-up arguments: if DingTalk looked for them and did
+// not find them, the permission is granted. Every error is an *identity.Failure
+// whose Hint says what to change in the console. It is safe for concurrent use.
 type Probe struct{ Client *Client }
 
-// nobodyID is an id and a code that nothing has.
-const nobodyID = "dinggate-doctor-asks-for-nobody"
+// missingID is an id and a code that does not exist.
+const missingID = "dinggate-doctor-asks-for-nobody"
 
-// Credentials asks for the app's token.
+// Credentials fetches the app's token.
 func (p *Probe) Credentials(ctx context.Context) error {
 	_, err := p.Client.appToken(ctx)
 	return err
 }
 
-// Corp asks whether the app is one of the organisation Config.CorpID.
+// Corp checks that the app belongs to the organisation Config.CorpID.
 func (p *Probe) Corp(ctx context.Context) error {
 	c := &p.Client.Config
 	body := map[string]string{"client_id": c.ClientID, "client_secret": c.ClientSecret.Reveal(),
@@ -43,8 +44,8 @@ func (p *Probe) Corp(ctx context.Context) error {
 	if !refused {
 		return err
 	}
-	// A foreign corp_id earns 400, or 500 unknownError; a throttle or a wrong
-	// secret are what they are anywhere.
+	// A foreign corp_id gets 400, or 500 unknownError; throttling and a wrong secret
+	// get the same answers as in any call.
 	if code := strings.ToLower(e.Code); code == "unknownerror" || code == "40013" ||
 		e.Status == http.StatusBadRequest && code != "invalid.client" && code != "invalidclientidorsecret" {
 		return &identity.Failure{Class: identity.Operator, Code: "corp_mismatch", Hint: hints["corp_mismatch"], Err: e}
@@ -52,28 +53,21 @@ func (p *Probe) Corp(ctx context.Context) error {
 	return err
 }
 
-// Scope asks whether the app sees the whole organisation (通讯录授权范围).
+// Scope reports whether the app's contact scope (通讯录授权范围) is the whole organisation. An error
+// means that this is unknown.
 func (p *Probe) Scope(ctx context.Context) (whole bool, err error) {
-	var got struct {
-		Scopes struct {
-			Departments flexList[flexInt] `json:"authed_dept"`
-		} `json:"auth_org_scopes"`
-	}
-	err = p.Client.do(ctx, request{host: hostOld, path: pathScopes, method: http.MethodGet, flat: true}, &got)
-	for _, id := range got.Scopes.Departments {
-		whole = whole || id == 1
-	}
-	return whole, err
+	departments, err := p.scopes(ctx)
+	return slices.Contains(departments, 1), err
 }
 
-// Members asks for the permission qyapi_get_member, which proves membership.
+// Members checks for the permission qyapi_get_member, which proves membership.
 func (p *Probe) Members(ctx context.Context) error {
 	err := p.Client.do(ctx,
-		request{host: hostOld, path: pathGetByUnionID, body: map[string]string{"unionid": nobodyID}}, nil)
+		request{host: hostOld, path: pathGetByUnionID, body: map[string]string{"unionid": missingID}}, nil)
 	return unless(err, "60121", "33012", "400002", "40009")
 }
 
-// Lists asks for the permission qyapi_get_department_member, without which the
+// Lists checks for the permission qyapi_get_department_member, without which the
 // directory cannot be read as a whole.
 func (p *Probe) Lists(ctx context.Context) error {
 	err := p.Client.do(ctx, request{host: hostOld, path: pathUserList,
@@ -81,21 +75,28 @@ func (p *Probe) Lists(ctx context.Context) error {
 	return unless(err, "50004", "60003")
 }
 
-// Leavers asks for the permission Contact.Common.Read, without which nobody reports
-// who left while events could not arrive.
+// Leavers checks for the permission Contact.Common.Read, without which people who
+// left while the event stream was down cannot be found.
 func (p *Probe) Leavers(ctx context.Context) error {
 	_, err := p.Client.Leavers(ctx, p.Client.now().Add(-time.Minute))
 	return err
 }
 
-// Silent asks whether codes of the DingTalk client can be redeemed (免登).
+// Migrations checks for the permission Contact.OrgAccountMigration.Read, without which a
+// person whose account was migrated counts as a new person.
+func (p *Probe) Migrations(ctx context.Context) error {
+	_, err := p.Client.MigratedFrom(ctx, missingID)
+	return err
+}
+
+// Silent checks whether codes of the DingTalk client can be redeemed (免登).
 func (p *Probe) Silent(ctx context.Context) error {
-	err := p.Client.do(ctx, request{host: hostOld, path: pathGetUserInfo, body: map[string]string{"code": nobodyID}},
+	err := p.Client.do(ctx, request{host: hostOld, path: pathGetUserInfo, body: map[string]string{"code": missingID}},
 		nil)
 	return unless(err, "40078")
 }
 
-// unless takes the refusals with these codes for the answer that was hoped for.
+// unless treats refusals with these codes as success.
 func unless(err error, codes ...string) error {
 	if e, ok := errors.AsType[*APIError](err); ok {
 		for _, code := range codes {
@@ -107,7 +108,7 @@ func unless(err error, codes ...string) error {
 	return err
 }
 
-// Department gives the name of a department.
+// Department returns the name of a department.
 func (p *Probe) Department(ctx context.Context, id int64) (name string, err error) {
 	var got struct {
 		Name string `json:"name"`
@@ -124,9 +125,9 @@ func (p *Probe) Roles(ctx context.Context) ([]identity.Role, error) {
 	})
 }
 
-// Stream asks for a place at the event stream and does not take it: an event
-// sent to our connection would be lost to the process that serves. It gives the host
-// and port to connect to.
+// Stream requests a connection of the event stream and does not open it: an event
+// sent to it would be lost to the process that serves. It returns the host and port
+// of the connection.
 func (p *Probe) Stream(ctx context.Context) (hostport string, secure bool, err error) {
 	endpoint, ticket, err := p.Client.openTicket(ctx)
 	if err != nil {

@@ -7,17 +7,17 @@ import (
 	"dinggate/internal/identity"
 )
 
-// SilentLogin is the sign-in inside the DingTalk client (免登): the page got a
-// code without asking. Codes of this kind and of WebLogin's are never mixed.
-// Safe for concurrent use.
+// SilentLogin is the sign-in inside the DingTalk client (免登): the page gets a
+// code without interaction. Codes of this kind and of WebLogin are never mixed.
+// It is safe for concurrent use.
 type SilentLogin struct {
 	Client    *Client
 	Directory *Directory
 }
 
-// Exchange turns the client's code into a person of the organisation. DingTalk
-// knowing the person is not enough: external contacts are known too, so the
-// same membership check follows. The code is sent once.
+// Exchange turns the client's code into a member of the organisation. The same
+// membership check follows, because DingTalk also identifies external contacts.
+// The code is sent once.
 //
 // Any error is an *identity.Failure; the user is complete or absent.
 func (l *SilentLogin) Exchange(ctx context.Context, code string) (identity.User, error) {
@@ -37,7 +37,7 @@ func (l *SilentLogin) exchange(ctx context.Context, code string) (identity.User,
 	var got struct {
 		UserID  string `json:"userid"`
 		UnionID string `json:"unionid"`
-		Name    string `json:"name"` // for the log alone: the organisation's record names people
+		Name    string `json:"name"` // for the log only: the organisation's record has the name
 	}
 	q := request{
 		host:    hostOld,
@@ -52,13 +52,13 @@ func (l *SilentLogin) exchange(ctx context.Context, code string) (identity.User,
 	if !validID(got.UserID) || !validID(got.UnionID) {
 		return identity.User{}, badAnswer(pathGetUserInfo, formatError("no userid or unionid")).failure()
 	}
-	told := identity.Subject{UserID: got.UserID, Name: strings.TrimSpace(got.Name), UnionID: got.UnionID}
+	subject := identity.Subject{UserID: got.UserID, Name: strings.TrimSpace(got.Name), UnionID: got.UnionID}
 	u, err := l.Directory.Person(ctx, got.UnionID)
 	if err != nil {
-		return identity.User{}, identity.About(err, told)
+		return identity.User{}, identity.About(err, subject)
 	}
 	if u.UserID != got.UserID {
-		return identity.User{}, identity.About(refuse("not_member", "the code's userid is another person's"), told)
+		return identity.User{}, identity.About(refuse("not_member", "the code's userid is another person's"), subject)
 	}
 	return u, nil
 }

@@ -24,53 +24,57 @@ const (
 	defaultQuiet  = 2 * time.Minute
 )
 
-// Stream follows the organisation's events over an outbound WebSocket, so that
-// somebody who leaves is out within seconds.
+// Stream follows the organisation's events over an outbound WebSocket, so that the
+// sessions of a leaver end within seconds.
 //
 //	open (ticket, once) ──► dial ──► frames ── EVENT ──► Handle ──► acknowledge
 //	  ▲                                │  └─── ping ──► the same back
 //	  └── pause ◄── lost               └────── disconnect ──► open another, then close
 //
-// Of several replicas each event reaches one: Handle shares what it learns.
-// Events only make things prompt; a stream that is down hides nothing from the
-// periodic recheck.
+// Each event reaches one of several replicas: Handle must distribute it. Events only
+// make changes take effect sooner; the periodic recheck finds the same changes
+// while the stream is down.
 type Stream struct {
 	Client *Client
 
-	// Handle notes an event of our organisation, once per event id and one at a
-	// time. It has 2.5 s; work that takes longer belongs in the background. An
-	// error has the event delivered again.
+	// Handle handles an event of our organisation, once per event id and one at a time.
+	// It has 2.5 s; longer work must run in the background. After an error, DingTalk
+	// delivers the event again.
 	Handle func(context.Context, Event) error
 
-	// CatchUp is called in the background after each new connection, one at a time:
-	// between since, a minute before the last event that came, and now events may have
-	// been lost. After an error it is called again. If nil, nothing is caught up with.
+	// CatchUp is called in the background after each new connection, one call at a time.
+	// Events may have been lost between since, a minute before the last event, and now.
+	// After an error it is called again. If nil, it is not called.
 	CatchUp func(ctx context.Context, since time.Time) error
-	Since   time.Time // as the last event for the first connection; zero: nothing was lost before it
+	Since   time.Time // time of the last event before the first connection; zero: no event was lost
 
-	// OnError receives what a log should hold: connections lost, unreadable frames,
-	// an exhausted push quota. No text holds a secret. If nil, errors are dropped.
+	// Missed is called in the background after a connection was made without an overlap
+	// with the previous one: events in between may be lost. If nil, it is not called.
+	Missed func(ctx context.Context)
+
+	// OnError receives what the log should contain: lost connections, unreadable frames,
+	// an exhausted push quota. No text contains a secret. If nil, errors are dropped.
 	OnError func(error)
 
-	Pause time.Duration // before a new connection after one was lost, doubled up to a minute, +20 % jitter; 0 = 3 s
-	Quiet time.Duration // after so much silence the connection is tested; 0 = 2 min
+	Pause time.Duration // before a reconnect, doubled up to a minute, +20 % jitter; 0 = 3 s
+	Quiet time.Duration // after this time without a frame, the connection is tested; 0 = 2 min
 
 	mu   sync.Mutex // one event at a time; guards seen
 	seen seen
 
 	gap gap
 
-	connected atomic.Int64 // when the connection was made that is open, Unix nanoseconds; 0: none is
-	lastEvent atomic.Int64 // when the last event for our organisation came, Unix nanoseconds
+	connected atomic.Int64 // when the open connection was made, Unix nanoseconds; 0: not connected
+	lastEvent atomic.Int64 // when the last event of our organisation came, Unix nanoseconds
 }
 
 // State is the state of the connection.
 type State struct {
-	Connected time.Time // since when events can arrive; zero: they cannot
-	LastEvent time.Time // when the last one of our organisation came; zero: none has
+	Connected time.Time // since when events can arrive; zero: not connected
+	LastEvent time.Time // when the last event of our organisation came; zero: none yet
 }
 
-// State may be asked at any time.
+// State returns the state of the connection. It is safe for concurrent use.
 func (s *Stream) State() State {
 	return State{Connected: moment(s.connected.Load()), LastEvent: moment(s.lastEvent.Load())}
 }
@@ -86,42 +90,47 @@ func moment(ns int64) time.Time {
 type link struct {
 	conn      *websocket.Conn
 	since     time.Time
-	lastFrame atomic.Int64  // when a frame came, nanoseconds after since: the wall clock may be set
-	leaving   chan struct{} // closed when DingTalk asks to go
-	done      chan struct{} // closed when nothing more comes
+	lastFrame atomic.Int64  // time of the last frame, nanoseconds after since: the wall clock may be changed
+	leaving   chan struct{} // closed when DingTalk asks to disconnect
+	done      chan struct{} // closed when no more frames come
 	asked     sync.Once
 	secrets   redactor
 }
 
-// Run follows the events until ctx ends, and returns its error. It must run
-// once at a time.
+// Run follows the events until ctx ends, and returns its error. It must not be
+// called concurrently.
 func (s *Stream) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
 	var old *link
+	covered := true // by the previous connection; no person was known before the first
 	for fails := 0; ctx.Err() == nil; fails++ {
 		next, err := s.open(ctx)
 		if err == nil {
 			last := moment(s.lastEvent.Load())
 			running.Go(func() { s.follow(ctx, next) })
 			running.Go(func() { s.keepAlive(ctx, next) })
-			old.close() // only now: no event falls between two connections
+			old.close() // after the new connection is open, so that no event is lost
 			old = next
 			s.connected.Store(next.since.UnixNano())
 			if s.CatchUp != nil {
 				running.Go(func() { s.catchUp(ctx, next, last) })
 			}
+			if s.Missed != nil && !covered {
+				running.Go(func() { s.Missed(ctx) })
+			}
 			asked := next.wait(ctx)
-			if !asked {
+			if covered = asked; !asked {
 				s.connected.Store(0)
 			}
 			if time.Since(next.since) > s.pause() {
 				fails = 0
 			}
 			if asked && fails == 0 {
-				continue // normal, and no reason for a pause unless it happens at once again
+				continue // normal; it needs no pause unless it happens again at once
 			}
 		} else if ctx.Err() == nil {
+			covered = false // DingTalk closes a connection after its disconnect frame
 			s.report(err)
 		}
 		s.backOff(ctx, fails)
@@ -136,7 +145,7 @@ func (s *Stream) pause() time.Duration {
 	return defaultPause
 }
 
-// backOff waits before the next connection, longer after each failure.
+// backOff waits before a reconnect, longer after each failure.
 func (s *Stream) backOff(ctx context.Context, fails int) {
 	wait := min(s.pause()<<min(fails, 10), longestPause)
 	timer := time.NewTimer(wait + jitter(wait/5))
@@ -147,7 +156,7 @@ func (s *Stream) backOff(ctx context.Context, fails int) {
 	}
 }
 
-// wait reports whether the connection's time ended because DingTalk asks to go.
+// wait reports whether the connection ended because DingTalk asked to disconnect.
 func (l *link) wait(ctx context.Context) (asked bool) {
 	select {
 	case <-ctx.Done():
@@ -164,8 +173,8 @@ func (s *Stream) report(err error) {
 	}
 }
 
-// reset asks for a ticket and connects with it. The ticket is good for 90 s and
-// one connection, and is a secret.
+// open requests a ticket and connects with it. The ticket is a secret, valid for 90 s and
+// one connection.
 func (s *Stream) open(ctx context.Context) (*link, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*openTimeout)
 	defer cancel()
@@ -178,7 +187,7 @@ func (s *Stream) open(ctx context.Context) (*link, error) {
 	if err != nil {
 		return nil, &unreadableError{pathConnection, err}
 	}
-	conn, _, err := websocket.Dial(ctx, target, &websocket.DialOptions{HTTPClient: c.http.Kept})
+	conn, _, err := websocket.Dial(ctx, target, &websocket.DialOptions{HTTPClient: c.http.Pooled})
 	if err != nil {
 		return nil, transportError(ctx, "stream", err, secretForms(ticket))
 	}
@@ -193,11 +202,11 @@ func (s *Stream) open(ctx context.Context) (*link, error) {
 	return l, nil
 }
 
-// openTicket is step 1: where to connect, and the secret to come in with.
+// openTicket is step 1: it returns the address to connect to and the ticket.
 func (c *Client) openTicket(ctx context.Context) (endpoint, ticket string, err error) {
 	body := map[string]any{"clientId": c.Config.ClientID, "clientSecret": c.Config.ClientSecret.Reveal(),
 		"ua":            "dinggate-sdk-go/1.0.0",
-		"subscriptions": []map[string]string{{"type": "EVENT", "topic": "*"}}} // types are ticked in the console
+		"subscriptions": []map[string]string{{"type": "EVENT", "topic": "*"}}} // event types are selected in DingTalk's console
 	var got struct {
 		Endpoint string `json:"endpoint"`
 		Ticket   string `json:"ticket"`
@@ -208,8 +217,8 @@ func (c *Client) openTicket(ctx context.Context) (endpoint, ticket string, err e
 	return got.Endpoint, got.Ticket, err
 }
 
-// endpoint is the address to connect to: as DingTalk gave it, but never in the
-// clear unless the API itself is (a simulator on this machine).
+// endpoint is the address to connect to: as DingTalk returned it, but unencrypted
+// only if the API itself is (a simulator on this machine).
 func (c *Client) endpoint(text, ticket string) (string, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" || ticket == "" {
@@ -246,7 +255,7 @@ func (s *Stream) follow(ctx context.Context, l *link) {
 			return
 		}
 		l.lastFrame.Store(int64(time.Since(l.since)))
-		// from the arrival on, with the wait for another connection's event
+		// the time counts from the arrival, including the wait for another connection's event
 		handling, cancel := context.WithTimeout(ctx, handleTimeout)
 		err = s.handleFrame(ctx, handling, l, data)
 		cancel()
@@ -265,7 +274,7 @@ func (l *link) isLeaving() bool {
 	}
 }
 
-// keepAlive finds out that a silent connection is dead.
+// keepAlive closes a connection that is silent and does not answer a ping.
 func (s *Stream) keepAlive(ctx context.Context, l *link) {
 	quiet := s.Quiet
 	if quiet <= 0 {
@@ -297,8 +306,8 @@ func (s *Stream) keepAlive(ctx context.Context, l *link) {
 	}
 }
 
-// handleFrame answers one frame; handling bounds what Handle does with it. An error is
-// for the log; the connection goes on.
+// handleFrame answers one frame. handling bounds the time of Handle. An error is
+// logged; the connection continues.
 func (s *Stream) handleFrame(ctx, handling context.Context, l *link, data []byte) error {
 	f, err := readFrame(data)
 	if err != nil {
@@ -311,7 +320,7 @@ func (s *Stream) handleFrame(ctx, handling context.Context, l *link, data []byte
 	case f.Type == "SYSTEM" && f.Headers.Topic == "ping":
 		return l.answer(ctx, id, f.payload())
 	case f.Type == "SYSTEM" && f.Headers.Topic == "disconnect":
-		l.asked.Do(func() { close(l.leaving) }) // no answer: DingTalk closes by itself
+		l.asked.Do(func() { close(l.leaving) }) // no answer: DingTalk closes the connection
 	case f.Type == "EVENT":
 		note, err := s.handle(handling, f)
 		return errors.Join(err, l.answer(ctx, id, note))
@@ -319,15 +328,16 @@ func (s *Stream) handleFrame(ctx, handling context.Context, l *link, data []byte
 	return nil
 }
 
-// What an acknowledgement says of an event.
+// Values of an acknowledgement.
 const (
 	eventTaken = `{"status":"SUCCESS","message":"success"}`
 	eventAgain = `{"status":"LATER","message":"later"}`
 )
 
-// handle passes an event to Handle, once, and returns the acknowledgement. Other
-// organisations' events and unreadable ones are acknowledged too, or they would come for ever.
-// One at a time: two connections may bring the same event at once.
+// handle passes an event to Handle, once, and returns the acknowledgement. Events of
+// other organisations and unreadable ones are acknowledged too, otherwise DingTalk
+// would deliver them again forever. It handles one event at a time, because two
+// connections may deliver the same event.
 func (s *Stream) handle(ctx context.Context, f frame) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -340,7 +350,7 @@ func (s *Stream) handle(ctx context.Context, f frame) (string, error) {
 		s.seen.add(e.ID)
 		return eventTaken, fmt.Errorf("event %s: %w", redactor(nil).label(e.Type), err)
 	}
-	err = ctx.Err() // the wait was too long
+	err = ctx.Err() // the wait took too long
 	if err == nil {
 		err = s.Handle(ctx, e)
 	}

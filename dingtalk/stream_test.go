@@ -14,13 +14,13 @@ import (
 	"dinggate/internal/identity"
 )
 
-// follower runs a Stream and records what it got.
+// follower runs a Stream and records its calls.
 type follower struct {
 	*env
 	mu       sync.Mutex
 	events   []dingtalk.Event
 	failures []string
-	fail     int // how many events Handle refuses first
+	fail     int // number of events that Handle refuses first
 }
 
 func follow(t *testing.T, change func(*dingtalk.Stream)) *follower {
@@ -101,7 +101,15 @@ func TestStreamEvents(t *testing.T) {
 		{simulator.Event{Type: "label_user_change", Data: `{"userIdList":["a"],"action":"add","labelIdList":[1881]}`},
 			dingtalk.Recheck, []string{"a"}},
 		{simulator.Event{Type: "user_active_org", Data: `{"userId":["a"]}`}, dingtalk.Recheck, []string{"a"}},
+		{simulator.Event{Type: "user_account_disabled", Data: `{"userId":["a"]}`}, dingtalk.Recheck, []string{"a"}},
+		{simulator.Event{Type: "user_role_change", Data: `{"userIdList":["a",""]}`}, dingtalk.Recheck, []string{"a"}},
+		{simulator.Event{Type: "user_other", Data: `{"userId":[]}`}, dingtalk.NoEffect, []string{}},
+		{simulator.Event{Type: "user_other", Data: `no JSON`}, dingtalk.NoEffect, []string{}},
+		{simulator.Event{Type: "bpms_instance_change", Data: `{"userId":["a"]}`}, dingtalk.NoEffect, []string{}},
 		{simulator.Event{Type: "org_remove", Data: `{}`}, dingtalk.OrganisationGone, []string{}},
+		{simulator.Event{Type: "inner_app_status_change", Data: `{"status":"disable","unifiedAppId":"u"}`},
+			dingtalk.AppChanged, []string{}},
+		{simulator.Event{Type: "inner_app_scopes_change", Data: `no JSON`}, dingtalk.AppChanged, []string{}},
 		{simulator.Event{Type: "org_dept_create", Data: `{"deptId":[4]}`}, dingtalk.NoEffect, []string{}},
 		{simulator.Event{Type: "org_dept_modify", Data: `{"deptId":[4]}`}, dingtalk.Recheck, []string{}},
 		{simulator.Event{Type: "label_conf_del", Data: `{"scope":"1","labelIdList":[1881]}`}, dingtalk.Recheck,
@@ -164,7 +172,7 @@ func TestStreamPlaces(t *testing.T) {
 	}
 }
 
-// Work that takes too long is acknowledged as LATER before DingTalk gives up.
+// Work that takes too long is acknowledged as LATER before DingTalk's timeout.
 func TestStreamAcknowledgesInTime(t *testing.T) {
 	var first sync.Once
 	f := follow(t, func(s *dingtalk.Stream) {
@@ -179,7 +187,7 @@ func TestStreamAcknowledgesInTime(t *testing.T) {
 			return handle(ctx, e)
 		}
 	})
-	f.AckWithin = 3 * time.Second // as DingTalk
+	f.AckWithin = 3 * time.Second // as DingTalk does
 	id := f.Emit("user_leave_org", `{"userId":["a"]}`)
 	f.delivered(t, id)
 	var answers []string
@@ -252,7 +260,7 @@ func TestStreamReconnects(t *testing.T) {
 		{"drop and no ticket", fault(simulator.Body(`{"endpoint":"ws://127.0.0.1:1/"}`), 1), 3},
 		{"drop and another scheme",
 			fault(simulator.Body(`{"endpoint":"http://127.0.0.1:1/","ticket":"canary-ticket"}`), 1), 3},
-		{"drop and nobody there",
+		{"drop, and no server",
 			fault(simulator.Body(`{"endpoint":"ws://127.0.0.1:1/connect","ticket":"canary-ticket"}`), 1), 3},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -276,16 +284,16 @@ func TestStreamReconnects(t *testing.T) {
 	}
 }
 
-// TestStreamCatchesUp: after each new connection it is asked what was lost since the
-// last event, and again after an error.
+// TestStreamCatchesUp checks that CatchUp is called after each new connection, with the
+// time of the last event, and again after an error.
 func TestStreamCatchesUp(t *testing.T) {
-	asked := make(chan time.Time, 10)
+	catchUps := make(chan time.Time, 10)
 	began := time.Now()
 	fail := make(chan error, 1)
 	f := follow(t, func(s *dingtalk.Stream) {
 		s.Since = began.Add(-time.Hour)
 		s.CatchUp = func(_ context.Context, since time.Time) error {
-			asked <- since
+			catchUps <- since
 			select {
 			case err := <-fail:
 				return err
@@ -294,21 +302,21 @@ func TestStreamCatchesUp(t *testing.T) {
 			}
 		}
 	})
-	if since := <-asked; !since.Equal(began.Add(-time.Hour - time.Minute)) {
-		t.Errorf("the first connection asked since %v, want an hour and a minute before %v", since, began)
+	if since := <-catchUps; !since.Equal(began.Add(-time.Hour - time.Minute)) {
+		t.Errorf("the first connection catches up since %v, want an hour and a minute before %v", since, began)
 	}
 	f.delivered(t, f.Emit("user_modify_org", map[string]any{"userId": []string{"zhangsan"}}))
 	fail <- &identity.Failure{Class: identity.Operator, Code: "permission_missing"}
 	f.DropStreams()
-	second := <-asked
+	second := <-catchUps
 	if second.Before(began.Add(-time.Minute)) || second.After(time.Now().Add(-time.Minute)) {
-		t.Errorf("the second asked since %v, want a minute before the event after %v", second, began)
+		t.Errorf("the second catches up since %v, want a minute before the event after %v", second, began)
 	}
 	f.streams(t, 1)
 	f.delivered(t, f.Emit("user_modify_org", map[string]any{"userId": []string{"lisi"}}))
 	f.DropStreams()
-	if third := <-asked; !third.Equal(second) {
-		t.Errorf("after a failure it asked since %v, want %v again", third, second)
+	if third := <-catchUps; !third.Equal(second) {
+		t.Errorf("after a failure it catches up since %v, want %v again", third, second)
 	}
 	if _, failures := f.observed(); !slices.ContainsFunc(failures, func(s string) bool {
 		return strings.Contains(s, "permission_missing")

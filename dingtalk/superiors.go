@@ -9,24 +9,24 @@ import (
 	"dinggate/internal/identity"
 )
 
-// Superiors says who is asked for on somebody's behalf.
+// Superiors selects the approvers of a person.
 type Superiors struct {
 	Users              []string // userids
-	Manager            bool     // the person's own
-	DepartmentManagers bool     // of the person's departments
+	Manager            bool     // the person's manager
+	DepartmentManagers bool     // managers of the person's departments
 }
 
-// Bounds of one look: each step is a call.
+// Bounds of one lookup: each step is a call.
 const (
 	maxSuperiors    = 20
 	ownDepartments  = 5 // of the person
 	departmentCalls = 16
 )
 
-// Superiors finds the people whom s means for a member, without the member, and the
-// path of the member's departments, such as 研发部/平台组. What the app may not see, or
-// is no member any more, is left out; the path is "" where departments cannot be read.
-// Any error is an *identity.Failure: of the list nothing is known then.
+// Superiors returns the people that s selects for a member, without the member, and the
+// path of the member's department, such as 研发部/平台组. People outside the app's scope
+// or no longer members are left out; the path is "" if departments cannot be read. Any
+// error is an *identity.Failure; the list is then unknown.
 func (d *Directory) Superiors(ctx context.Context, userID string, s Superiors) (list []identity.User, path string, err error) {
 	ctx, cancel := d.Client.deadline(ctx)
 	defer cancel()
@@ -82,10 +82,19 @@ func (d *Directory) userGet(ctx context.Context, userID string, out any) error {
 		request{host: hostOld, path: pathUserGet, body: map[string]string{"userid": userID, "language": "zh_CN"}}, out)
 }
 
-// temporary reports a failure that says nothing about the person asked for.
+// temporary reports a failure that is no evidence about the person looked up.
 func temporary(err error) bool {
 	f, ok := errors.AsType[*identity.Failure](err)
 	return !ok || f.Class != identity.Refused
+}
+
+// Department returns the name of a department and the id of its parent. If the
+// department does not exist or is out of scope, the error is an *identity.Failure of
+// code department_unknown.
+func (c *Client) Department(ctx context.Context, id int64) (name string, parent int64, err error) {
+	var one department
+	err = c.do(ctx, request{host: hostOld, path: pathDepartment, body: map[string]any{"dept_id": id, "language": "zh_CN"}}, &one)
+	return one.Name, int64(one.Parent), err
 }
 
 // departmentTree reads departments upwards, each once.
@@ -101,7 +110,7 @@ type department struct {
 	Managers flexList[string] `json:"dept_manager_userid_list"`
 }
 
-// walk gives the names from below the root down to a department, and its own managers.
+// walk returns the names from below the root down to a department, and its managers.
 func (t *departmentTree) walk(ctx context.Context, id int64) (names, managers []string, err error) {
 	for depth := 0; id > 1 && depth < 8; depth++ {
 		one, known := t.known[id]

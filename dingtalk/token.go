@@ -11,24 +11,23 @@ import (
 )
 
 const (
-	tokenLife = 7200 * time.Second // when the answer names none
-	renewAt   = 10 * time.Minute   // before the end
-	retryAt   = 30 * time.Second   // after a renewal that failed while the old token still lives
+	tokenLife = 7200 * time.Second // if the response has no expiry
+	renewAt   = 10 * time.Minute   // before the expiry
+	retryAt   = 30 * time.Second   // after a renewal failed while the old token is valid
 )
 
-// appToken is the app's own token: one per app, the same for all people.
-// DingTalk throttles an app that asks for it often, so it is cached and fetched by
-// one call at a time.
+// appToken is the app's own token: one per app, for all people. DingTalk throttles an
+// app that requests it often, so it is cached, and one call at a time fetches it.
 type appToken struct {
 	mu      sync.Mutex
 	text    string
-	renew   time.Time // from here on a new one is due
+	renew   time.Time // when to fetch a new one
 	expires time.Time
 	group   singleflight.Group
 }
 
-// current gives the cached token. due says that a new one should be fetched;
-// an expired token is "".
+// current returns the cached token, "" if it has expired. due reports that a new one
+// should be fetched.
 func (t *appToken) current(now time.Time) (text string, due bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -38,7 +37,7 @@ func (t *appToken) current(now time.Time) (text string, due bool) {
 	return t.text, !now.Before(t.renew)
 }
 
-// TokenExpires is when the app token that is cached ends; zero while there is none.
+// TokenExpires is the expiry of the cached app token; zero if there is none.
 func (c *Client) TokenExpires() time.Time {
 	c.token.mu.Lock()
 	defer c.token.mu.Unlock()
@@ -48,8 +47,8 @@ func (c *Client) TokenExpires() time.Time {
 	return c.token.expires
 }
 
-// drop forgets a token that DingTalk refused, unless it was replaced meanwhile:
-// of a hundred calls with the same dead token one causes a renewal.
+// drop forgets a token that DingTalk refused, unless it was replaced meanwhile: of a
+// hundred calls with the same expired token, one causes a renewal.
 func (t *appToken) drop(text string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -65,16 +64,16 @@ func (t *appToken) keep(text string, now time.Time, life time.Duration) {
 	t.renew = now.Add(max(life-renewAt, life/2))
 }
 
-// postpone keeps a renewal that failed from being tried on every call.
+// postpone delays the next attempt after a failed renewal.
 func (t *appToken) postpone(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.renew = now.Add(retryAt)
 }
 
-// appToken gives the app's token, from the cache where it can. All who wait
-// share one call, and that call goes on when one of them gives up. A renewal
-// that fails early is no failure: the old token still works.
+// appToken returns the app's token, from the cache if possible. Concurrent callers
+// share one call, which continues if one of them gives up. A failed renewal before
+// the expiry is not an error: the old token is still valid.
 func (c *Client) appToken(ctx context.Context) (string, error) {
 	old, due := c.token.current(c.now())
 	if !due {
@@ -98,7 +97,7 @@ func (c *Client) appToken(ctx context.Context) (string, error) {
 }
 
 func (c *Client) fetchToken(ctx context.Context) (string, error) {
-	if text, due := c.token.current(c.now()); !due { // another call was quicker
+	if text, due := c.token.current(c.now()); !due { // another call fetched it
 		return text, nil
 	}
 	var got tokenAnswer
@@ -113,17 +112,17 @@ func (c *Client) fetchToken(ctx context.Context) (string, error) {
 	return got.AccessToken, nil
 }
 
-// tokenAnswer is the answer of accessToken and of userAccessToken.
+// tokenAnswer is the response of accessToken and userAccessToken.
 type tokenAnswer struct {
 	AccessToken  string   `json:"accessToken"`
 	RefreshToken string   `json:"refreshToken"`
 	ExpireIn     *flexInt `json:"expireIn"`
-	ExpiresIn    *flexInt `json:"expiresIn"` // DingTalk's own command line tool calls it so
+	ExpiresIn    *flexInt `json:"expiresIn"` // the name in DingTalk's own command-line tool
 	CorpID       string   `json:"corpId"`
 }
 
-// life is how long the token lives, in reason: a nonsense number must neither
-// make a token eternal nor have it fetched on every call.
+// life bounds the token's lifetime: an absurd number must neither make a token
+// permanent nor cause a fetch on every call.
 func (t tokenAnswer) life() time.Duration {
 	for _, n := range []*flexInt{t.ExpireIn, t.ExpiresIn} {
 		if n != nil && *n > 0 {
@@ -137,7 +136,7 @@ func (t tokenAnswer) token(now time.Time) identity.Token {
 	return identity.Token{Access: t.AccessToken, Refresh: t.RefreshToken, Expires: now.Add(t.life())}
 }
 
-// validToken reports whether s can travel in a header and a query.
+// validToken reports whether s is safe in a header and a query.
 func validToken(s string) bool {
 	if s == "" || len(s) > 4096 {
 		return false

@@ -31,7 +31,7 @@ func (s script) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// tokens is a DingTalk that only gives tokens, numbered.
+// tokens is a DingTalk that only issues tokens, numbered.
 type tokens struct {
 	mu    sync.Mutex
 	count int
@@ -80,7 +80,7 @@ func TestTokenLife(t *testing.T) {
 	}
 }
 
-// An early renewal that fails leaves the old token, and is not tried on every call.
+// An early renewal that fails leaves the old token, and is not repeated on every call.
 func TestTokenRenewalFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &tokens{life: `"expireIn":7200`}
@@ -104,7 +104,8 @@ func TestTokenRenewalFails(t *testing.T) {
 	})
 }
 
-// A hundred callers share one call; one who gives up takes nobody along.
+// A hundred callers share one call; a caller that gives up does not cancel it for the
+// others.
 func TestTokenSingleFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &tokens{life: `"expireIn":7200`, slow: 2 * time.Second}
@@ -116,7 +117,7 @@ func TestTokenSingleFlight(t *testing.T) {
 				t.Errorf("appToken of the one who left = %v, want context.Canceled", err)
 			}
 		})
-		synctest.Wait() // the first one leads
+		synctest.Wait() // this caller starts the call
 		for range 100 {
 			wait.Go(func() {
 				if got, err := client.appToken(t.Context()); got != "t1" {
@@ -133,7 +134,7 @@ func TestTokenSingleFlight(t *testing.T) {
 	})
 }
 
-// -1 is asked again three times, in growing steps, within the deadline.
+// -1 is retried three times, with growing delays, within the deadline.
 func TestBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
@@ -153,8 +154,8 @@ func TestBusy(t *testing.T) {
 	})
 }
 
-// The circuit of a throttled path closes by a single trial, and stays open twice as long
-// when that fails; other paths go on (threats V3).
+// The circuit of a throttled path is closed by a single successful call, and stays open
+// twice as long if that call fails; other paths are not affected (threats V3).
 func TestBackOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		throttled, calls := true, map[string]int{}
@@ -197,13 +198,13 @@ func TestBackOff(t *testing.T) {
 			}
 		}
 		if calls[pathGetByUnionID] != 8 {
-			t.Errorf("%d calls of getbyunionid, want 8: its gate is another", calls[pathGetByUnionID])
+			t.Errorf("%d calls of getbyunionid, want 8: its circuit breaker is another", calls[pathGetByUnionID])
 		}
 	})
 }
 
-// A try whose outcome is unknown lets the next one try; only one at a time.
-func TestGateTries(t *testing.T) {
+// A half-open call whose outcome is unknown allows the next one; only one call at a time.
+func TestCircuitBreakerTries(t *testing.T) {
 	var g circuitBreaker
 	now := time.Now()
 	g.record("a", now, throttled)
@@ -227,7 +228,7 @@ func TestGateTries(t *testing.T) {
 	}
 }
 
-// No more calls at once than InFlight; the others wait within their deadline.
+// No more concurrent calls than InFlight; the others wait within their deadline.
 func TestInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex

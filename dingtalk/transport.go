@@ -9,11 +9,11 @@ import (
 	"net/url"
 )
 
-const maxBody = 1 << 20 // after inflation
+const maxBody = 1 << 20 // after decompression
 
-// callError is a call that got no answer. Its text was redacted: the one of
-// the *url.Error below it quotes the URL with access_token in it, so that error
-// is not kept; only the cause `canceled` or `deadline exceeded` is.
+// callError is a call without an answer. Its text is redacted: that of the *url.Error
+// below it quotes the URL with access_token, so that error is not wrapped, only the
+// cause context.Canceled or context.DeadlineExceeded.
 type callError struct {
 	kind  string // canceled, timeout, dns, connect, tls, transport, held
 	path  string
@@ -24,7 +24,7 @@ type callError struct {
 func (e *callError) Error() string { return "dingtalk: calling " + e.path + ": " + e.text }
 func (e *callError) Unwrap() error { return e.cause }
 
-// transportError classifies a failure below HTTP; each kind is a metric of its own (threats V5).
+// transportError classifies a failure below HTTP; each kind has its own metric (threats V5).
 func transportError(ctx context.Context, path string, err error, r redactor) *callError {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err

@@ -13,16 +13,22 @@ import (
 
 type turnKey struct{}
 
-// turn says for whom a call is made.
+// turn is the priority of a call.
 type turn struct {
 	class ratelimit.Class
 	paid  bool
+	first bool
 }
 
-// WithClass says for whom the calls are that are made with ctx; without it they
-// are as urgent as those of people who are overdue. See Client.Budget.
+// WithClass sets the priority of the calls made with ctx; without it, they have the
+// priority of overdue rechecks. See Client.Budget.
 func WithClass(ctx context.Context, class ratelimit.Class) context.Context {
 	return context.WithValue(ctx, turnKey{}, turn{class: class})
+}
+
+// WithFirst is WithClass for the lookup of a person whom an event named: see Budget.WaitFirst.
+func WithFirst(ctx context.Context, class ratelimit.Class) context.Context {
+	return context.WithValue(ctx, turnKey{}, turn{class: class, first: true})
 }
 
 // reserved marks the calls of a sign-in, whose place in the budget Enter took.
@@ -30,8 +36,8 @@ func reserved(ctx context.Context) context.Context {
 	return context.WithValue(ctx, turnKey{}, turn{paid: true})
 }
 
-// await waits until the budget has a call. Tokens of the app and connections of the event
-// stream are few and wait for nobody.
+// await waits until the budget admits a call. App tokens and stream connections are
+// rare and do not wait.
 func (c *Client) await(ctx context.Context, path string) *identity.Failure {
 	if c.Budget == nil || path == pathAppToken || path == pathConnection {
 		return nil
@@ -40,17 +46,22 @@ func (c *Client) await(ctx context.Context, path string) *identity.Failure {
 	if !said {
 		t.class = ratelimit.Overdue
 	}
-	if err := c.Budget.Wait(ctx, path, t.class, t.paid); err != nil {
+	var err error
+	if t.first {
+		err = c.Budget.WaitFirst(ctx, path, t.class)
+	} else {
+		err = c.Budget.Wait(ctx, path, t.class, t.paid)
+	}
+	if err != nil {
 		return &identity.Failure{Class: identity.Later, Code: "throttled", Err: fmt.Errorf("dingtalk: calling %s: %w", path, err)}
 	}
 	return nil
 }
 
-const throttledTries = 3 // how often a call that was one too many is made again
+const throttledTries = 3 // how often a throttled call is made
 
-// tooMany reports a refusal by throttling after which the call may be made again: the platform
-// did not look at it, so that a code in it is not spent. Whether that is so of
-// a bare 429 is not known.
+// tooMany reports a throttled call that may be repeated: DingTalk did not process it,
+// so a code in it is not spent. It is not known whether this holds for a bare 429.
 func (t attempt) tooMany(q request) bool {
 	if t.result != "throttled" {
 		return false
@@ -59,8 +70,8 @@ func (t attempt) tooMany(q request) bool {
 	return ok && (!q.single || e.Status != http.StatusTooManyRequests)
 }
 
-// Enter takes a place for a sign-in before its code is spent, and waits for its
-// turn: see ratelimit.Budget.Enter. Without a Budget it is everybody's turn.
+// Enter takes a place in the budget for a sign-in before its code is spent, and waits
+// for its turn: see ratelimit.Budget.Enter. Without a Budget it does not wait.
 func (l *WebLogin) Enter(ctx context.Context, id string, patience time.Duration) (ratelimit.Turn, error) {
 	return l.Client.Budget.Enter(ctx, id, l.Directory.calls(pathUserToken, pathMe), patience)
 }
@@ -70,7 +81,7 @@ func (l *SilentLogin) Enter(ctx context.Context, id string, patience time.Durati
 	return l.Client.Budget.Enter(ctx, id, l.Directory.calls(pathGetUserInfo), patience)
 }
 
-// calls lists what a sign-in asks, its own calls first.
+// calls lists the calls of a sign-in, those before the directory's first.
 func (d *Directory) calls(own ...string) []string {
 	own = append(own, pathGetByUnionID, pathUserGet)
 	if d.Ancestors {

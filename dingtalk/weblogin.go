@@ -10,40 +10,38 @@ import (
 	"dinggate/internal/identity"
 )
 
-// WebLogin is the sign-in of a browser: DingTalk's page, then a code.
-// Safe for concurrent use.
+// WebLogin is the sign-in of a browser: DingTalk's page, then a code. It is safe for
+// concurrent use.
 type WebLogin struct {
 	Client    *Client
 	Directory *Directory
 }
 
-// AuthURL is where the browser signs in. redirectURI must be the registered
-// one to the letter. prompt=consent is not optional: without it the login comes
-// back without the personal grant, and users/me answers 403. The parameters are
-// hints that the person can edit; nothing is decided by them (threats K13).
+// AuthURL is where the browser signs in. redirectURI must equal the registered one
+// exactly. prompt=consent is required: without it the sign-in lacks the personal
+// grant, and users/me answers 403. A person can edit the other parameters; no
+// decision depends on them (threats K13).
 func (l *WebLogin) AuthURL(redirectURI, state string) string {
 	c := &l.Client.Config
 	return address(c.LoginURL, defaultLoginURL) + "/oauth2/auth" +
 		"?redirect_uri=" + escape(redirectURI) +
 		"&response_type=code" +
 		"&client_id=" + escape(c.ClientID) +
-		"&scope=openid%20corpid" + // a blank; neither comma nor plus is understood everywhere
+		"&scope=openid%20corpid" + // a space; not every version accepts a comma or a plus
 		"&corpId=" + escape(c.CorpID) +
 		"&prompt=consent" +
 		"&state=" + escape(state)
 }
 
-// escape is url.QueryEscape with %20 for a blank.
+// escape is url.QueryEscape with %20 for a space.
 func escape(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }
 
-// Exchange turns the browser's code into a person of the organisation. The
-// code is sent once. The caller has compared the state; DingTalk wants it no
-// more. The returned token is the person's own; it proves nothing about
-// membership.
+// Exchange turns the browser's code into a member of the organisation. The code is
+// sent once. The caller has compared the state; DingTalk does not need it. The
+// returned token is the person's own; it does not prove membership.
 //
 // Any error is an *identity.Failure; the user is complete or absent. All calls
-// together take Client.Timeout at most. With a Client.Budget the caller had its
-// turn from Enter.
+// together take at most Client.Timeout. With a Client.Budget, call Enter first.
 func (l *WebLogin) Exchange(ctx context.Context, code, _ string) (identity.User, identity.Token, error) {
 	ctx, cancel := l.Client.deadline(ctx)
 	defer cancel()
@@ -55,25 +53,25 @@ func (l *WebLogin) Exchange(ctx context.Context, code, _ string) (identity.User,
 }
 
 func (l *WebLogin) exchange(ctx context.Context, code string) (identity.User, identity.Token, error) {
-	var nobody identity.User
+	var none identity.User
 	got, err := l.Client.userToken(ctx, code)
 	if err != nil {
-		return nobody, identity.Token{}, err
+		return none, identity.Token{}, err
 	}
-	// The people choose the organisation on DingTalk's page. Absent means only
-	// that the scope did not ask: the membership check decides (threats K3).
+	// People choose the organisation on DingTalk's page. An absent corpId only means
+	// that the scope did not request it: the membership check decides (threats K3).
 	if got.CorpID != "" && got.CorpID != l.Client.Config.CorpID {
 		stranger := identity.Subject{}
-		if unionID, err := l.Client.me(ctx, got.AccessToken); err == nil { // for the record of the refusal alone
+		if unionID, err := l.Client.me(ctx, got.AccessToken); err == nil { // only for the record of the refusal
 			stranger.UnionID = unionID
 		}
-		return nobody, identity.Token{},
+		return none, identity.Token{},
 			identity.About(refuse("wrong_organisation", "signed in for another organisation"), stranger)
 	}
 	token := got.token(l.Client.now())
 	unionID, err := l.Client.me(ctx, got.AccessToken)
 	if err != nil {
-		return nobody, identity.Token{}, err
+		return none, identity.Token{}, l.Client.consent(ctx, got.AccessToken, err)
 	}
 	u, err := l.Directory.Person(ctx, unionID)
 	return u, token, err
@@ -95,9 +93,9 @@ func (c *Client) userToken(ctx context.Context, code string) (tokenAnswer, error
 	return got, err
 }
 
-// me asks whose token it is. Only unionId is read: mail and number of this
-// answer belong to the account, not to the organisation, and the person chooses
-// the nickname (threats K8, K9).
+// me returns the owner of a token. It reads unionId only: the e-mail address and phone
+// number in this answer belong to the account, not to the organisation, and the
+// person chooses the nickname (threats K8, K9).
 func (c *Client) me(ctx context.Context, token string) (unionID string, err error) {
 	var got struct {
 		UnionID string `json:"unionId"`
@@ -106,11 +104,14 @@ func (c *Client) me(ctx context.Context, token string) (unionID string, err erro
 	if err == nil && !validID(got.UnionID) {
 		err = badAnswer(pathMe, formatError("no unionId")).failure()
 	}
+	if err == nil {
+		c.readAccounts.Store(true)
+	}
 	return got.UnionID, err
 }
 
-// signIn makes err final for a sign-in: what no table knows refuses there,
-// where a recheck would only wait.
+// signIn makes err final for a sign-in: an unknown code refuses the sign-in, whereas a
+// recheck is retried.
 func signIn(err error) error {
 	if f, ok := errors.AsType[*identity.Failure](err); ok && f.Code == unrecognized {
 		final := *f
@@ -120,7 +121,7 @@ func signIn(err error) error {
 	return err
 }
 
-// refuse is a definite refusal by this program, not by DingTalk.
+// refuse returns a definite refusal by this program, not by DingTalk.
 func refuse(code, why string) *identity.Failure {
 	return &identity.Failure{
 		Class: identity.Refused,
@@ -130,7 +131,7 @@ func refuse(code, why string) *identity.Failure {
 	}
 }
 
-// codeRejected refuses a code that cannot be one, without a call (threats D6).
+// codeRejected refuses a malformed code without a call (threats D6).
 func codeRejected() *identity.Failure {
 	return &identity.Failure{
 		Class: identity.Restart,
@@ -141,5 +142,5 @@ func codeRejected() *identity.Failure {
 
 func validCode(code string) bool { return validToken(code) && len(code) <= 1024 }
 
-// secretForms lists the spellings in which an answer may echo a secret.
+// secretForms lists the encodings in which an answer may echo a secret.
 func secretForms(secret string) redactor { return redactor{secret, url.QueryEscape(secret)} }

@@ -15,14 +15,13 @@ import (
 	"dinggate/oidc/keys"
 )
 
-// Authorize is where an application sends a browser.
+// Authorize is the authorization endpoint, to which an application redirects a browser.
 //
 //	GET ─► client, redirect_uri ─► the rest ─► session, fresh enough ─► rule ─► consent ─► code, back
 //	           └── page                └── error, back  └── sign-in        └── page, or error, back
 //
-// A POST with a request becomes a GET: browsers send our cookie along with a
-// navigation from elsewhere only then. A POST of our own page answers the question
-// for consent.
+// A POST with a request is redirected to a GET: only a navigation from another site carries our
+// cookie. A POST of our own page is the answer to the consent form.
 func (p *Provider) Authorize(w http.ResponseWriter, r *http.Request) error {
 	web.From(w).Endpoint = "oidc_authorize"
 	switch {
@@ -40,13 +39,13 @@ func (p *Provider) Authorize(w http.ResponseWriter, r *http.Request) error {
 	return p.authorization().authorize(w, r, raw, back)
 }
 
-// attempt is one look at an authorization request.
+// attempt is the processing of one authorization request.
 type attempt struct {
 	p    *Provider
 	w    http.ResponseWriter
 	r    *http.Request
 	q    *request
-	back pending // what the browser comes back with from a sign-in
+	back pending // restored when the browser returns from a sign-in
 	in   Login
 	sub  string
 }
@@ -61,22 +60,22 @@ func (p authorization) authorize(w http.ResponseWriter, r *http.Request, raw str
 	if f := q.read(params); f != nil {
 		return a.fail(f)
 	}
-	p.speak(w, r, q)
+	p.keepLanguage(w, r, q)
 	a.in, err = p.Browser.Current(r)
 	switch {
-	case errors.Is(err, ErrNobody):
+	case errors.Is(err, ErrSignedOut):
 		return a.signIn()
 	case err != nil:
 		return err
 	}
-	if a.stale() {
+	if a.stale() || a.outdated() {
 		return a.signIn()
 	}
 	return a.person()
 }
 
-// stale reports whether the person has to sign in again, although there is a
-// session. A sign-in that began with this request is new enough.
+// stale reports whether the person has to sign in again although there is a session. A sign-in
+// that began with this request is recent enough.
 func (a *attempt) stale() bool {
 	since := a.in.SignedIn
 	if !a.back.Since.IsZero() && !since.Before(a.back.Since) {
@@ -90,17 +89,25 @@ func (a *attempt) stale() bool {
 
 func (a *attempt) signIn() error {
 	if a.q.prompts(promptNone) {
-		return a.fail(fail("login_required", "nobody is signed in, or not recently enough",
-			"prompt=none without a session; where the application asks in a frame, third-party cookies may be off: let it navigate instead"))
+		return a.fail(fail(
+			"login_required",
+			"not signed in, or not recently enough",
+			"prompt=none without a session; if the application uses a frame, third-party cookies may be off: let it "+
+				"navigate instead",
+		))
 	}
 	target, err := a.p.authorization().target(a)
 	if err != nil {
 		return err
 	}
+	if a.r.Method == http.MethodPost && a.outdated() { // the answer of our page; a sign-in begins with a page load
+		sendTo(a.w, http.StatusSeeOther, target)
+		return nil
+	}
 	return a.p.Browser.SignIn(a.w, a.r, target)
 }
 
-// person goes on once somebody is signed in.
+// person continues after a session is found.
 func (a *attempt) person() error {
 	p, x := a.p, web.From(a.w)
 	ctx, cancel := context.WithTimeout(a.r.Context(), memberTimeout)
@@ -108,12 +115,12 @@ func (a *attempt) person() error {
 	x.User = a.in.User.Username
 	u, checked, err := p.People.Member(ctx, a.in, false)
 	switch {
-	case errors.Is(err, ErrNobody):
+	case errors.Is(err, ErrSignedOut):
 		return a.signIn()
 	case err != nil:
 		return a.fail(unavailable(err))
 	}
-	if err := p.subjects().mailbox(ctx, &u); err != nil {
+	if err := p.mailboxes().confirm(ctx, &u); err != nil {
 		return a.fail(unavailable(err))
 	}
 	a.in.User, a.in.Checked = u, checked
@@ -124,24 +131,54 @@ func (a *attempt) person() error {
 		return a.fail(unavailable(err))
 	}
 	if a.q.hint != "" && !a.hinted(ctx) {
-		if a.q.prompts(promptNone) || !a.back.Since.IsZero() {
-			return a.fail(fail("login_required", "another person is signed in", "id_token_hint is another person's, or no ID token of ours"))
+		if !a.back.Since.IsZero() {
+			return a.another("id_token_hint is another person's, or no ID token of ours")
 		}
-		a.q.prompt = append(a.q.prompt, promptLogin)
-		return a.signIn()
+		return a.changePerson("id_token_hint is another person's, or no ID token of ours")
+	}
+	if a.back.Since.IsZero() && a.q.hintsElsewhere(&a.in.User) {
+		return a.changePerson("login_hint names another person")
 	}
 	if _, ok := a.q.client.admits(&u); !ok {
 		return a.notAdmitted()
 	}
+	if a.q.client.namesPaths() {
+		if err := p.disclosure().learnPaths(ctx, a.in.User.Departments); err != nil {
+			return a.fail(unavailable(err))
+		}
+	}
 	return a.consented(ctx)
 }
 
-// noSubject refuses somebody whom an application could take for another person.
+// changePerson requires another sign-in than the present one.
+func (a *attempt) changePerson(why string) error {
+	if a.q.prompts(promptNone) {
+		return a.another(why)
+	}
+	a.q.prompt = append(a.q.prompt, promptLogin)
+	return a.signIn()
+}
+
+func (a *attempt) another(why string) error {
+	return a.fail(fail("login_required", "another person is signed in", "%s", why))
+}
+
+// noSubject refuses a person whom an application could mistake for another one.
 func (a *attempt) noSubject(err error) error {
 	if !errors.Is(err, errNoSubject) && !errors.Is(err, errUnsettled) {
 		return a.fail(unavailable(err))
 	}
-	a.p.audit(web.From(a.w), Event{What: "oidc_refused", Application: a.q.client.ClientID, User: a.in.User.Username, UserID: a.in.User.UserID, Reason: "no_subject", Err: err})
+	a.p.audit(
+		web.From(a.w),
+		Event{
+			What:        "oidc_refused",
+			Application: a.q.client.ClientID,
+			User:        a.in.User.Username,
+			UserID:      a.in.User.UserID,
+			Reason:      "no_subject",
+			Err:         err,
+		},
+	)
 	if a.q.prompts(promptNone) {
 		return a.fail(fail("access_denied", "the person cannot be distinguished from others", "%w", err))
 	}
@@ -150,7 +187,16 @@ func (a *attempt) noSubject(err error) error {
 }
 
 func (a *attempt) notAdmitted() error {
-	a.p.audit(web.From(a.w), Event{What: "oidc_refused", Application: a.q.client.ClientID, User: a.in.User.Username, UserID: a.in.User.UserID, Reason: "not_allowed"})
+	a.p.audit(
+		web.From(a.w),
+		Event{
+			What:        "oidc_refused",
+			Application: a.q.client.ClientID,
+			User:        a.in.User.Username,
+			UserID:      a.in.User.UserID,
+			Reason:      "not_allowed",
+		},
+	)
 	why := "the rule of client %q names this person in no part; see its access"
 	if a.q.prompts(promptNone) {
 		return a.fail(fail("access_denied", "the person may not use this application", why, a.q.client.ClientID))
@@ -161,8 +207,8 @@ func (a *attempt) notAdmitted() error {
 	return e
 }
 
-// replaced settles what a new sign-in does to the session that it took the place
-// of: another person's ends at once, the same person's ends with the new one.
+// replaced ends or links the session that a new sign-in replaced: another person's ends at once,
+// the same person's ends with the new one.
 func (a *attempt) replaced(ctx context.Context) error {
 	if a.back.Was == "" || a.back.Was == a.in.Session {
 		return nil
@@ -173,14 +219,14 @@ func (a *attempt) replaced(ctx context.Context) error {
 	return a.p.people().replaces(ctx, a.in.Session, a.back.Was, a.sub)
 }
 
-// hinted reports whether id_token_hint is of the person who is signed in. An
-// expired one counts: it says who, and proves nothing.
+// hinted reports whether id_token_hint names the person who is signed in. An expired token is
+// accepted: it identifies a person, but proves nothing.
 func (a *attempt) hinted(ctx context.Context) bool {
 	c, err := a.p.readHint(ctx, a.q.hint)
 	return err == nil && c.Subject == a.sub
 }
 
-// hintClaims is what counts of an ID token that a client shows again.
+// hintClaims are the claims used of an ID token that a client sends as a hint.
 type hintClaims struct {
 	Issuer  string `json:"iss"`
 	Subject string `json:"sub"`
@@ -202,27 +248,42 @@ func (p *Provider) readHint(ctx context.Context, text string) (c hintClaims, err
 	return c, nil
 }
 
-// code gives the application a code for the person.
+// code issues a code for the person to the application.
 func (a *attempt) code(ctx context.Context) error {
 	p, q, x, u := a.p, a.q, web.From(a.w), &a.in.User
 	if wait, ok := p.counts().codes.Allow(codesLimit, a.sub, p.now()); !ok { // a page in a loop must not fill the store
-		return &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait, Err: errors.New("oidc: codes for one person")}
+		return &web.Error{
+			Status:     http.StatusTooManyRequests,
+			Code:       "too_many_attempts",
+			RetryAfter: wait,
+			Err:        errors.New("oidc: codes for one person"),
+		}
 	}
-	g := given{Client: q.client.ClientID, Redirect: q.redirect, Nonce: q.nonce, Challenge: q.challenge, Scope: q.scope, Sub: a.sub, Login: a.in, SID: sidOf(a.in.Session)}
+	g := given{
+		Client:    q.client.ClientID,
+		Redirect:  q.redirect,
+		Nonce:     q.nonce,
+		Challenge: q.challenge,
+		Scope:     q.scope,
+		Sub:       a.sub,
+		Login:     a.in,
+		SID:       sidOf(a.in.Session),
+	}
 	g.Userinfo, g.IDToken = q.claims.names()
 	code, _, err := p.Grants.Issue(ctx, g, p.Config.Code)
 	if err != nil {
 		return a.fail(unavailable(err))
 	}
-	if err := p.audit(x, Event{What: "oidc_sign_in", Application: q.client.ClientID, User: u.Username, UserID: u.UserID}); err != nil {
+	if err := p.audit(x, Event{What: "oidc_sign_in", Application: q.client.ClientID, User: u.Username,
+		UserID: u.UserID}); err != nil {
 		return &web.Error{Status: http.StatusServiceUnavailable, Code: "audit_unavailable", RetryAfter: retryAfter, Err: err}
 	}
 	p.measure(q.client.ClientID, "authorize", "ok")
 	return a.answer([][2]string{{"code", code}})
 }
 
-// fail sends an error back to the application. What only passes by itself is for
-// the person, who can try again.
+// fail returns an error to the application. A temporary error is shown to the person, who can try
+// again.
 func (a *attempt) fail(f *failure) error {
 	a.p.measure(a.q.client.ClientID, "authorize", f.code)
 	if f.retry && !a.q.prompts(promptNone) {
@@ -232,12 +293,13 @@ func (a *attempt) fail(f *failure) error {
 	return a.answer([][2]string{{"error", f.code}, {"error_description", f.text}})
 }
 
-// answer ends the request at the application, by a redirect or by a form.
+// answer sends the response to the application, by a redirect or by a form.
 func (a *attempt) answer(params [][2]string) error {
 	if a.q.stateSet {
 		params = append(params, [2]string{"state", a.q.state})
 	}
-	params = append(params, [2]string{"iss", a.p.Issuer}) // RFC 9207: no answer of another issuer passes for ours (threats E3)
+	// RFC 9207: the response of another issuer must not be accepted as ours (threats E3)
+	params = append(params, [2]string{"iss", a.p.Issuer})
 	if a.q.mode == modeFormPost {
 		a.p.Pages.PostForm(a.w, a.r, page.PostFormData{Action: a.q.redirect, Fields: params})
 		return nil
@@ -256,7 +318,7 @@ func sendTo(w http.ResponseWriter, status int, location string) {
 	w.WriteHeader(status)
 }
 
-// authorizePost takes a request of an application, or the answer of our page.
+// authorizePost handles a request of an application, or the answer of our page.
 func (p authorization) authorizePost(w http.ResponseWriter, r *http.Request) error {
 	body, err := formBody(r, maxRequest)
 	if err != nil {
@@ -265,14 +327,14 @@ func (p authorization) authorizePost(w http.ResponseWriter, r *http.Request) err
 	if params, err := parseParams(body); err == nil && params.get(consentField) != "" {
 		return p.decided(w, r, params)
 	}
-	if _, _, err := p.identify(body); err != nil { // before anything is kept
+	if _, _, err := p.identify(body); err != nil { // before anything is stored
 		return err
 	}
 	if len(PathAuthorize)+1+len(body) <= maxTarget {
 		sendTo(w, http.StatusSeeOther, PathAuthorize+"?"+body)
 		return nil
 	}
-	target, err := p.keep(w, r, pending{Query: body})
+	target, err := p.keep(w, r, pending{Query: body}, requestParam)
 	if err != nil {
 		return err
 	}
@@ -282,7 +344,7 @@ func (p authorization) authorizePost(w http.ResponseWriter, r *http.Request) err
 
 var errBody = errors.New("oidc: the body is no form, or too large")
 
-// formBody reads a body that a form or a library sends.
+// formBody reads the body of a form.
 func formBody(r *http.Request, limit int) (string, error) {
 	types := r.Header["Content-Type"]
 	if len(types) != 1 || len(r.Header["Content-Encoding"]) > 0 {
@@ -299,17 +361,24 @@ func formBody(r *http.Request, limit int) (string, error) {
 	return string(body), nil
 }
 
-// speak keeps the language that an application asks for, where the person has
-// chosen none: the sign-in's pages follow it.
-func (p authorization) speak(w http.ResponseWriter, r *http.Request, q *request) {
+// keepLanguage stores the language that an application requests, unless the person has chosen one: the
+// pages of the sign-in use it.
+func (p authorization) keepLanguage(w http.ResponseWriter, r *http.Request, q *request) {
 	if q.locales == "" || len(web.CookieValues(r.Header, "dinggate-lang")) > 0 {
 		return
 	}
 	for tag := range strings.FieldsSeq(q.locales) {
 		lang, _, _ := strings.Cut(strings.ToLower(tag), "-")
 		if slices.Contains([]string{"zh", "en"}, lang) {
-			c := &http.Cookie{Name: "dinggate-lang", Value: lang, Path: "/", MaxAge: int((time.Hour).Seconds()), HttpOnly: true, SameSite: http.SameSiteLaxMode,
-				Secure: strings.HasPrefix(p.Issuer, "https:")}
+			c := &http.Cookie{
+				Name:     "dinggate-lang",
+				Value:    lang,
+				Path:     "/",
+				MaxAge:   int((time.Hour).Seconds()),
+				HttpOnly: true,
+				SameSite: http.SameSiteLaxMode,
+				Secure:   strings.HasPrefix(p.Issuer, "https:"),
+			}
 			w.Header().Add("Set-Cookie", c.String())
 			r.Header["Accept-Language"] = []string{lang}
 			return

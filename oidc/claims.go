@@ -12,8 +12,7 @@ import (
 	"dinggate/oidc/keys"
 )
 
-// personal are the claims about a person that scopes and the claims parameter ask
-// for.
+// personal are the claims about a person that scopes and the claims parameter can request.
 var personal = []string{"name", "preferred_username", "username", "email", "email_verified", "groups"}
 
 var byScope = map[string][]string{
@@ -24,30 +23,29 @@ var byScope = map[string][]string{
 
 const (
 	acrValue    = "1"
-	amrDingTalk = "dingtalk" // by DingTalk, or by the SSO service that stands for it
+	amrDingTalk = "dingtalk" // by DingTalk, or by an SSO service in its place
 	amrPassword = "pwd"      // RFC 8176
 )
 
-// given is the caller's part of a grant: what an application was given, and for
-// whom.
+// given is the caller's data of a grant: what was granted to an application, and for whom.
 type given struct {
 	Client    string
 	Redirect  string   `json:",omitempty"`
 	Nonce     string   `json:",omitempty"`
 	Challenge string   `json:",omitempty"`
 	Scope     []string `json:",omitempty"`
-	Userinfo  []string `json:",omitempty"` // claims beside those of the scopes
+	Userinfo  []string `json:",omitempty"` // claims besides those of the scopes
 	IDToken   []string `json:",omitempty"`
 
 	Sub    string
-	Login  Login   // the sign-in it was made from
-	SID    string  `json:",omitempty"` // what the application calls the session; "" of a device
-	Device *device `json:",omitempty"` // the grant is a device's
+	Login  Login   // the sign-in that it was made from
+	SID    string  `json:",omitempty"` // the session id that the application receives; "" for a device
+	Device *device `json:",omitempty"` // the grant is that of a device
 }
 
 func (g *given) has(scope string) bool { return slices.Contains(g.Scope, scope) }
 
-// sidOf is what applications call a session: none of our ids goes out.
+// sidOf is the session id that applications receive: none of our ids is revealed.
 func sidOf(session string) string {
 	if session == "" {
 		return ""
@@ -56,9 +54,11 @@ func sidOf(session string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
-// claims are what an application learns of a person: those of the scopes, and those
-// that more names. Text is UTF-8, never percent-encoded.
-func (p disclosure) claims(c *client, g *given, u *identity.User, more []string) map[string]any {
+// claims are the claims about a person that an application receives: those of the scopes, and
+// those in more. Text is UTF-8, never percent-encoded.
+func (p disclosure) claims(
+	ctx context.Context, c *client, g *given, u *identity.User, more []string,
+) (map[string]any, error) {
 	wanted := func(name string) bool {
 		if slices.Contains(more, name) {
 			return true
@@ -88,13 +88,17 @@ func (p disclosure) claims(c *client, g *given, u *identity.User, more []string)
 		put("email_verified", u.OrgEmail)
 	}
 	if wanted("groups") {
-		out["groups"] = p.groups(c, u)
+		groups, err := p.groups(ctx, c, u)
+		if err != nil {
+			return nil, err
+		}
+		out["groups"] = groups
 	}
-	return out
+	return out, nil
 }
 
-// groups is never nil: an application that wants the claim wants a list.
-func (p disclosure) groups(c *client, u *identity.User) []string {
+// groups is never nil: an application that requests the claim expects a list.
+func (p disclosure) groups(ctx context.Context, c *client, u *identity.User) ([]string, error) {
 	list := []string{}
 	add := func(text string) {
 		if text != "" && !slices.Contains(list, text) {
@@ -114,23 +118,29 @@ func (p disclosure) groups(c *client, u *identity.User) []string {
 				}
 			}
 		case GroupDepartmentPaths:
-			if p.People.Paths != nil {
-				for _, path := range p.People.Paths(u.Departments) {
-					add(path)
-				}
+			paths, err := p.paths(ctx, u.Departments, false)
+			if err != nil {
+				return nil, err
+			}
+			for _, path := range paths {
+				add(path)
 			}
 		}
 	}
-	return list
+	return list, nil
 }
 
-// idToken signs who signed in (OpenID Connect Core §2).
-func (p disclosure) idToken(ctx context.Context, c *client, g *given, u *identity.User, access, nonce string, now time.Time) (string, error) {
+// idToken signs an ID token (OpenID Connect Core §2).
+func (p disclosure) idToken(ctx context.Context, c *client, g *given, u *identity.User, access, nonce string,
+	now time.Time) (string, error) {
 	set, err := p.Keys.Set(ctx)
 	if err != nil {
 		return "", err
 	}
-	out := p.claims(c, g, u, g.IDToken)
+	out, err := p.claims(ctx, c, g, u, g.IDToken)
+	if err != nil {
+		return "", err
+	}
 	out["iss"], out["aud"], out["azp"] = p.Issuer, c.ClientID, c.ClientID
 	out["iat"], out["exp"], out["auth_time"] = now.Unix(), now.Add(p.Config.IDToken).Unix(), g.Login.SignedIn.Unix()
 	out["acr"], out["amr"] = acrValue, []string{methodOf(u)}
@@ -141,7 +151,7 @@ func (p disclosure) idToken(ctx context.Context, c *client, g *given, u *identit
 		out["nonce"] = nonce
 	}
 	if access != "" {
-		sum := sha256.Sum256([]byte(access)) // both algorithms go with SHA-256
+		sum := sha256.Sum256([]byte(access)) // both algorithms use SHA-256
 		out["at_hash"] = base64.RawURLEncoding.EncodeToString(sum[:16])
 	}
 	return set.Sign(c.algorithm(), keys.TypeID, out)

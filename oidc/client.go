@@ -46,7 +46,7 @@ func newClients(list []ClientConfig) (*clients, error) {
 	return c, nil
 }
 
-// public reports a client without a secret.
+// public reports whether the client has no secret.
 func (c *client) public() bool { return c.ClientSecret.IsZero() }
 
 func (c *client) algorithm() string {
@@ -58,16 +58,15 @@ func (c *client) algorithm() string {
 
 func (c *client) needsPKCE() bool { return c.public() || c.PKCE == PKCERequired }
 
-// admits reports whether a person may sign in to the application, and by which
-// part of its rule.
+// admits reports whether a person may sign in to the application, and by which part of its rule.
 func (c *client) admits(u *identity.User) (rule string, ok bool) {
 	d := c.policy.Decide(access.Target{Method: "GET", Path: "/", SignIn: access.SignInAge{Known: true}}, u)
 	return d.Rule, d.Verdict == access.Allow
 }
 
-// redirects reports whether people may be sent to this address: a registered one,
-// to the letter, of a loopback address with any port. Nothing is made canonical, so
-// that no two readers can differ (threats E1).
+// redirects reports whether browsers may be redirected to uri: a registered URI, compared exactly,
+// or one on a loopback address with any port. Nothing is made canonical, so that no two parsers
+// can differ (threats E1).
 func (c *client) redirects(uri string) bool { return registered(c.RedirectURIs, uri) }
 
 func registered(list []string, uri string) bool {
@@ -84,10 +83,10 @@ func registered(list []string, uri string) bool {
 	})
 }
 
-// loopbacks are the hosts whose port may vary, as they are written.
+// loopbacks are the hosts whose port may vary, in this spelling.
 var loopbacks = []string{"http://127.0.0.1", "http://[::1]", "http://localhost"}
 
-// withoutPort takes the port out of a loopback address; false for any other.
+// withoutPort removes the port of a loopback address; ok is false for any other.
 func withoutPort(uri string) (string, bool) {
 	for _, host := range loopbacks {
 		rest, ok := strings.CutPrefix(uri, host)
@@ -114,8 +113,8 @@ func isLoopback(host string) bool {
 	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && addr.Unmap().IsLoopback()
 }
 
-// withParameters appends parameters to the query of a registered address. One that
-// the address has already is replaced, never there twice (threats R18).
+// withParameters appends parameters to the query of a registered URI. A parameter that the URI
+// already has is replaced, never repeated (threats R18).
 func withParameters(uri string, params [][2]string) string {
 	base, query, _ := strings.Cut(uri, "?")
 	var kept []string

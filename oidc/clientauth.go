@@ -11,15 +11,25 @@ import (
 
 const maxForm = 16 << 10 // of a body that a client's backend sends
 
-// called reads the form of a client's backend: POST, one type, nothing twice, no
-// secret in the address.
+// called parses the form of a client's backend: POST, one content type, no repeated parameter, no
+// secret in the URL.
 func (p *Provider) called(w http.ResponseWriter, r *http.Request) (params, *failure) {
 	if r.Method != http.MethodPost {
 		w.Header()["Allow"] = []string{"POST"}
-		return params{}, &failure{status: http.StatusMethodNotAllowed, code: "invalid_request", text: "POST only", why: errors.New("the endpoint takes POST only")}
+		return params{}, &failure{
+			status: http.StatusMethodNotAllowed,
+			code:   "invalid_request",
+			text:   "POST only",
+			why:    errors.New("the endpoint takes POST only"),
+		}
 	}
-	if q, err := parseParams(r.URL.RawQuery); err != nil || q.get("client_secret") != "" { // it is in every log on the way by now (threats E9)
-		return params{}, fail("invalid_request", "client_secret does not belong into the address", "the application sends its secret in the address: replace the secret, and have it sent as client_secret_basic")
+	// every log on the way contains it (threats E9)
+	if q, err := parseParams(r.URL.RawQuery); err != nil || q.get("client_secret") != "" {
+		return params{}, fail(
+			"invalid_request",
+			"client_secret does not belong into the address",
+			"the application sends its secret in the address: replace the secret, and have it sent as client_secret_basic",
+		)
 	}
 	body, err := formBody(r, maxForm)
 	if err != nil {
@@ -30,14 +40,13 @@ func (p *Provider) called(w http.ResponseWriter, r *http.Request) (params, *fail
 		return params{}, invalidRequest("the body does not read")
 	}
 	if len(form.twice) > 0 {
-		return params{}, invalidRequest("a parameter is there twice")
+		return params{}, invalidRequest("a parameter is repeated")
 	}
 	return form, nil
 }
 
-// authenticate finds the client that a call is from: by Basic, by client_secret in
-// the body, or, of a client without a secret, by its id alone. Two of them at once
-// are refused (threats E9).
+// authenticate finds the client that sent a call: by Basic, by client_secret in the body, or, for
+// a client without a secret, by its id alone. Two methods at once are refused (threats E9).
 func (p *Provider) authenticate(w http.ResponseWriter, r *http.Request, form params) (*client, *failure) {
 	x := web.From(w)
 	id, secret := form.get("client_id"), form.get("client_secret")
@@ -72,14 +81,22 @@ func (p *Provider) authenticate(w http.ResponseWriter, r *http.Request, form par
 	if _, ok := p.clients.secrets.Match(id, secret); ok && c != nil {
 		return c, nil
 	}
-	if n := p.counts().wrong.Wrong(who, p.now()); n <= clientauth.Free || n%100 == 0 { // a flood of them is noted now and then (threats D9)
+	// of a flood only some are recorded (threats D9)
+	if n := p.counts().wrong.Wrong(who, p.now()); n <= clientauth.Free || n%100 == 0 {
 		p.audit(x, Event{What: "oidc_wrong_secret", Application: name})
 	}
 	switch {
 	case c == nil:
 		return nil, invalidClient("client_id %.60q is none of oidc.clients; add it, or correct it in the application", id)
 	case c.public():
-		return nil, invalidClient("client %q is a public client, and sends a secret: give it client_secret_file, or take the secret out of the application", name)
+		return nil, invalidClient(
+			"client %q is a public client, and sends a secret: give it client_secret_file, or take the secret out of the "+
+				"application",
+			name,
+		)
 	}
-	return nil, invalidClient("client %q sent no secret or a wrong one; compare its client_secret_file with the application's", name)
+	return nil, invalidClient(
+		"client %q sent no secret or a wrong one; compare its client_secret_file with the application's",
+		name,
+	)
 }

@@ -6,9 +6,8 @@ import (
 	"dinggate/internal/web"
 )
 
-// cors lets scripts of pages elsewhere read an endpoint's answers. No cookie is
-// sent along: what a script gets it gets by a token it has, or what everybody may
-// read.
+// cors lets scripts on pages of other origins read an endpoint's answers. Cookies are not allowed:
+// a script authenticates by a token, or reads public data.
 func (p *Provider) cors(allowed func(origin string) string, h web.HandlerFunc) web.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		header := w.Header()
@@ -38,7 +37,7 @@ func (p *Provider) cors(allowed func(origin string) string, h web.HandlerFunc) w
 
 func anyOrigin(string) string { return "*" }
 
-// publicOrigin lets the origins of public clients in: those that run in a browser.
+// publicOrigin allows the origins of public clients, which run in a browser.
 func (c *clients) publicOrigin(origin string) string {
 	if c.origins[origin] {
 		return origin

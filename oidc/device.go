@@ -16,7 +16,7 @@ import (
 // device is a grant that a program without a browser waits for (RFC 8628).
 type device struct {
 	UserCode string
-	Place    string // the address it was asked from, for the page
+	Place    string // the address of the program, for the page
 	Approved bool
 	Denied   bool
 	Polled   time.Time
@@ -27,15 +27,15 @@ const (
 	deviceLife     = 10 * time.Minute
 	deviceInterval = 5 * time.Second
 	deviceSlower   = 5 * time.Second
-	deviceFlood    = time.Second // polls closer than this are not even noted
+	deviceFlood    = time.Second // polls at a shorter interval are not recorded
 	userCodeLength = 8
 	deviceSwaps    = 8
 
-	// Letters without vowels and without any that look alike: no word comes about.
+	// Letters without vowels and without similar ones: they form no words.
 	userCodeLetters = "BCDFGHJKLMNPQRSTVWXZ"
 )
 
-// userCodeRecord leads from what a person types to the grant.
+// userCodeRecord maps a user code to its grant.
 type userCodeRecord struct{ Family string }
 
 func userCodeKey(code string) string { return recordKey("user_code", code) }
@@ -45,14 +45,14 @@ func newUserCode() string {
 	for len(code) < userCodeLength {
 		var b [1]byte
 		rand.Read(b[:])
-		if b[0] < 240 { // the largest multiple of 20: every letter is as likely
+		if b[0] < 240 { // the largest multiple of 20, so that all letters are equally likely
 			code = append(code, userCodeLetters[b[0]%20])
 		}
 	}
 	return string(code)
 }
 
-// readUserCode takes what a person types: any case, with dashes and blanks.
+// readUserCode parses a typed code: any letter case, with dashes and blanks.
 func readUserCode(text string) (string, bool) {
 	code := strings.ToUpper(strings.NewReplacer("-", "", " ", "").Replace(text))
 	if len(code) != userCodeLength || strings.Trim(code, userCodeLetters) != "" {
@@ -63,7 +63,8 @@ func readUserCode(text string) (string, bool) {
 
 func shownUserCode(code string) string { return code[:4] + "-" + code[4:] }
 
-// DeviceAuthorization begins the device flow.
+// DeviceAuthorization is the device authorization endpoint (RFC 8628): it issues a device code to a
+// program without a browser, and the code that a person types at Device.
 func (p *Provider) DeviceAuthorization(w http.ResponseWriter, r *http.Request) error {
 	x := web.From(w)
 	x.Endpoint = "oidc_device_authorization"
@@ -73,7 +74,11 @@ func (p *Provider) DeviceAuthorization(w http.ResponseWriter, r *http.Request) e
 		c, f = p.authenticate(w, r, form)
 	}
 	if f == nil && form.get("resource") != "" {
-		f = fail("invalid_target", "no resource is known", "the application asks for a token for a resource; none is configured")
+		f = fail(
+			"invalid_target",
+			"no resource is known",
+			"the application requests a token for a resource; none is configured",
+		)
 	}
 	if f == nil {
 		if _, ok := p.counts().devices.Allow(devicesLimit, ratelimit.Client(x.Client), p.now()); !ok {
@@ -86,7 +91,11 @@ func (p *Provider) DeviceAuthorization(w http.ResponseWriter, r *http.Request) e
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
 	d := &device{UserCode: newUserCode(), Place: x.Client.String(), Interval: deviceInterval}
-	code, family, err := p.Grants.Issue(ctx, given{Client: c.ClientID, Scope: knownScopes(strings.Fields(form.get("scope"))), Device: d}, deviceLife)
+	code, family, err := p.Grants.Issue(
+		ctx,
+		given{Client: c.ClientID, Scope: knownScopes(strings.Fields(form.get("scope"))), Device: d},
+		deviceLife,
+	)
 	if err == nil {
 		err = p.records().write(ctx, userCodeKey(d.UserCode), nil, userCodeRecord{family.String()}, deviceLife)
 	}
@@ -102,7 +111,8 @@ func (p *Provider) DeviceAuthorization(w http.ResponseWriter, r *http.Request) e
 		Complete   string `json:"verification_uri_complete"`
 		ExpiresIn  int64  `json:"expires_in"`
 		Interval   int64  `json:"interval"`
-	}{code, shown, p.Issuer + PathDevice, p.Issuer + PathDevice + "?user_code=" + shown, int64(deviceLife / time.Second), int64(deviceInterval / time.Second)})
+	}{code, shown, p.Issuer + PathDevice, p.Issuer + PathDevice + "?user_code=" + shown, int64(deviceLife / time.Second),
+		int64(deviceInterval / time.Second)})
 }
 
 // device answers a poll.
@@ -117,7 +127,12 @@ func (t *tokenCall) device() (tokenAnswer, *failure) {
 		case errors.Is(err, grant.ErrForeign):
 			return tokenAnswer{}, invalidGrant("no device code of ours")
 		case errors.Is(err, grant.ErrNone):
-			return tokenAnswer{}, fail("expired_token", "the device code is over", "nobody confirmed it within %v, or it was used", deviceLife)
+			return tokenAnswer{}, fail(
+				"expired_token",
+				"the device code has expired",
+				"it was not confirmed within %v, or it was used",
+				deviceLife,
+			)
 		case err != nil:
 			return tokenAnswer{}, unavailable(err)
 		}
@@ -144,7 +159,7 @@ func (t *tokenCall) device() (tokenAnswer, *failure) {
 	return tokenAnswer{}, unavailable(errors.New("the record changes all the time"))
 }
 
-// polled notes a poll. One that comes too soon makes the interval longer.
+// polled records a poll. A poll that is too early lengthens the interval.
 func (t *tokenCall) polled(g *grant.Grant, what *given) (*failure, error) {
 	d, now := what.Device, t.p.now()
 	slow := fail("slow_down", "the device polls too often", "the program polls more often than every %v", d.Interval)
@@ -152,7 +167,7 @@ func (t *tokenCall) polled(g *grant.Grant, what *given) (*failure, error) {
 	if age >= 0 && age < deviceFlood {
 		return slow, nil
 	}
-	f := fail("authorization_pending", "nobody has confirmed yet", "nobody has confirmed yet")
+	f := fail("authorization_pending", "not confirmed yet", "not confirmed yet")
 	if age >= 0 && age < d.Interval {
 		d.Interval += deviceSlower
 		f = slow
@@ -161,7 +176,7 @@ func (t *tokenCall) polled(g *grant.Grant, what *given) (*failure, error) {
 	err := t.p.Grants.Update(t.ctx, g, what)
 	switch {
 	case errors.Is(err, grant.ErrNone):
-		return fail("expired_token", "the device code is over", "it ended meanwhile"), nil
+		return fail("expired_token", "the device code has expired", "it ended meanwhile"), nil
 	case err != nil && !errors.Is(err, grant.ErrReused):
 		return unavailable(err), nil
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"time"
 
 	"dinggate/internal/page"
 	"dinggate/internal/web"
@@ -13,9 +14,9 @@ import (
 
 const deviceField = "device"
 
-// Device is the page at which a person confirms what a program without a browser
-// asks for. It names the application and where it was asked from, since anybody can
-// send another person a code (threats E10).
+// Device is the page at which a person confirms the request of a program without a browser. It
+// shows the application and the address of the program, since anyone can send a code to another
+// person (threats E10).
 //
 //	GET ─► form for the code ─ POST ─► application, place ─ POST ─► confirmed, or refused
 func (p *Provider) Device(w http.ResponseWriter, r *http.Request) error {
@@ -40,7 +41,7 @@ func (p *Provider) Device(w http.ResponseWriter, r *http.Request) error {
 	}
 	typed := form.get("user_code")
 	in, err := p.Browser.Current(r)
-	if errors.Is(err, ErrNobody) {
+	if errors.Is(err, ErrSignedOut) {
 		target := PathDevice
 		if code, ok := readUserCode(typed); ok {
 			target += "?user_code=" + url.QueryEscape(shownUserCode(code))
@@ -71,11 +72,15 @@ type devicePage struct {
 }
 
 func (d *devicePage) form(wrong string) {
-	d.p.Pages.Ask(d.w, d.r, page.AskData{Kind: page.AskCode, Who: d.in.User.FullName(), Action: PathDevice, Input: "user_code", Wrong: wrong})
+	d.p.Pages.Ask(
+		d.w,
+		d.r,
+		page.AskData{Kind: page.AskCode, Who: d.in.User.FullName(), Action: PathDevice, Input: "user_code", Wrong: wrong},
+	)
 }
 
-// confirm shows what a code stands for. Tries are few: with eight of twenty letters
-// a guess hits one of a thousand live codes once in 25 million.
+// confirm shows the request of a code. Attempts are limited: with eight of twenty letters, a guess
+// hits one of a thousand live codes once in 25 million.
 func (d *devicePage) confirm(ctx context.Context, typed string) error {
 	p := d.p
 	sub, err := p.subjects().of(ctx, &d.in.User)
@@ -83,7 +88,12 @@ func (d *devicePage) confirm(ctx context.Context, typed string) error {
 		return d.noSubject(err)
 	}
 	if wait, ok := p.counts().typed.Allow(typedLimit, sub, p.now()); !ok {
-		return &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait, Err: errors.New("oidc: user codes tried by one person")}
+		return &web.Error{
+			Status:     http.StatusTooManyRequests,
+			Code:       "too_many_attempts",
+			RetryAfter: wait,
+			Err:        errors.New("oidc: user codes tried by one person"),
+		}
 	}
 	code, ok := readUserCode(typed)
 	if !ok {
@@ -97,15 +107,48 @@ func (d *devicePage) confirm(ctx context.Context, typed string) error {
 		return nil
 	case err != nil:
 		return asPage(unavailable(err))
+	case d.outdated(what):
+		return d.signInAgain(code, what)
 	}
 	p.counts().typed.Return(typedLimit, sub)
-	field, err := p.sealQuestion(question{Session: d.in.Session, Kind: askDevice, Device: code})
+	field, err := p.sealForm(formState{Session: d.in.Session, Kind: askDevice, Device: code})
 	if err != nil {
 		return err
 	}
-	p.Pages.Ask(d.w, d.r, page.AskData{Kind: page.AskDevice, Application: what.Client, Who: d.in.User.FullName(), Action: PathDevice, Place: what.Device.Place,
-		Code: shownUserCode(code), Learns: learns(what.Scope), Fields: [][2]string{{deviceField, field}}})
+	p.Pages.Ask(
+		d.w,
+		d.r,
+		page.AskData{
+			Kind:        page.AskDevice,
+			Application: what.Client,
+			Who:         d.in.User.FullName(),
+			Action:      PathDevice,
+			Place:       what.Device.Place,
+			Code:        shownUserCode(code),
+			Learns:      learns(what.Scope),
+			Fields:      [][2]string{{deviceField, field}},
+		},
+	)
 	return nil
+}
+
+// outdated reports whether the sign-in is too old to confirm the grant.
+func (d *devicePage) outdated(what *given) bool {
+	return d.p.clients.all[what.Client].outdated(&d.in, time.Time{}, d.p.now())
+}
+
+// signInAgain has the person sign in, and come back to the code. A form's answer leads
+// to the page first: a sign-in begins with a page load.
+func (d *devicePage) signInAgain(code string, what *given) error {
+	target := PathDevice + "?user_code=" + url.QueryEscape(shownUserCode(code))
+	if d.p.clients.all[what.Client].wantsClick() {
+		target += "&" + clickParam + "=1"
+	}
+	if d.r.Method == http.MethodPost {
+		sendTo(d.w, http.StatusSeeOther, target)
+		return nil
+	}
+	return d.p.Browser.SignIn(d.w, d.r, target)
 }
 
 func (d *devicePage) noSubject(err error) error {
@@ -115,8 +158,7 @@ func (d *devicePage) noSubject(err error) error {
 	return &web.Error{Status: http.StatusForbidden, Code: "oidc_no_subject", Who: d.in.User.FullName(), Err: err}
 }
 
-// waitingDevice finds the grant of a user code that nobody has decided on yet;
-// grant.ErrNone.
+// waitingDevice finds the undecided grant of a user code, or grant.ErrNone.
 func (p *Provider) waitingDevice(ctx context.Context, code string) (*grant.Grant, *given, error) {
 	var r userCodeRecord
 	_, found, err := p.records().read(ctx, userCodeKey(code), &r)
@@ -132,22 +174,23 @@ func (p *Provider) waitingDevice(ctx context.Context, code string) (*grant.Grant
 		return nil, nil, err
 	}
 	var what given
-	if g.Live || g.Read(&what) != nil || what.Device == nil || what.Device.Approved || what.Device.Denied || p.clients.all[what.Client] == nil {
+	if g.Live || g.Read(&what) != nil || what.Device == nil || what.Device.Approved || what.Device.Denied ||
+		p.clients.all[what.Client] == nil {
 		return nil, nil, grant.ErrNone
 	}
 	return g, &what, nil
 }
 
-// decide takes the person's answer.
+// decide handles the person's answer.
 func (d *devicePage) decide(ctx context.Context, form params) error {
 	p, u := d.p, &d.in.User
-	asked, err := p.openQuestion(askDevice, form.get(deviceField), d.in.Session)
+	state, err := p.openForm(askDevice, form.get(deviceField), d.in.Session)
 	if err != nil {
 		return pageError(http.StatusBadRequest, "oidc_expired", "%w", err)
 	}
 	agreed := form.get(decision) == allow
 	for range deviceSwaps {
-		g, what, err := p.waitingDevice(ctx, asked.Device)
+		g, what, err := p.waitingDevice(ctx, state.Device)
 		switch {
 		case errors.Is(err, grant.ErrNone):
 			d.form(page.WrongCode)
@@ -156,6 +199,9 @@ func (d *devicePage) decide(ctx context.Context, form params) error {
 			return asPage(unavailable(err))
 		}
 		c := p.clients.all[what.Client]
+		if agreed && d.outdated(what) {
+			return d.signInAgain(state.Device, what)
+		}
 		if err := d.sign(ctx, c, what, agreed); err != nil {
 			return err
 		}
@@ -175,7 +221,7 @@ func (d *devicePage) decide(ctx context.Context, form params) error {
 	return asPage(unavailable(errors.New("the record changes all the time")))
 }
 
-// sign writes the person into the grant, or the refusal, after the audit record.
+// sign writes the person, or the refusal, into the grant, after the audit record.
 func (d *devicePage) sign(ctx context.Context, c *client, what *given, agreed bool) error {
 	p, u := d.p, &d.in.User
 	e := Event{What: "oidc_device", Application: c.ClientID, User: u.Username, UserID: u.UserID, Reason: "refused"}
@@ -184,13 +230,19 @@ func (d *devicePage) sign(ctx context.Context, c *client, what *given, agreed bo
 		if _, ok := c.admits(u); !ok {
 			e.Reason = "not_allowed"
 			p.audit(web.From(d.w), e)
-			e := pageError(http.StatusForbidden, "not_allowed", "the rule of client %q names this person in no part; see its access", c.ClientID).(*web.Error)
+			e := pageError(http.StatusForbidden, "not_allowed",
+				"the rule of client %q names this person in no part; see its access", c.ClientID).(*web.Error)
 			e.Who = u.FullName()
 			return e
 		}
 		sub, err := p.subjects().of(ctx, u)
 		if err != nil {
 			return d.noSubject(err)
+		}
+		if c.namesPaths() {
+			if err := p.disclosure().learnPaths(ctx, u.Departments); err != nil {
+				return asPage(unavailable(err))
+			}
 		}
 		what.Device.Approved, what.Sub, what.Login = true, sub, d.in
 		e.Reason = "agreed"

@@ -63,7 +63,8 @@ type capabilities struct {
 	BackchannelSession bool     `json:"backchannel_logout_session_supported"`
 }
 
-// Discovery describes the provider, at both well-known addresses.
+// Discovery answers with the provider's metadata, at both well-known addresses (OpenID Connect
+// Discovery, RFC 8414).
 func (p *Provider) Discovery(w http.ResponseWriter, r *http.Request) error {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return methodNotAllowed("GET, HEAD")
@@ -71,18 +72,21 @@ func (p *Provider) Discovery(w http.ResponseWriter, r *http.Request) error {
 	auth := []string{"client_secret_basic", "client_secret_post", "none"}
 	web.From(w).Endpoint = "oidc_discovery"
 	return web.JSON(w, r, http.StatusOK, metadata{addresses{
-		Issuer: p.Issuer, Authorization: p.Issuer + PathAuthorize, Token: p.Issuer + PathToken, Userinfo: p.Issuer + PathUserinfo, JWKS: p.Issuer + PathJWKS,
-		Revocation: p.Issuer + PathRevoke, Introspection: p.Issuer + PathIntrospect, EndSession: p.Issuer + PathEndSession, Device: p.Issuer + PathDeviceCode,
+		Issuer: p.Issuer, Authorization: p.Issuer + PathAuthorize, Token: p.Issuer + PathToken,
+		Userinfo: p.Issuer + PathUserinfo, JWKS: p.Issuer + PathJWKS,
+		Revocation: p.Issuer + PathRevoke, Introspection: p.Issuer + PathIntrospect, EndSession: p.Issuer + PathEndSession,
+		Device: p.Issuer + PathDeviceCode,
 	}, capabilities{
 		Scopes: scopes, ResponseTypes: []string{"code"}, ResponseModes: []string{modeQuery, modeFormPost},
 		GrantTypes: []string{grantCode, grantRefresh, grantDevice}, Subjects: []string{"public"}, Algorithms: keys.Algorithms,
 		TokenAuth: auth, RevocationAuth: auth, IntrospectionAuth: auth[:2], Claims: claimNames, PKCE: []string{"S256"},
-		Prompts: []string{promptNone, promptLogin, promptConsent, promptSelect}, Locales: []string{"zh", "en"}, ACR: []string{acrValue},
+		Prompts: []string{promptNone, promptLogin, promptConsent, promptSelect},
+		Locales: []string{"zh", "en"}, ACR: []string{acrValue},
 		ClaimsParameter: true, Iss: true, Backchannel: true, BackchannelSession: true,
 	}})
 }
 
-// JWKS is the set of public keys.
+// JWKS answers with the public keys that verify ID tokens (RFC 7517).
 func (p *Provider) JWKS(w http.ResponseWriter, r *http.Request) error {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return methodNotAllowed("GET, HEAD")
@@ -98,7 +102,7 @@ func (p *Provider) JWKS(w http.ResponseWriter, r *http.Request) error {
 	h["Cache-Control"] = []string{"public, max-age=300"} // a new key is published a day before it signs
 	w.WriteHeader(http.StatusOK)
 	if r.Method != http.MethodHead {
-		w.Write(set.JWKS()) // nobody is left to answer when this fails
+		w.Write(set.JWKS()) // an error means that the client has disconnected
 	}
 	return nil
 }

@@ -12,5 +12,5 @@
 // What was given is in store/grant, keys are in oidc/keys; sessions, the sign-in
 // and DingTalk are behind the funcs of Provider. Only what applications learn of a
 // person is decided here: a name, an e-mail address, groups, and a `sub` that
-// belongs to one person for ever.
+// never belongs to another person.
 package oidc

@@ -11,21 +11,21 @@ import (
 	"dinggate/store/grant"
 )
 
-// End is something that ends grants. Every replica receives it, and any number of
-// times does no harm: what is taken out of the store is taken once.
+// End is an event that ends grants. Every replica receives it, and repetition is harmless: a
+// record of the store is taken once.
 type End struct {
 	Session string // a session was signed out
 	UnionID string // a person's sessions ended, by any of these names
 	UserID  string
 	Account string // of a local account
-	All     bool   // everybody's
+	All     bool   // all people's
 }
 
-// endings collects what Run has to do. A full list becomes a look at everybody.
+// endings is the queue of Run. If it is full, all people are visited instead.
 type endings struct {
 	mu    sync.Mutex
 	list  []End
-	later []string // subjects to look at
+	later []string // subjects to visit
 	all   bool
 	wake  chan struct{}
 }
@@ -55,8 +55,8 @@ func (e *endings) take() (list []End, later []string, all bool) {
 	return list, later, all
 }
 
-// Ended is called when a session or a person has ended. It never waits; Run draws the
-// consequence.
+// Ended is called when a session or a person's membership has ended. It never blocks; Run ends the
+// grants.
 func (p *Provider) Ended(e End) {
 	p.ready()
 	p.ends.add(func() {
@@ -68,35 +68,34 @@ func (p *Provider) Ended(e End) {
 	})
 }
 
-// LookAtAll has everybody with grants looked at soon: the configuration is another
-// one.
-func (p *Provider) LookAtAll() { p.Ended(End{All: true}) }
+// VisitAll makes Run visit all people with grants soon, since the configuration has changed.
+func (p *Provider) VisitAll() { p.Ended(End{All: true}) }
 
 func (p register) endLater(sub string) {
 	p.ends.add(func() { p.ends.later = append(p.ends.later, sub) })
 }
 
 const (
-	visitEvery  = time.Minute // everybody with grants, by one replica
+	visitEvery  = time.Minute // all people with grants, by one replica
 	visitLease  = 50 * time.Second
 	endTimeout  = 10 * time.Second
 	endRetry    = 500 * time.Millisecond
 	endVisitors = 16
-	settleAfter = 10 * time.Second // what is owed for as long is not on its way any more, or has it hard
+	settleAfter = 10 * time.Second // a message that is older is either lost or retried
 )
 
-// Run draws the consequences of what Ended received, and visits everybody with grants
-// from time to time: people without a session are looked up again by that, and what
-// an ending missed is found. It returns when ctx ends, with the deliveries stopped.
+// Run ends the grants for the events that Ended received, and visits all people with grants from
+// time to time: this looks up people without a session again, and finds ends that were missed. It
+// returns when ctx ends, after the deliveries have stopped.
 func (p *Provider) Run(ctx context.Context) {
 	p.ready()
 	defer p.logouts.shutdown()
 	tick := time.NewTicker(visitEvery)
 	defer tick.Stop()
-	if _, err := p.Keys.Set(ctx); err != nil { // a first key takes half a second to make: nobody is to wait for it
+	if _, err := p.Keys.Set(ctx); err != nil { // the first key takes half a second to make: no request has to wait for it
 		p.report(err)
 	}
-	p.people().visitAll(ctx, 0) // also what a process that died owes
+	p.people().visitAll(ctx, 0) // also sends what a previous process left
 	for {
 		select {
 		case <-ctx.Done():
@@ -111,7 +110,7 @@ func (p *Provider) Run(ctx context.Context) {
 	}
 }
 
-// endings works on what has come in. What cannot be done now is tried again.
+// endings processes the queue. An event that cannot be processed now is tried again.
 func (p register) endings(ctx context.Context) {
 	list, later, all := p.ends.take()
 	failed := false
@@ -147,7 +146,7 @@ func (p register) endings(ctx context.Context) {
 	}
 }
 
-// mayVisit reports whether this replica is the one that visits everybody now.
+// mayVisit reports whether this replica is the one that visits all people now.
 func (p register) mayVisit(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
@@ -176,7 +175,7 @@ func (p register) end(ctx context.Context, e End) error {
 	return errors.Join(errs...)
 }
 
-// endNamed visits the person of a name: what a session's end ends is found out there.
+// endNamed visits the person of a name, which ends the grants of ended sessions.
 func (p register) endNamed(ctx context.Context, name string) error {
 	var r subjectRecord
 	_, found, err := p.records().read(ctx, p.subjects().subjectKey(name), &r)
@@ -186,10 +185,9 @@ func (p register) endNamed(ctx context.Context, name string) error {
 	return p.visit(ctx, r.Sub)
 }
 
-const maxReplaced = 16 // sessions that took each other's place
+const maxReplaced = 16 // sessions that replaced each other
 
-// endSession ends what was made from a session, and from those that it took the
-// place of, which end too.
+// endSession ends the grants of a session, and of those that it replaced, which end too.
 func (p register) endSession(ctx context.Context, session string) error {
 	var errs []error
 	for range maxReplaced {
@@ -209,12 +207,12 @@ func (p register) endSession(ctx context.Context, session string) error {
 	return errors.Join(errs...)
 }
 
-// endHeld ends some of a person's grants and has their applications notified, each once
-// per session:
+// endHeld ends some of a person's grants and has their applications notified, each once per
+// session:
 //
-//	note what is owed ─► end the grants ─► forget them ─► send, which forgets what is owed
+//	store logout tokens ─► end the grants ─► remove them ─► send, which removes the logout tokens
 //
-// Whatever is interrupted goes on where somebody looks at the person again.
+// The next visit of the person continues after an interruption.
 func (p register) endHeld(ctx context.Context, sub string, which func(held) bool) error {
 	var r personRecord
 	_, found, err := p.records().read(ctx, p.personKey(sub), &r)
@@ -230,31 +228,35 @@ func (p register) endHeld(ctx context.Context, sub string, which func(held) bool
 	if len(list) == 0 {
 		return nil
 	}
-	added, err := p.owe(ctx, sub, list)
+	added, err := p.addPending(ctx, sub, list)
 	if err != nil {
 		return err
 	}
-	gone, tell, nothing, err := p.endAll(ctx, list)
+	gone, live, nothing, err := p.endAll(ctx, list)
 	if len(gone) > 0 {
-		err = errors.Join(err, update(ctx, p.records(), p.personKey(sub), p.life(), func(r *personRecord, found bool) (bool, error) {
-			r.Held = slices.DeleteFunc(r.Held, func(h held) bool { return gone[h.Family] })
-			r.Owed = slices.DeleteFunc(r.Owed, func(o owed) bool {
-				return slices.Contains(added, o) && nothing[[2]string{o.Client, o.Session}]
-			})
-			return found, nil
-		}))
+		err = errors.Join(
+			err,
+			update(ctx, p.records(), p.personKey(sub), p.life(), func(r *personRecord, found bool) (bool, error) {
+				r.Held = slices.DeleteFunc(r.Held, func(h held) bool { return gone[h.Family] })
+				r.Pending = slices.DeleteFunc(r.Pending, func(o pendingLogout) bool {
+					return slices.Contains(added, o) && nothing[[2]string{o.Client, o.Session}]
+				})
+				return found, nil
+			}),
+		)
 	}
-	for _, h := range tell {
+	for _, h := range live {
 		p.notify(sub, h, &r.User)
 	}
 	return err
 }
 
-// endAll ends grants. tell has those that lived, one for each client and session;
-// nothing the clients and sessions of which none did: a code that was never redeemed.
-func (p register) endAll(ctx context.Context, list []held) (gone map[string]bool, tell []held, nothing map[[2]string]bool, err error) {
+// endAll ends grants. live lists those that were live, one for each client and session; nothing
+// the clients and sessions of which none was: a code that was never redeemed.
+func (p register) endAll(ctx context.Context, list []held) (gone map[string]bool, live []held,
+	nothing map[[2]string]bool, err error) {
 	gone, nothing = map[string]bool{}, map[[2]string]bool{}
-	told := map[[2]string]bool{}
+	sent := map[[2]string]bool{}
 	for _, h := range list {
 		f, _ := grant.ParseFamily(h.Family)
 		ended, bad := p.Grants.End(ctx, f)
@@ -267,41 +269,67 @@ func (p register) endAll(ctx context.Context, list []held) (gone map[string]bool
 		switch {
 		case ended == nil: // by another replica, or before
 			nothing[at] = false
-		case ended.Live && !told[at]:
-			told[at], nothing[at] = true, false
-			tell = append(tell, h)
+		case ended.Live && !sent[at]:
+			sent[at], nothing[at] = true, false
+			live = append(live, h)
 		case !ended.Live:
 			if _, known := nothing[at]; !known {
 				nothing[at] = true
 			}
 		}
 	}
-	return gone, tell, nothing, err
+	return gone, live, nothing, err
 }
 
-// notify sends a client's back channel the end of a session.
+// notify sends the end of a session to a client's back channel.
 func (p register) notify(sub string, h held, u *identity.User) {
 	if c := p.receiver(h.Client, h.Session); c != nil {
-		p.logouts.send(logout{c.ClientID, c.BackchannelLogoutURI, c.algorithm(), sub, h.Session, u.Username, u.UserID})
+		p.logouts.send(c.logout(sub, h.Session, u))
 	}
 }
 
-// owedFor is how long a logout token is owed: a receiver that is away for longer has
-// no session left of whose end it would have to know.
-const owedFor = 24 * time.Hour
+func (c *client) logout(sub, session string, u *identity.User) logout {
+	return logout{c.ClientID, c.BackchannelLogoutURI, c.algorithm(), sub, session, u.Username, u.UserID}
+}
 
-// settle sends what is owed to a person's applications for longer than age, and is
-// not on its way from here.
+// pendingFor is the lifetime of a logout token: a receiver that is unreachable for longer has no
+// session left that it would have to end.
+const pendingFor = 24 * time.Hour
+
+// settle sends a person's logout tokens that are older than age and not in progress here.
 func (p register) settle(ctx context.Context, sub string, r *personRecord, age time.Duration) error {
 	var errs []error
-	for _, o := range r.Owed {
+	var claimed []logout
+	for _, o := range r.Pending {
 		since := p.now().Sub(time.Unix(o.At, 0))
+		c := p.receiver(o.Client, o.Session)
 		switch {
-		case p.receiver(o.Client, o.Session) == nil || since > owedFor:
-			errs = append(errs, p.paid(ctx, sub, o.Client, o.Session))
+		case c == nil || since > pendingFor:
+			errs = append(errs, p.delivered(ctx, sub, o.Client, o.Session))
 		case since >= age:
-			p.notify(sub, held{Client: o.Client, Session: o.Session}, &r.User)
+			if m := c.logout(sub, o.Session, &r.User); p.logouts.claim(m) {
+				claimed = append(claimed, m)
+			}
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, p.sendClaimed(ctx, sub, claimed))...)
+}
+
+// sendClaimed sends the messages that are still in the store: one that was in progress when the
+// record was read may have been delivered since, and would be sent twice.
+func (p register) sendClaimed(ctx context.Context, sub string, claimed []logout) error {
+	if len(claimed) == 0 {
+		return nil
+	}
+	var now personRecord
+	_, _, err := p.records().read(ctx, p.personKey(sub), &now)
+	for _, m := range claimed {
+		waits := func(o pendingLogout) bool { return o.is(m.client, m.session) }
+		if err == nil && slices.ContainsFunc(now.Pending, waits) {
+			p.logouts.queue(m)
+		} else {
+			p.logouts.free(m)
+		}
+	}
+	return err
 }

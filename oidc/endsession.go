@@ -9,13 +9,13 @@ import (
 	"dinggate/internal/web"
 )
 
-// EndSession signs a browser out (OpenID Connect RP-Initiated Logout).
+// EndSession is the end session endpoint (OpenID Connect RP-Initiated Logout).
 //
 //	id_token_hint of the person who is signed in ─► signed out, back
-//	anything else ─► page that asks ─► signed out, page
+//	anything else ─► confirmation page ─► signed out, page
 //
-// Only with a valid hint is a browser sent back, and only to a registered address:
-// nothing else proves which application asks.
+// A browser is redirected back only with a valid hint, and only to a registered URI: nothing else
+// proves which application sent the request.
 func (p *Provider) EndSession(w http.ResponseWriter, r *http.Request) error {
 	web.From(w).Endpoint = "oidc_end_session"
 	raw := r.URL.RawQuery
@@ -34,7 +34,7 @@ func (p *Provider) EndSession(w http.ResponseWriter, r *http.Request) error {
 		return pageError(http.StatusBadRequest, "oidc_request", "the logout request does not read, or has a parameter twice")
 	}
 	in, err := p.Browser.Current(r)
-	if err != nil && !errors.Is(err, ErrNobody) {
+	if err != nil && !errors.Is(err, ErrSignedOut) {
 		return err
 	}
 	if r.Method == http.MethodPost && form.get(logoutField) != "" {
@@ -46,7 +46,14 @@ func (p *Provider) EndSession(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if in.Session == "" { // nobody is signed in: there is nothing to end
+	if in.Session == "" && r.Method == http.MethodPost && fromBrowser(r) {
+		// A form of another site is sent without the cookie (SameSite), a navigation with it: a
+		// user who is signed in must not be redirected back as if signed out. A client's own
+		// server gets its answer at once.
+		sendTo(w, http.StatusSeeOther, PathEndSession+"?"+raw)
+		return nil
+	}
+	if in.Session == "" { // there is no session to end
 		return p.logoutPage().afterLogout(w, r, back)
 	}
 	if hint.Subject != "" {
@@ -66,8 +73,8 @@ func (p *Provider) EndSession(w http.ResponseWriter, r *http.Request) error {
 
 const logoutField = "logout"
 
-// logoutTarget judges the request: where the browser goes afterwards, "" for our own
-// page, and whom the hint names.
+// logoutTarget checks the request: back is the URL that the browser goes to afterwards, "" for our
+// own page; hint names the person.
 func (p logoutPage) logoutTarget(ctx context.Context, form params) (back string, hint hintClaims, err error) {
 	if text := form.get("id_token_hint"); text != "" {
 		hint, err = p.readHint(ctx, text)
@@ -87,11 +94,18 @@ func (p logoutPage) logoutTarget(ctx context.Context, form params) (back string,
 		id = form.get("client_id")
 	}
 	c := p.clients.all[id]
-	if c == nil && id == "" { // no client to compare with: the address counts for nothing
+	if c == nil && id == "" { // no client to compare with: the URI is ignored
 		return "", hint, nil
 	}
 	if c == nil || !registered(c.PostLogoutRedirectURIs, uri) {
-		return "", hint, pageError(http.StatusBadRequest, "oidc_redirect", "post_logout_redirect_uri %.200q is none of client %.60q; add exactly this to its post_logout_redirect_uris where it is the application's", uri, id)
+		return "", hint, pageError(
+			http.StatusBadRequest,
+			"oidc_redirect",
+			"post_logout_redirect_uri %.200q is none of client %.60q; add exactly this to its post_logout_redirect_uris "+
+				"where it is the application's",
+			uri,
+			id,
+		)
 	}
 	if hint.Client == "" {
 		return "", hint, nil
@@ -103,11 +117,21 @@ func (p logoutPage) logoutTarget(ctx context.Context, form params) (back string,
 }
 
 func (p logoutPage) askLogout(w http.ResponseWriter, r *http.Request, in Login, back string) error {
-	field, err := p.sealQuestion(question{Query: back, Session: in.Session, Kind: askLogout})
+	field, err := p.sealForm(formState{Query: back, Session: in.Session, Kind: askLogout})
 	if err != nil {
 		return err
 	}
-	p.Pages.Ask(w, r, page.AskData{Kind: page.AskLogout, Who: in.User.FullName(), Action: PathEndSession, Fields: [][2]string{{logoutField, field}}, Next: back})
+	p.Pages.Ask(
+		w,
+		r,
+		page.AskData{
+			Kind:   page.AskLogout,
+			Who:    in.User.FullName(),
+			Action: PathEndSession,
+			Fields: [][2]string{{logoutField, field}},
+			Next:   back,
+		},
+	)
 	return nil
 }
 
@@ -118,7 +142,7 @@ func (p logoutPage) logoutConfirmed(w http.ResponseWriter, r *http.Request, form
 	if in.Session == "" {
 		return p.afterLogout(w, r, "")
 	}
-	asked, err := p.openQuestion(askLogout, form.get(logoutField), in.Session)
+	state, err := p.openForm(askLogout, form.get(logoutField), in.Session)
 	if err != nil {
 		return pageError(http.StatusBadRequest, "oidc_expired", "%w", err)
 	}
@@ -129,7 +153,7 @@ func (p logoutPage) logoutConfirmed(w http.ResponseWriter, r *http.Request, form
 	if err := p.Browser.SignOut(w, r); err != nil {
 		return err
 	}
-	return p.afterLogout(w, r, asked.Query)
+	return p.afterLogout(w, r, state.Query)
 }
 
 func (p logoutPage) afterLogout(w http.ResponseWriter, r *http.Request, back string) error {
@@ -143,4 +167,9 @@ func (p logoutPage) afterLogout(w http.ResponseWriter, r *http.Request, back str
 	}
 	sendTo(w, status, back)
 	return nil
+}
+
+// fromBrowser reports a POST that a browser sent: all browsers send the page's origin.
+func fromBrowser(r *http.Request) bool {
+	return len(r.Header["Origin"]) > 0 || len(r.Header["Sec-Fetch-Site"]) > 0
 }

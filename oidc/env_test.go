@@ -3,14 +3,11 @@ package oidc
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -22,100 +19,9 @@ import (
 	"dinggate/internal/page"
 	"dinggate/oidc/keys"
 	"dinggate/proxy/access"
-	"dinggate/store"
 	"dinggate/store/grant"
+	"dinggate/store/storetest"
 )
-
-// memory is a store in this test; faults may be let into it.
-type memory struct {
-	mu   sync.Mutex
-	all  map[string][]byte
-	ends map[string]time.Time
-	bad  func(op string) error
-	now  func() time.Time
-}
-
-func (m *memory) do(op, key string, f func(value []byte, found bool) error) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.bad != nil {
-		if err := m.bad(op); err != nil {
-			return err
-		}
-	}
-	if end, ok := m.ends[key]; ok && !m.now().Before(end) {
-		delete(m.all, key)
-	}
-	value, found := m.all[key]
-	return f(value, found)
-}
-
-func (m *memory) set(key string, value []byte, ttl time.Duration) error {
-	if ttl <= 0 || len(value) > 64<<10 {
-		return errors.New("no time to live, or too long")
-	}
-	m.all[key], m.ends[key] = bytes.Clone(value), m.now().Add(ttl)
-	return nil
-}
-
-func (m *memory) Get(_ context.Context, key string) (value []byte, err error) {
-	err = m.do("get", key, func(v []byte, found bool) error {
-		if !found {
-			return store.ErrNotFound
-		}
-		value = bytes.Clone(v)
-		return nil
-	})
-	return value, err
-}
-
-func (m *memory) Add(_ context.Context, key string, value []byte, ttl time.Duration) error {
-	return m.do("add", key, func(_ []byte, found bool) error {
-		if found {
-			return store.ErrExists
-		}
-		return m.set(key, value, ttl)
-	})
-}
-
-func (m *memory) Swap(_ context.Context, key string, old, new []byte, ttl time.Duration) error {
-	return m.do("swap", key, func(v []byte, found bool) error {
-		switch {
-		case !found:
-			return store.ErrNotFound
-		case !bytes.Equal(v, old):
-			return store.ErrExists
-		}
-		return m.set(key, new, ttl)
-	})
-}
-
-func (m *memory) Take(_ context.Context, key string) (value []byte, err error) {
-	err = m.do("take", key, func(v []byte, found bool) error {
-		if !found {
-			return store.ErrNotFound
-		}
-		value = v
-		delete(m.all, key)
-		return nil
-	})
-	return value, err
-}
-
-// plainSealer binds records to their names and hides nothing.
-type plainSealer struct{}
-
-func (plainSealer) SealRecord(name string, plain []byte) ([]byte, error) {
-	return append([]byte(name+"\x00"), plain...), nil
-}
-
-func (plainSealer) OpenRecord(name string, box []byte) ([]byte, bool, error) {
-	plain, ok := bytes.CutPrefix(box, []byte(name+"\x00"))
-	if !ok {
-		return nil, false, errors.New("another name")
-	}
-	return plain, false, nil
-}
 
 // env is a provider behind a real server, with people who sign in by a cookie.
 type env struct {
@@ -131,7 +37,7 @@ type env struct {
 	sessions  map[string]Login // cookie → session
 	ended     map[string]bool  // sessions
 	left      map[string]bool  // unionIds
-	away      bool             // nobody's membership can be confirmed
+	away      bool             // no membership can be confirmed
 	facts     map[string]identity.User
 	signIns   []string // targets of sign-ins
 	events    []Event
@@ -141,20 +47,61 @@ type env struct {
 	n         int
 }
 
-var zhangsan = identity.User{UnionID: "U1", UserID: "zs", Username: "zhangsan", Name: "张三", Email: "zhangsan@corp.test", OrgEmail: true, Departments: []int64{42}, Ancestors: []int64{42, 2, 1},
-	Roles: []identity.Role{{ID: 1, Name: "主管"}, {ID: 2, Name: "ops"}}}
+var zhangsan = identity.User{
+	UnionID:     "U1",
+	UserID:      "zs",
+	Username:    "zhangsan",
+	Name:        "张三",
+	Email:       "zhangsan@corp.test",
+	OrgEmail:    true,
+	Departments: []int64{42},
+	Ancestors:   []int64{42, 2, 1},
+	Roles:       []identity.Role{{ID: 1, Name: "主管"}, {ID: 2, Name: "ops"}},
+}
 
 const callback = "https://app.test/callback"
 
 func testClients() []ClientConfig {
 	secret := conf.NewSecret("a-secret-of-the-application")
 	return []ClientConfig{
-		{ClientID: "app", ClientSecret: secret, RedirectURIs: []string{callback, callback + "?x=1"}, PostLogoutRedirectURIs: []string{"https://app.test/bye"}, BackchannelLogoutURI: "https://app.test/logout",
-			Groups: []string{GroupRoles, GroupDepartments}},
-		{ClientID: "other", ClientSecret: conf.NewSecret("another-secret-of-another"), RedirectURIs: []string{"https://other.test/cb"}, BackchannelLogoutURI: "https://other.test/logout", SigningAlg: keys.ES256},
-		{ClientID: "spa", RedirectURIs: []string{"https://spa.test/", "http://127.0.0.1/cb", "http://localhost:8000/cb", "com.example.app:/cb"}},
-		{ClientID: "strict", ClientSecret: secret, RedirectURIs: []string{"https://strict.test/cb"}, PKCE: PKCERequired, Consent: true},
-		{ClientID: "few", ClientSecret: secret, RedirectURIs: []string{"https://few.test/cb"}, Access: &access.RuleConfig{Users: []string{"lisi"}}, BackchannelLogoutURI: "https://few.test/logout"},
+		{
+			ClientID:               "app",
+			ClientSecret:           secret,
+			RedirectURIs:           []string{callback, callback + "?x=1"},
+			PostLogoutRedirectURIs: []string{"https://app.test/bye"},
+			BackchannelLogoutURI:   "https://app.test/logout",
+			Groups:                 []string{GroupRoles, GroupDepartments},
+		},
+		{
+			ClientID:             "other",
+			ClientSecret:         conf.NewSecret("another-secret-of-another"),
+			RedirectURIs:         []string{"https://other.test/cb"},
+			BackchannelLogoutURI: "https://other.test/logout",
+			SigningAlg:           keys.ES256,
+		},
+		{
+			ClientID: "spa",
+			RedirectURIs: []string{
+				"https://spa.test/",
+				"http://127.0.0.1/cb",
+				"http://localhost:8000/cb",
+				"com.example.app:/cb",
+			},
+		},
+		{
+			ClientID:     "strict",
+			ClientSecret: secret,
+			RedirectURIs: []string{"https://strict.test/cb"},
+			PKCE:         PKCERequired,
+			Consent:      true,
+		},
+		{
+			ClientID:             "few",
+			ClientSecret:         secret,
+			RedirectURIs:         []string{"https://few.test/cb"},
+			Access:               &access.RuleConfig{Users: []string{"lisi"}},
+			BackchannelLogoutURI: "https://few.test/logout",
+		},
 	}
 }
 
@@ -170,12 +117,18 @@ func newEnv(t testing.TB) *env {
 }
 
 func emptyEnv(t testing.TB) *env {
-	e := &env{t: t, sessions: map[string]Login{}, ended: map[string]bool{}, left: map[string]bool{}, facts: map[string]identity.User{}}
+	e := &env{
+		t:        t,
+		sessions: map[string]Login{},
+		ended:    map[string]bool{},
+		left:     map[string]bool{},
+		facts:    map[string]identity.User{},
+	}
 	e.store = &memory{all: map[string][]byte{}, ends: map[string]time.Time{}, now: e.clock}
 	return e
 }
 
-// RoundTrip answers without a network, which virtual time does not wait for.
+// RoundTrip answers without a network, since virtual time does not advance during I/O.
 func (e *env) RoundTrip(r *http.Request) (*http.Response, error) {
 	w := httptest.NewRecorder()
 	if r.Body == nil {
@@ -214,8 +167,18 @@ func (e *env) provider(list []ClientConfig) *Provider {
 	if err != nil {
 		e.t.Fatal(err)
 	}
-	p := &Provider{Config: config, Issuer: e.url, Realm: "corp", Store: e.store, Pending: e.store, Sealer: plainSealer{}, Grants: grants, Keys: &keys.Keeper{Fixed: fixedKeys()}, Pages: pages,
-		Ours: func(origin string) bool { return origin == e.url }, Now: e.clock,
+	p := &Provider{
+		Config:  config,
+		Issuer:  e.url,
+		Realm:   "corp",
+		Store:   e.store,
+		Pending: e.store,
+		Sealer:  storetest.PlainSealer{},
+		Grants:  grants,
+		Keys:    &keys.Keeper{Fixed: fixedKeys()},
+		Pages:   pages,
+		Ours:    func(origin string) bool { return origin == e.url },
+		Now:     e.clock,
 		Browser: Browser{Current: e.current, SignIn: e.signIn, SignOut: e.signOut},
 		People:  People{Member: e.member, Revoke: e.revoke},
 		Audit: func(event Event) error {
@@ -258,11 +221,12 @@ func (e *env) current(r *http.Request) (Login, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if c, err := r.Cookie("s"); err == nil {
-		if in, ok := e.sessions[c.Value]; ok && !e.ended[in.Session] && !e.left[in.User.UnionID] && e.clock().Before(in.Ends) {
+		if in, ok := e.sessions[c.Value]; ok && !e.ended[in.Session] && !e.left[in.User.UnionID] &&
+			e.clock().Before(in.Ends) {
 			return in, nil
 		}
 	}
-	return Login{}, ErrNobody
+	return Login{}, ErrSignedOut
 }
 
 func (e *env) signIn(w http.ResponseWriter, _ *http.Request, target string) error {
@@ -296,8 +260,9 @@ func (e *env) member(_ context.Context, l Login, beyond bool) (identity.User, ti
 	switch {
 	case e.away:
 		return identity.User{}, time.Time{}, errors.New("DingTalk is away")
-	case e.left[l.User.UnionID], l.Session != "" && e.ended[l.Session], l.Session != "" && !beyond && !e.clock().Before(l.Ends):
-		return identity.User{}, time.Time{}, ErrNobody
+	case e.left[l.User.UnionID], l.Session != "" && e.ended[l.Session], l.Session != "" && !beyond &&
+		!e.clock().Before(l.Ends):
+		return identity.User{}, time.Time{}, ErrSignedOut
 	}
 	if u, ok := e.facts[l.User.UnionID]; ok {
 		return u, e.clock(), nil
@@ -305,7 +270,7 @@ func (e *env) member(_ context.Context, l Login, beyond bool) (identity.User, ti
 	return l.User, l.Checked, nil
 }
 
-// login begins a session and gives its cookie.
+// login begins a session and returns its cookie.
 func (e *env) login(u identity.User) string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -316,126 +281,7 @@ func (e *env) login(u identity.User) string {
 	return id
 }
 
-// answer is what came back.
-type answer struct {
-	status int
-	header http.Header
-	body   string
-}
-
-func (a answer) location(t testing.TB) *url.URL {
-	t.Helper()
-	u, err := url.Parse(a.header.Get("Location"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u
-}
-
-var direct = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-
-// browser sends what a browser would.
-func (e *env) browser(method, path, cookie, body string, headers ...string) answer {
-	e.t.Helper()
-	headers = append([]string{"Accept", "text/html", "Sec-Fetch-Mode", "navigate", "Accept-Language", "en"}, headers...)
-	if cookie != "" {
-		headers = append(headers, "Cookie", "s="+cookie)
-	}
-	return e.call(method, path, body, headers...)
-}
-
-func (e *env) call(method, path, body string, headers ...string) answer {
-	e.t.Helper()
-	req, err := http.NewRequest(method, e.url+path, strings.NewReader(body))
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	if body != "" {
-		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	}
-	for i := 0; i < len(headers); i += 2 {
-		req.Header.Add(headers[i], headers[i+1])
-	}
-	client := *direct
-	if e.virtual {
-		client.Transport = e
-	}
-	res, err := client.Do(req)
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	defer res.Body.Close()
-	text, _ := io.ReadAll(res.Body)
-	return answer{res.StatusCode, res.Header, string(text)}
-}
-
-// ask is an authorization request of client app.
-func ask(change ...string) string {
-	v := url.Values{"client_id": {"app"}, "redirect_uri": {callback}, "response_type": {"code"}, "scope": {"openid profile email groups offline_access"}, "state": {"S&t=1 ä"}, "nonce": {"N"}}
-	for i := 0; i < len(change); i += 2 {
-		v.Set(change[i], change[i+1])
-		if change[i+1] == "-" {
-			v.Del(change[i])
-		}
-	}
-	return v.Encode()
-}
-
-// code signs somebody in to an application and gives the code.
-func (e *env) code(cookie string, change ...string) string {
-	e.t.Helper()
-	a := e.browser("GET", PathAuthorize+"?"+ask(change...), cookie, "")
-	code := a.location(e.t).Query().Get("code")
-	if code == "" {
-		e.t.Fatalf("no code: %d %s %s %v", a.status, a.header.Get("Location"), a.body, e.errs)
-	}
-	return code
-}
-
-const appSecret = "a-secret-of-the-application"
-
-func redemption(code string, change ...string) string {
-	v := url.Values{"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {callback}}
-	for i := 0; i < len(change); i += 2 {
-		v.Set(change[i], change[i+1])
-		if change[i+1] == "-" {
-			v.Del(change[i])
-		}
-	}
-	return v.Encode()
-}
-
-// tokens calls the token endpoint as an application.
-func (e *env) tokens(body, id, secret string) (answer, map[string]any) {
-	e.t.Helper()
-	req, _ := http.NewRequest("POST", "http://x", nil)
-	req.SetBasicAuth(url.QueryEscape(id), url.QueryEscape(secret))
-	a := e.call("POST", PathToken, body, "Authorization", req.Header.Get("Authorization"))
-	return a, object(e.t, a)
-}
-
-func object(t testing.TB, a answer) map[string]any {
-	t.Helper()
-	var v map[string]any
-	if err := json.Unmarshal([]byte(a.body), &v); err != nil {
-		t.Fatalf("%d is no JSON: %s", a.status, a.body)
-	}
-	return v
-}
-
-var hidden = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)">`)
-
-// fields reads the hidden fields of a page.
-func fields(body string) url.Values {
-	v := url.Values{}
-	for _, m := range hidden.FindAllStringSubmatch(body, -1) {
-		v.Set(m[1], strings.NewReplacer("&amp;", "&", "&#43;", "+", "&#34;", `"`).Replace(m[2]))
-	}
-	return v
-}
-
-// settle has the background done with what came in, and gives the addresses of the
-// applications that were told of a logout.
+// settle runs the background work that is due, and returns the URIs of the notified applications.
 func (e *env) settle() (uris []string) {
 	e.t.Helper()
 	e.Provider.people().endings(e.t.Context())

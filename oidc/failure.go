@@ -10,14 +10,14 @@ import (
 	"dinggate/internal/web"
 )
 
-// failure is an error as the specifications name it: code and text are the
-// client's, why is the operator's and says what to change.
+// failure is an error as the specifications define it: code and text are for the client, why is
+// for the operator and says what to change.
 type failure struct {
 	status     int
 	code, text string
 	why        error
 	challenge  string // of WWW-Authenticate
-	retry      bool   // it may pass by itself
+	retry      bool   // temporary
 }
 
 func (f *failure) Error() string {
@@ -41,18 +41,33 @@ func invalidRequest(text string) *failure {
 	return fail("invalid_request", text, "%s; the application's library builds the request wrongly", text)
 }
 
-// invalidGrant is one answer for every code and token that gives nothing; why is
-// for the log.
+// invalidGrant is the answer to every code and token that is not valid; why is for the log.
 func invalidGrant(why string, args ...any) *failure {
-	return fail("invalid_grant", "the code or token is unknown, used, expired, ended, or was given to another request", why, args...)
+	return fail(
+		"invalid_grant",
+		"the code or token is unknown, used, expired, ended, or was given to another request",
+		why,
+		args...)
 }
 
 func unavailable(why error) *failure {
-	return &failure{status: http.StatusServiceUnavailable, code: "temporarily_unavailable", text: "try again in a moment", why: why, retry: true}
+	return &failure{
+		status: http.StatusServiceUnavailable,
+		code:   "temporarily_unavailable",
+		text:   "try again in a moment",
+		why:    why,
+		retry:  true,
+	}
 }
 
 func tooMany(text string) *failure {
-	return &failure{status: http.StatusTooManyRequests, code: "temporarily_unavailable", text: text, retry: true, why: errors.New(text)}
+	return &failure{
+		status: http.StatusTooManyRequests,
+		code:   "temporarily_unavailable",
+		text:   text,
+		retry:  true,
+		why:    errors.New(text),
+	}
 }
 
 const basicChallenge = `Basic realm="dinggate", charset="UTF-8"`
@@ -64,11 +79,16 @@ func invalidClient(why string, args ...any) *failure {
 }
 
 func invalidToken(why error) *failure {
-	return &failure{status: http.StatusUnauthorized, code: "invalid_token", text: "the access token is unknown, expired or ended", why: why,
-		challenge: `Bearer realm="dinggate", error="invalid_token"`}
+	return &failure{
+		status:    http.StatusUnauthorized,
+		code:      "invalid_token",
+		text:      "the access token is unknown, expired or ended",
+		why:       why,
+		challenge: `Bearer realm="dinggate", error="invalid_token"`,
+	}
 }
 
-// refuse writes an error as JSON and leaves it for the record.
+// refuse answers with an error as JSON and adds it to the audit record.
 func (p *Provider) refuse(w http.ResponseWriter, r *http.Request, endpoint string, c *client, f *failure) error {
 	x := web.From(w)
 	id := ""
@@ -95,12 +115,12 @@ func (p *Provider) refuse(w http.ResponseWriter, r *http.Request, endpoint strin
 	}{f.code, f.text})
 }
 
-// pageError is a mistake that a person is shown on one of our pages.
+// pageError is a mistake that is shown to a person on one of our pages.
 func pageError(status int, code string, why string, args ...any) error {
 	return &web.Error{Status: status, Code: code, Err: fmt.Errorf("oidc: "+why, args...)}
 }
 
-// asPage makes a page of what cannot be known now.
+// asPage shows a temporary failure on a page.
 func asPage(f *failure) error {
 	e := &web.Error{Status: f.status, Code: "store_unavailable", Err: f}
 	if f.retry {

@@ -2,7 +2,7 @@ package oidc
 
 import "encoding/base64"
 
-// encodeField makes text of a box, for a hidden field of a form.
+// encodeField encodes a sealed value for a hidden field of a form.
 func encodeField(box []byte) string { return base64.RawURLEncoding.EncodeToString(box) }
 
 func decodeField(text string) ([]byte, bool) {

@@ -10,7 +10,7 @@ import (
 	"dinggate/store/grant"
 )
 
-// introspection is RFC 7662's answer; without Active it says nothing else.
+// introspection is the answer of RFC 7662; without Active it is otherwise empty.
 type introspection struct {
 	Active    bool   `json:"active"`
 	Scope     string `json:"scope,omitempty"`
@@ -23,8 +23,8 @@ type introspection struct {
 	Issuer    string `json:"iss,omitempty"`
 }
 
-// Introspect answers a client with a secret about a token of its own. Of anybody
-// else's it learns only that it is not active.
+// Introspect is the introspection endpoint (RFC 7662), for clients with a secret and their own
+// tokens. A token of another client is not active.
 func (p *Provider) Introspect(w http.ResponseWriter, r *http.Request) error {
 	web.From(w).Endpoint = "oidc_introspect"
 	form, c, f := p.inspection().caller(w, r)
@@ -44,7 +44,7 @@ func (p *Provider) Introspect(w http.ResponseWriter, r *http.Request) error {
 	return web.JSON(w, r, http.StatusOK, answer)
 }
 
-// caller reads a call with a token in it.
+// caller parses and authenticates a call with a token in it.
 func (p inspection) caller(w http.ResponseWriter, r *http.Request) (params, *client, *failure) {
 	form, f := p.called(w, r)
 	if f != nil {
@@ -92,13 +92,21 @@ func (p inspection) introspect(ctx context.Context, c *client, token string) (in
 }
 
 func (p inspection) active(o tokenOwner, kind string) introspection {
-	return introspection{Active: true, Scope: strings.Join(o.what.Scope, " "), ClientID: o.client.ClientID, Username: o.user.Username, TokenType: kind,
-		Expires: o.expires.Unix(), Subject: o.what.Sub, Audience: o.client.ClientID, Issuer: p.Issuer}
+	return introspection{
+		Active:    true,
+		Scope:     strings.Join(o.what.Scope, " "),
+		ClientID:  o.client.ClientID,
+		Username:  o.user.Username,
+		TokenType: kind,
+		Expires:   o.expires.Unix(),
+		Subject:   o.what.Sub,
+		Audience:  o.client.ClientID,
+		Issuer:    p.Issuer,
+	}
 }
 
-// Revoke ends the grant that a token belongs to (RFC 7009): with an access token
-// its refresh tokens too. A token that is worth nothing is revoked already; one of
-// another client is refused.
+// Revoke is the revocation endpoint (RFC 7009). It ends the grant of a token: with an access token
+// also its refresh tokens. An invalid token is already revoked; one of another client is refused.
 func (p *Provider) Revoke(w http.ResponseWriter, r *http.Request) error {
 	web.From(w).Endpoint = "oidc_revoke"
 	form, c, f := p.inspection().caller(w, r)
@@ -119,7 +127,13 @@ func (p *Provider) Revoke(w http.ResponseWriter, r *http.Request) error {
 	default:
 		var what given
 		if g.Read(&what) != nil || what.Client != c.ClientID {
-			return p.refuse(w, r, "revoke", c, fail("invalid_grant", "the token was given to another client", "the token is client %q's", what.Client))
+			return p.refuse(
+				w,
+				r,
+				"revoke",
+				c,
+				fail("invalid_grant", "the token was given to another client", "the token is client %q's", what.Client),
+			)
 		}
 		if _, err := p.Grants.End(ctx, g.Family); err != nil {
 			return p.refuse(w, r, "revoke", c, unavailable(err))

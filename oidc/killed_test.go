@@ -21,8 +21,8 @@ import (
 	"dinggate/store/redisstore"
 )
 
-// killedStore names, in the environment of a child process, the store that it works
-// on until it is killed: a folder, or the address of a Redis.
+// killedStore names, in the environment of a child process, the store that it uses until it is
+// killed: a folder, or the address of a Redis.
 const killedStore = "DINGGATE_TEST_KILLED_STORE"
 
 func TestMain(m *testing.M) {
@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// grantsOn opens an issuer over a store that outlives a process.
+// grantsOn opens an issuer with a store that outlives a process.
 func grantsOn(where string) (*grant.Issuer, io.Closer, error) {
 	var s grant.Store
 	var closer io.Closer
@@ -60,12 +60,12 @@ func grantsOn(where string) (*grant.Issuer, io.Closer, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	grants.Tolerance = time.Hour // a last answer that was lost counts, however slow the machine
+	grants.Tolerance = time.Hour // allows for a lost last answer on a slow machine
 	return grants, closer, nil
 }
 
-// killedChild is the process that is killed: it gives tokens out, one after the
-// other, and says each only when it is in the store.
+// killedChild is the process that is killed: it issues tokens one after another, and prints each
+// only when it is in the store.
 func killedChild(where string) error {
 	grants, _, err := grantsOn(where)
 	if err != nil {
@@ -99,8 +99,8 @@ func killedChild(where string) error {
 	}
 }
 
-// TestKilled: a process that is killed at any moment loses no refresh token that it
-// has given out, in the embedded file and in a real Redis.
+// TestKilled: a process that is killed at any moment loses no refresh token that it has issued, in
+// the embedded file and in a real Redis.
 func TestKilled(t *testing.T) {
 	t.Run("bbolt", func(t *testing.T) {
 		dir := t.TempDir()
@@ -127,7 +127,7 @@ func killed(t *testing.T, where string) {
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
 	}
-	last := map[string]string{} // family → the newest token that was given out
+	last := map[string]string{} // family → the last token that was issued
 	given, stop := 0, 1+rand.IntN(60)
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		var family, token string
@@ -136,7 +136,7 @@ func killed(t *testing.T, where string) {
 		}
 		last[family] = token
 		if given++; given == stop {
-			child.Process.Kill() // what is in the pipe was given out, and is read on
+			child.Process.Kill() // tokens in the pipe were issued, and are still read
 		}
 	}
 	child.Wait()
@@ -158,7 +158,8 @@ func killed(t *testing.T, where string) {
 		}
 	}
 	forged := "x" + last["0"]
-	if _, _, err := grants.ByRefresh(t.Context(), forged); !errors.Is(err, grant.ErrForeign) && !errors.Is(err, grant.ErrNone) {
-		t.Errorf("a token that nobody gave out: %v", err)
+	if _, _, err := grants.ByRefresh(t.Context(), forged); !errors.Is(err, grant.ErrForeign) &&
+		!errors.Is(err, grant.ErrNone) {
+		t.Errorf("a token that was not issued: %v", err)
 	}
 }

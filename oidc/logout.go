@@ -16,27 +16,27 @@ import (
 	"dinggate/oidc/keys"
 )
 
-// logouts delivers back-channel logout tokens: a queue and a worker per client, so
-// that a receiver that hangs delays nobody else (threats E16).
+// logouts delivers back-channel logout tokens: with a queue and workers per client, so that a
+// receiver that hangs delays no other (threats E16).
 //
 //	a grant's end ─► queue of the client ─► POST logout_token ─┬─ 2xx ─► audit record
-//	                                              ▲            └─ else, after 0.5 s, 1 s, 2 s … ─┐
+//	                                              ▲            └─ otherwise after 0.5 s, 1 s … ─┐
 //	                                              └──────────────────────────────────────────────┘
 type logouts struct {
 	p    *Provider
 	http *http.Client
 
 	mu     sync.Mutex
-	queues map[string]chan logout // client id; as many as there are clients
-	busy   map[[3]string]bool     // subject, client, session of what is open; as many as fit in the queues
+	queues map[string]chan logout // client id; one per client
+	busy   map[[3]string]bool     // subject, client, session of claimed and queued messages; bounded by the queues
 	stop   chan struct{}
 	all    sync.WaitGroup
-	open   sync.WaitGroup // messages that are not done
+	open   sync.WaitGroup // messages in progress
 	closed bool
 }
 
-// logout is one message; uri is where it goes, since the client may be gone from a
-// later configuration.
+// logout is one message; uri is its destination, since a later configuration may not have the
+// client.
 type logout struct {
 	client, uri, algorithm string
 	sub, session           string
@@ -56,18 +56,43 @@ const (
 )
 
 func newLogouts(p *Provider) *logouts {
-	return &logouts{p: p, http: httpclient.New(nil).Kept, queues: map[string]chan logout{}, busy: map[[3]string]bool{}, stop: make(chan struct{})}
+	return &logouts{
+		p:      p,
+		http:   httpclient.New(nil).Pooled,
+		queues: map[string]chan logout{},
+		busy:   map[[3]string]bool{},
+		stop:   make(chan struct{}),
+	}
 }
 
 func (m logout) key() [3]string { return [3]string{m.sub, m.client, m.session} }
 
-// send queues a message that is not open yet, and never waits. One that finds its
-// queue full waits in the store until the person is looked at again, and the record
-// says so.
+// send queues a message that is not queued yet, and never blocks. If the queue is full, the
+// message stays in the store until the next visit of the person, and the audit record says so.
 func (l *logouts) send(m logout) {
+	if l.claim(m) {
+		l.queue(m)
+	}
+}
+
+// claim reports whether the message is neither queued nor claimed, and claims it. The caller calls
+// queue or free.
+func (l *logouts) claim(m logout) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed || l.busy[m.key()] {
+		return false
+	}
+	l.busy[m.key()] = true
+	return true
+}
+
+// queue queues a claimed message.
+func (l *logouts) queue(m logout) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		delete(l.busy, m.key())
 		return
 	}
 	queue := l.queues[m.client]
@@ -79,24 +104,24 @@ func (l *logouts) send(m logout) {
 	l.open.Add(1)
 	select {
 	case queue <- m:
-		l.busy[m.key()] = true
 	default:
+		delete(l.busy, m.key())
 		l.done(m, "queue_full", errors.New("oidc: too many wait already"))
 	}
 }
 
-// drain waits until nothing is on its way.
+// drain waits until no message is in progress.
 func (l *logouts) drain() { l.open.Wait() }
 
-// lastWords is how long what is on its way may take when the process ends.
-const lastWords = 3 * time.Second
+// shutdownGrace is how long messages in progress may take when the process ends.
+const shutdownGrace = 3 * time.Second
 
-// shutdown lets what is on its way arrive, for a moment, and ends the workers.
-// Messages that still wait then are owed: the next process sends them.
+// shutdown waits briefly for messages in progress, and stops the workers. Messages that are still
+// queued stay in the store: the next process sends them.
 func (l *logouts) shutdown() {
 	done := make(chan struct{})
 	go func() { l.drain(); close(done) }()
-	timer := time.NewTimer(lastWords)
+	timer := time.NewTimer(shutdownGrace)
 	defer timer.Stop()
 	select {
 	case <-done:
@@ -112,7 +137,7 @@ func (l *logouts) shutdown() {
 	<-done
 }
 
-// workers of one client: a message that is tried again holds up none of the others.
+// workers of one client: a message that is retried delays none of the others.
 const perClient = 4
 
 func (l *logouts) work(queue chan logout) {
@@ -126,8 +151,9 @@ func (l *logouts) work(queue chan logout) {
 					l.lose(queue)
 					return
 				case m := <-queue:
-					l.deliver(m)
+					result, err := l.deliver(m)
 					l.free(m)
+					l.done(m, result, err)
 				}
 			}
 		})
@@ -148,54 +174,63 @@ func (l *logouts) lose(queue chan logout) {
 
 var errStopped = errors.New("oidc: the process ends")
 
-// free has a message be sent again when it is owed still.
+// free allows a message to be queued again if it is still in the store.
 func (l *logouts) free(m logout) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.busy, m.key())
 }
 
-// paid forgets what is owed. Where that fails it is sent once more: a receiver takes
-// the end of a session any number of times.
-func (l *logouts) paid(m logout) {
+// delivered removes a delivered message from the store. If that fails, the message is sent once more: a
+// receiver accepts the end of a session any number of times.
+func (l *logouts) delivered(m logout) {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()
-	l.p.report(l.p.people().paid(ctx, m.sub, m.client, m.session))
+	l.p.report(l.p.people().delivered(ctx, m.sub, m.client, m.session))
 }
 
-func (l *logouts) deliver(m logout) {
+func (l *logouts) deliver(m logout) (result string, err error) {
 	pause := logoutFirst
-	var err error
-	for range logoutTries {
+	for try := 1; ; try++ {
 		if err = l.try(m); err == nil {
-			l.paid(m)
-			l.done(m, "ok", nil)
-			return
+			l.delivered(m)
+			return "ok", nil
+		}
+		if try == logoutTries {
+			l.delivered(m)
+			return "failed", err
 		}
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
 		case <-l.stop:
 			timer.Stop()
-			l.done(m, "stopped", err)
-			return
+			return "stopped", err
 		}
 		pause = min(2*pause, logoutLongest)
 	}
-	l.paid(m)
-	l.done(m, "failed", err)
 }
 
 func (l *logouts) done(m logout, result string, err error) {
 	defer l.open.Done()
 	l.p.measure(m.client, "backchannel_logout", result)
-	l.p.audit(nil, Event{What: "oidc_logout", Application: m.client, User: m.user, UserID: m.userid, Reason: result, Err: err})
+	l.p.audit(
+		nil,
+		Event{What: "oidc_logout", Application: m.client, User: m.user, UserID: m.userid, Reason: result, Err: err},
+	)
 	if err != nil {
-		l.p.report(fmt.Errorf("oidc: client %q was not notified of a logout (%s); see its backchannel_logout_uri: %w", m.client, result, err))
+		l.p.report(
+			fmt.Errorf(
+				"oidc: client %q was not notified of a logout (%s); see its backchannel_logout_uri: %w",
+				m.client,
+				result,
+				err,
+			),
+		)
 	}
 }
 
-// try makes a token of now and posts it (OpenID Connect Back-Channel Logout §2.5).
+// try makes a token with the current time and posts it (OpenID Connect Back-Channel Logout §2.5).
 func (l *logouts) try(m logout) error {
 	ctx, cancel := context.WithTimeout(context.Background(), logoutTimeout)
 	defer cancel()
@@ -204,8 +239,15 @@ func (l *logouts) try(m logout) error {
 		return err
 	}
 	now := l.p.now()
-	claims := map[string]any{"iss": l.p.Issuer, "aud": m.client, "iat": now.Unix(), "exp": now.Add(logoutLife).Unix(), "jti": rand.Text(), "sub": m.sub,
-		"events": map[string]any{backchannelEvent: struct{}{}}}
+	claims := map[string]any{
+		"iss":    l.p.Issuer,
+		"aud":    m.client,
+		"iat":    now.Unix(),
+		"exp":    now.Add(logoutLife).Unix(),
+		"jti":    rand.Text(),
+		"sub":    m.sub,
+		"events": map[string]any{backchannelEvent: struct{}{}},
+	}
 	if sid := sidOf(m.session); sid != "" {
 		claims["sid"] = sid
 	}
@@ -231,7 +273,7 @@ func (l *logouts) post(ctx context.Context, uri, token string) error {
 		return fmt.Errorf("oidc: calling a client: %w", err)
 	}
 	defer res.Body.Close()
-	io.Copy(io.Discard, io.LimitReader(res.Body, maxLogoutReply)) // its words decide nothing
+	io.Copy(io.Discard, io.LimitReader(res.Body, maxLogoutReply)) // its content is ignored
 	if res.StatusCode/100 != 2 {
 		return fmt.Errorf("oidc: calling a client: it answers %s", res.Status)
 	}

@@ -4,35 +4,56 @@ import (
 	"context"
 
 	"dinggate/internal/identity"
+	"dinggate/store/grant"
 )
 
-// mailboxRecord is the organisation's own mailbox of a person, as DingTalk named it
-// last. A session's cookie has no room for whose mailbox an address is.
+// mailboxRecord is a person's mailbox of the organisation, as DingTalk last returned it. A
+// session's cookie has no space for whether an address is such a mailbox.
 type mailboxRecord struct{ Email string }
 
-// mailbox notes whose mailbox a person's address is where that is known, and finds
-// it where it is not: identity.User.OrgEmail.
-func (p subjects) mailbox(ctx context.Context, u *identity.User) error {
+// Mailboxes stores the organisation's mailboxes that DingTalk returns when a person signs in or is
+// looked up again: before the applications need them, and before there is a Provider. Set the
+// fields, then share the pointer; safe for concurrent use.
+type Mailboxes struct {
+	Realm  string // of the organisation, as a Provider's
+	Store  grant.Store
+	Sealer Sealer
+
+	// Report is called if an address could not be stored. If nil, it is not called.
+	Report func(err error)
+}
+
+// Learn stores whether the address that DingTalk has just returned for a person is their mailbox of
+// the organisation. It waits for the store, with a deadline; an error is passed to Report.
+func (m *Mailboxes) Learn(ctx context.Context, u identity.User) {
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	if err := m.confirm(ctx, &u); err != nil && m.Report != nil {
+		m.Report(err)
+	}
+}
+
+// confirm stores whether a person's address is their mailbox of the organisation if u says so, and
+// otherwise reads it: identity.User.OrgEmail.
+func (m *Mailboxes) confirm(ctx context.Context, u *identity.User) error {
 	if u.Email == "" || u.UnionID == "" || u.Local {
 		return nil
 	}
-	key := recordKey("mailbox", p.Realm, u.UnionID)
+	stored := records{m.Store, m.Sealer}
+	key := recordKey("mailbox", m.Realm, u.UnionID)
 	if !u.OrgEmail {
 		var r mailboxRecord
-		_, found, err := p.records().read(ctx, key, &r)
+		_, found, err := stored.read(ctx, key, &r)
 		u.OrgEmail = found && r.Email == u.Email
 		return err
 	}
-	return update(ctx, p.records(), key, subjectLife, func(r *mailboxRecord, _ bool) (bool, error) {
+	return update(ctx, stored, key, subjectLife, func(r *mailboxRecord, _ bool) (bool, error) {
 		changed := r.Email != u.Email
 		r.Email = u.Email
 		return changed, nil
 	})
 }
 
-// Learn notes what DingTalk has just said of somebody who signs in.
-func (p *Provider) Learn(ctx context.Context, u identity.User) {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	p.report(p.subjects().mailbox(ctx, &u))
+func (p *Provider) mailboxes() *Mailboxes {
+	return &Mailboxes{Realm: p.Realm, Store: p.Store, Sealer: p.Sealer}
 }

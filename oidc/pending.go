@@ -11,37 +11,35 @@ import (
 	"dinggate/internal/web"
 )
 
-// An authorization request survives the sign-in in one of two ways. A short one is
-// the address that the browser comes back to. A long one, and one that asks for a
-// new sign-in, waits sealed in the store, and the browser comes back with its name:
+// An authorization request survives the sign-in in one of two ways. A short one is the URL that
+// the browser returns to. A long one, and one that requires a new sign-in, is sealed in the store,
+// and the browser returns with its name:
 //
 //	/oidc/authorize?client_id=…             at most maxTarget bytes
 //	/oidc/authorize?dinggate_request=NAME   any other
+//	/oidc/authorize?dinggate_click=NAME     any for which a silent sign-in is of no use
 //
-// The name is no secret: who has it asks the same question as somebody who
-// writes the request's own address.
+// The name is no secret: with it a browser can only send the same request again.
 const (
 	requestParam = "dinggate_request"
-	maxTarget    = 1000 // a return target of a sign-in is kept in a cookie
+	clickParam   = "dinggate_click"
+	maxTarget    = 1000 // the return target of a sign-in is stored in a cookie
 	pendingLife  = 15 * time.Minute
 )
 
-// pending is what a browser comes back to.
+// pending is the state with which a browser returns.
 type pending struct {
 	Query string
-	Since time.Time // a session that was begun from then on is new enough
-	Was   string    `json:",omitempty"` // the session that the new one takes the place of
-	Sub   string    `json:",omitempty"` // whose that is
+	Since time.Time // a session that began later is recent enough
+	Was   string    `json:",omitempty"` // the session that the new one replaces
+	Sub   string    `json:",omitempty"` // its subject
 }
 
 func pendingKey(name string) string { return recordKey("request", name) }
 
-// resumed is the request to judge.
+// resumed is the request to process.
 func (p authorization) resumed(r *http.Request) (raw string, back pending, err error) {
-	name, found := strings.CutPrefix(r.URL.RawQuery, requestParam+"=")
-	if _, after, lang := strings.Cut(r.URL.RawQuery, "&"+requestParam+"="); !found && lang && strings.HasPrefix(r.URL.RawQuery, "lang=") {
-		name, found = after, true // a page's link to the other language
-	}
+	name, found := waits(r.URL.RawQuery)
 	if !found {
 		return r.URL.RawQuery, pending{}, nil
 	}
@@ -52,15 +50,46 @@ func (p authorization) resumed(r *http.Request) (raw string, back pending, err e
 	case err != nil:
 		return "", back, asPage(unavailable(err))
 	case !found:
-		return "", back, pageError(http.StatusBadRequest, "oidc_expired", "a request that waited for a sign-in for more than %v", pendingLife)
+		return "", back, pageError(
+			http.StatusBadRequest,
+			"oidc_expired",
+			"a request that waited for a sign-in for more than %v",
+			pendingLife,
+		)
 	}
 	return back.Query, back, nil
 }
 
+// waits is the name of the request that a query comes back to.
+func waits(query string) (name string, found bool) {
+	for _, param := range []string{requestParam, clickParam} {
+		if name, found = strings.CutPrefix(query, param+"="); found {
+			return name, true
+		}
+		if _, after, lang := strings.Cut(query, "&"+param+"="); lang && strings.HasPrefix(query, "lang=") {
+			return after, true // a page's link to the other language
+		}
+	}
+	return "", false
+}
+
+// WantsClick reports whether a query of the authorization endpoint, or of the device page, belongs
+// to a request that waits for a sign-in with a click: a silent one does not suffice. The query is
+// not authenticated; a forged one costs its user a click and has no other effect.
+func WantsClick(query string) bool {
+	for pair := range strings.SplitSeq(query, "&") {
+		if strings.HasPrefix(pair, clickParam+"=") {
+			return true
+		}
+	}
+	return false
+}
+
 // target is where a sign-in ends: this request again.
 func (p authorization) target(a *attempt) (string, error) {
-	fresh := a.in.Session != "" // signed in, and not recently enough
-	if !fresh && !a.q.prompts(promptLogin) && !a.q.prompts(promptSelect) && !(a.q.hasMaxAge && a.q.maxAge < time.Minute) && len(PathAuthorize)+1+len(a.q.raw) <= maxTarget {
+	fresh := a.in.Session != "" // signed in, but not recently enough
+	if !fresh && !a.q.client.wantsClick() && !a.q.prompts(promptLogin) && !a.q.prompts(promptSelect) &&
+		!(a.q.hasMaxAge && a.q.maxAge < time.Minute) && len(PathAuthorize)+1+len(a.q.raw) <= maxTarget {
 		return PathAuthorize + "?" + a.q.raw, nil
 	}
 	keep := pending{Query: a.q.raw, Since: p.now().Truncate(time.Millisecond), Was: a.in.Session}
@@ -73,12 +102,16 @@ func (p authorization) target(a *attempt) (string, error) {
 		}
 		keep.Sub = sub
 	}
-	return p.keep(a.w, a.r, keep)
+	param := requestParam
+	if a.q.client.wantsClick() {
+		param = clickParam
+	}
+	return p.keep(a.w, a.r, keep, param)
 }
 
-// keep has a request wait in the store. It costs an allowance of the address: who is
-// not signed in yet could fill the store.
-func (p authorization) keep(w http.ResponseWriter, r *http.Request, what pending) (target string, err error) {
+// keep stores a request that waits. It uses up an allowance of the client's address, since
+// unauthenticated requests could fill the store.
+func (p authorization) keep(w http.ResponseWriter, r *http.Request, what pending, param string) (target string, err error) {
 	if wait, ok := p.counts().pending.Allow(pendingLimit, ratelimit.Client(web.From(w).Client), p.now()); !ok {
 		return "", &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait}
 	}
@@ -88,5 +121,5 @@ func (p authorization) keep(w http.ResponseWriter, r *http.Request, what pending
 	if err := (records{p.Pending, p.Sealer}).write(ctx, pendingKey(name), nil, what, pendingLife); err != nil {
 		return "", asPage(unavailable(err))
 	}
-	return PathAuthorize + "?" + requestParam + "=" + name, nil
+	return PathAuthorize + "?" + param + "=" + name, nil
 }

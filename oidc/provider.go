@@ -18,107 +18,111 @@ import (
 	"dinggate/store/grant"
 )
 
-// ErrNobody means that nobody is signed in at a browser, a session or a person that
-// was signed in once. Any other error says that this cannot be known now.
-var ErrNobody = errors.New("oidc: nobody is signed in")
+// ErrSignedOut means that a browser has no session, or that a session or a person's membership has
+// ended. Any other error means that this is unknown.
+var ErrSignedOut = errors.New("oidc: no session")
 
 // Login is a browser's session.
 type Login struct {
 	Session     string // its id
 	User        identity.User
 	SignedIn    time.Time
+	Silent      bool      // inside the DingTalk client, without a click
 	Checked     time.Time // when User was last confirmed
-	Ends        time.Time // its lifetime's end
+	Ends        time.Time // the end of its lifetime
 	Fingerprint uint64    // of a local account's password
 }
 
 // Browser is the sign-in of a browser.
 type Browser struct {
-	// Current finds the session of a request; ErrNobody.
+	// Current returns the session of a request, or ErrSignedOut.
 	Current func(r *http.Request) (Login, error)
 
-	// SignIn sends a page load to sign in, also where there is a session, and back to
-	// target, our own path. It answers the request or returns an error.
+	// SignIn redirects a page load to sign in, also with a session, and back to target, our own
+	// path. It answers the request or returns an error.
 	SignIn func(w http.ResponseWriter, r *http.Request, target string) error
 
-	// SignOut ends all sessions of the browser and clears its cookie. The answer is
-	// the caller's to write.
+	// SignOut ends all sessions of the browser and clears its cookie. The caller writes the
+	// answer.
 	SignOut func(w http.ResponseWriter, r *http.Request) error
 }
 
-// People is what is known of people who need not be here.
+// People looks up people who are not necessarily present.
 type People struct {
-	// Member gives the newest facts about somebody who signed in once. ErrNobody when
-	// the session or the membership has ended; any other error says that neither is
-	// known now. It asks DingTalk in the background alone.
+	// Member returns the latest facts about a person who signed in before, and when they were
+	// confirmed. beyond: a grant may outlive the session's lifetime, as with offline_access.
+	// ErrSignedOut means that the session or the membership has ended; any other error means that
+	// this is unknown. It calls DingTalk only in the background.
 	Member func(ctx context.Context, l Login, beyond bool) (u identity.User, checked time.Time, err error)
 
-	// Binding gives the unionId that a local account is bound to, or the account
-	// that a person of DingTalk is bound to; "" for none. nil: nobody is bound.
+	// Binding returns the unionId that a local account is bound to, or the account that a DingTalk
+	// person is bound to; "" if there is none. If nil, there are no bindings.
 	Binding func(ctx context.Context, u *identity.User) (string, error)
 
-	// Migrated gives the unionId that a person had before their account was migrated;
-	// "" for somebody whose account was not. nil: nobody can be asked.
+	// Migrated returns the unionId that a person had before their account was migrated; "" if it
+	// was not. If nil, this is never known.
 	Migrated func(ctx context.Context, unionID string) (string, error)
 
 	// Revoke ends one session.
 	Revoke func(ctx context.Context, session string) error
 
-	// Paths names departments, one text each. nil: there are no names.
-	Paths func(departments []int64) []string
+	// Department looks a department up at DingTalk, or returns ErrNoDepartment. Only sign-ins and
+	// visits in the background call it. If nil, departments have no names.
+	Department func(ctx context.Context, id int64) (Department, error)
 }
 
-// Provider is the OpenID Connect provider. All fields down to People are required
-// (Check says which is missing), except that funcs of People may be nil where their
-// comment says so. Set them, then share the pointer; safe for concurrent use.
+// Provider is the OpenID Connect provider. All fields down to People are required (Check reports a
+// missing one), except for the funcs of People that may be nil. Set them, then share the pointer;
+// safe for concurrent use.
 type Provider struct {
 	Config  Config
-	Issuer  string        // public_url, without a slash at the end
+	Issuer  string        // public_url, without a final slash
 	Realm   string        // of the organisation: two of them may share one store
-	Store   grant.Store   // of what is given; shared by all replicas
+	Store   grant.Store   // of grants; shared by all replicas
 	Pending grant.Store   // of requests that wait for a sign-in, which unknown clients can fill; may be Store
 	Sealer  Sealer        // of records
-	Grants  *grant.Issuer // over Store
+	Grants  *grant.Issuer // in Store
 	Keys    *keys.Keeper
 	Pages   *page.Pages
 	Ours    func(origin string) bool // of pages that may post our forms
 	Browser Browser
 	People  People
 
-	// Audit takes one event per sign-in, refusal, consent, confirmation and
-	// back-channel result. Its error keeps a code or a token back; on anything else it
-	// changes nothing. nil: not called.
+	// Audit receives one event per sign-in, refusal, consent, confirmation and back-channel
+	// result. If it returns an error, no code or token is issued; for other events the error is
+	// ignored. If nil, it is not called.
 	Audit func(Event) error
 
-	// Measure counts what an application did: endpoint is authorize, token, … and
-	// result is ok or the name of an error. nil: not called.
+	// Measure counts a request of an application: endpoint is authorize, token, … and result is
+	// ok or the name of an error. If nil, it is not called.
 	Measure func(application, endpoint, result string)
 
 	// Report is called with background failures. If nil, it is not called.
 	Report func(err error)
 
-	// Deliver posts a logout token to a client's back-channel address; nil: by HTTP.
+	// Deliver posts a logout token to a client's back-channel URI; if nil, over HTTP.
 	Deliver func(ctx context.Context, uri, token string) error
 
-	Now    func() time.Time // nil: time.Now
-	Counts *Counts          // goes on counting where another Provider was; nil: from nothing
+	Now    func() time.Time // nil is time.Now
+	Counts *Counts          // shared with the previous Provider; nil: counting begins at zero
 
 	once    sync.Once
 	clients *clients
 	logouts *logouts
 	ends    *endings
 	own     Counts
+	names   names
 	err     error
 }
 
-// Counts is who guessed at secrets and user codes, and who got how much lately. It
-// outlives a Provider: were it made anew with the configuration, each reload would
-// let them begin again. The zero value is nobody; safe for concurrent use.
+// Counts counts guesses at secrets and user codes, and recent grants. It outlives a Provider: a
+// new one with each configuration would reset all allowances at every reload. The zero value is
+// ready to use; safe for concurrent use.
 type Counts struct {
 	wrong   clientauth.Guesses
-	codes   ratelimit.Keyed[string]       // handed out, by subject
-	pending ratelimit.Keyed[netip.Prefix] // requests kept for a sign-in
-	devices ratelimit.Keyed[netip.Prefix] // device codes handed out
+	codes   ratelimit.Keyed[string]       // issued, by subject
+	pending ratelimit.Keyed[netip.Prefix] // requests stored for a sign-in
+	devices ratelimit.Keyed[netip.Prefix] // device codes issued
 	typed   ratelimit.Keyed[string]       // user codes tried, by subject
 }
 
@@ -129,13 +133,13 @@ var (
 	typedLimit   = ratelimit.Rate{Every: time.Minute, Burst: 10}
 )
 
-// Event is one line of the audit log. It holds no code, state, token or secret.
+// Event is one audit record. It contains no code, state, token or secret.
 type Event struct {
 	What        string // oidc_sign_in, oidc_refused, oidc_consent, oidc_device, oidc_reuse, oidc_logout, oidc_wrong_secret
-	Application string // a registered client id, "" when it is none
+	Application string // a registered client id, or ""
 	User        string
 	UserID      string
-	Reason      string // why refused or reused; of a logout the result
+	Reason      string // why refused or reused; for a logout its result
 	Client      netip.Addr
 	RequestID   string
 	Err         error
@@ -163,12 +167,14 @@ const (
 	retryAfter    = 5 * time.Second
 )
 
-// Check finds what a Provider cannot work without.
+// Check reports missing required fields.
 func (p *Provider) Check() error {
 	switch {
-	case p.Store == nil || p.Pending == nil || p.Sealer == nil || p.Grants == nil || p.Keys == nil || p.Pages == nil || p.Ours == nil:
+	case p.Store == nil || p.Pending == nil || p.Sealer == nil || p.Grants == nil || p.Keys == nil || p.Pages == nil ||
+		p.Ours == nil:
 		return errors.New("oidc: checking the provider: Store, Pending, Sealer, Grants, Keys, Pages and Ours are required")
-	case p.Browser.Current == nil || p.Browser.SignIn == nil || p.Browser.SignOut == nil || p.People.Member == nil || p.People.Revoke == nil:
+	case p.Browser.Current == nil || p.Browser.SignIn == nil || p.Browser.SignOut == nil || p.People.Member == nil ||
+		p.People.Revoke == nil:
 		return errors.New("oidc: checking the provider: the funcs of Browser, Member and Revoke are required")
 	case !strings.HasPrefix(p.Issuer, "http") || strings.HasSuffix(p.Issuer, "/"):
 		return errors.New("oidc: checking the provider: Issuer is scheme and host")
@@ -189,9 +195,13 @@ func (p *Provider) ready() {
 func (p *Provider) Handlers() map[string]web.HandlerFunc {
 	p.ready()
 	return map[string]web.HandlerFunc{
-		PathConfiguration: p.cors(anyOrigin, p.Discovery), PathMetadata: p.cors(anyOrigin, p.Discovery), PathJWKS: p.cors(anyOrigin, p.JWKS),
-		PathAuthorize: p.Authorize, PathToken: p.cors(p.clients.publicOrigin, p.Token), PathUserinfo: p.cors(p.clients.publicOrigin, p.Userinfo),
-		PathRevoke: p.cors(p.clients.publicOrigin, p.Revoke), PathIntrospect: p.Introspect, PathEndSession: p.EndSession,
+		PathConfiguration: p.cors(
+			anyOrigin,
+			p.Discovery,
+		), PathMetadata: p.cors(anyOrigin, p.Discovery), PathJWKS: p.cors(anyOrigin, p.JWKS),
+		PathAuthorize: p.Authorize, PathToken: p.cors(p.clients.publicOrigin, p.Token),
+		PathUserinfo: p.cors(p.clients.publicOrigin, p.Userinfo),
+		PathRevoke:   p.cors(p.clients.publicOrigin, p.Revoke), PathIntrospect: p.Introspect, PathEndSession: p.EndSession,
 		PathDeviceCode: p.DeviceAuthorization, PathDevice: p.Device,
 	}
 }
@@ -234,14 +244,14 @@ func (p *Provider) report(err error) {
 	}
 }
 
-// The provider by what it does; each is a view of the same Provider.
+// The parts of the provider; each is a view of the same Provider.
 type (
-	subjects      struct{ *Provider } // who is who for applications
-	register      struct{ *Provider } // who holds what
+	subjects      struct{ *Provider } // subjects of people
+	register      struct{ *Provider } // grants of people
 	authorization struct{ *Provider } // the authorization endpoint
-	logoutPage    struct{ *Provider } // the end-session endpoint
-	inspection    struct{ *Provider } // what a token is worth
-	disclosure    struct{ *Provider } // what an application learns
+	logoutPage    struct{ *Provider } // the end session endpoint
+	inspection    struct{ *Provider } // introspection and revocation of tokens
+	disclosure    struct{ *Provider } // claims for applications
 )
 
 func (p *Provider) subjects() subjects           { return subjects{p} }

@@ -11,8 +11,8 @@ import (
 	"dinggate/store/redisstore"
 )
 
-// TestReplicasOnRedis: two replicas on a real Redis, 50 redemptions of one code at
-// once: one wins, and the reuse ends what it gave (threats E2).
+// TestReplicasOnRedis: two replicas on a real Redis with 50 concurrent redemptions of one code:
+// one succeeds, and the reuse ends its grant (threats E2).
 func TestReplicasOnRedis(t *testing.T) {
 	server := realtool.StartRedis(t)
 	first, second := newEnv(t), newEnv(t)
@@ -54,7 +54,8 @@ func TestReplicasOnRedis(t *testing.T) {
 		t.Fatalf("answers by status: %v, want one 200", statuses)
 	}
 	for _, e := range []*env{first, second} {
-		if a := e.call("GET", PathUserinfo, "", "Authorization", "Bearer "+won[0]["access_token"].(string)); a.status != http.StatusUnauthorized {
+		if a := e.call("GET", PathUserinfo, "", "Authorization",
+			"Bearer "+won[0]["access_token"].(string)); a.status != http.StatusUnauthorized {
 			t.Errorf("after the reuse, userinfo = %d", a.status)
 		}
 	}

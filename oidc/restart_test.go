@@ -9,8 +9,8 @@ import (
 
 var errDead = errors.New("the process is dead")
 
-// TestLogoutSurvivesDeath: whatever the last step of a process was that drew the
-// consequences of a sign-out, the next one tells the application, and no token lives.
+// TestLogoutSurvivesDeath: if a process dies after any step of ending a grant, the next one
+// notifies the application, and no token stays valid.
 func TestLogoutSurvivesDeath(t *testing.T) {
 	for last := range 16 {
 		e := newEnv(t)
@@ -26,7 +26,7 @@ func TestLogoutSurvivesDeath(t *testing.T) {
 		e.Deliver = func(context.Context, string, string) error { return errDead }
 		e.revoke(t.Context(), cookie)
 		dying, die := context.WithCancel(t.Context())
-		die() // the pause before another try ends at once
+		die() // the pause before a retry ends at once
 		e.people().endings(dying)
 		e.logouts.mu.Lock()
 		e.logouts.closed = true
@@ -38,29 +38,30 @@ func TestLogoutSurvivesDeath(t *testing.T) {
 		e.Provider = e.provider(testClients())
 		e.people().visitAll(t.Context(), 0)
 		e.logouts.drain()
-		if len(e.told()) != 1 {
-			t.Errorf("death after step %d: the application was told %d times, want once", last, len(e.told()))
+		if len(e.notified()) != 1 {
+			t.Errorf("death after step %d: the application was notified %d times, want once", last, len(e.notified()))
 		}
-		if a, v := e.tokens("grant_type=refresh_token&refresh_token="+tokens["refresh_token"].(string), "app", appSecret); v["error"] != "invalid_grant" {
+		if a, v := e.tokens("grant_type=refresh_token&refresh_token="+tokens["refresh_token"].(string), "app",
+			appSecret); v["error"] != "invalid_grant" {
 			t.Errorf("death after step %d: a refresh = %d %v", last, a.status, v)
 		}
 		e.people().visitAll(t.Context(), 0)
 		e.logouts.drain()
-		if len(e.told()) != 1 {
-			t.Errorf("death after step %d: told again", last)
+		if len(e.notified()) != 1 {
+			t.Errorf("death after step %d: notified again", last)
 		}
 	}
 }
 
-// told is what applications were told.
-func (e *env) told() []string {
+// notified lists the applications that received a logout token.
+func (e *env) notified() []string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.delivered
 }
 
-// TestReceiverAway: an application that is away when the process ends is told by the
-// next one, and one that stays away is owed nothing after a day.
+// TestReceiverAway: an application that is unreachable when the process ends is notified by the
+// next one; after a day its logout token is dropped.
 func TestReceiverAway(t *testing.T) {
 	e := newEnv(t)
 	cookie := e.login(zhangsan)
@@ -75,11 +76,38 @@ func TestReceiverAway(t *testing.T) {
 	e.logouts.all.Wait()
 	for range 2 {
 		e.Provider = e.provider(testClients())
-		e.offset += owedFor + time.Minute
+		e.offset += pendingFor + time.Minute
 		e.people().visitAll(t.Context(), 0)
 		e.logouts.drain()
 	}
-	if len(e.told()) != 0 {
-		t.Errorf("told after two days: %d", len(e.told()))
+	if len(e.notified()) != 0 {
+		t.Errorf("notified after two days: %d", len(e.notified()))
+	}
+}
+
+// TestSettleOnce: a logout token that is delivered after a visit has read the person's record is not
+// sent a second time.
+func TestSettleOnce(t *testing.T) {
+	e := newEnv(t)
+	cookie := e.login(zhangsan)
+	e.tokens(redemption(e.code(cookie)), "app", appSecret)
+	e.revoke(t.Context(), cookie)
+	e.settle()
+	read, err := e.people().of(t.Context(), &zhangsan)
+	if err != nil || read.Sub == "" {
+		t.Fatalf("the person is %+v, %v", read, err)
+	}
+	read.Pending = []pendingLogout{{"app", cookie, e.clock().Unix()}} // before the delivery
+	if err := e.people().settle(t.Context(), read.Sub, &read, 0); err != nil {
+		t.Fatal(err)
+	}
+	e.logouts.drain()
+	if n := len(e.notified()); n != 1 {
+		t.Errorf("the application was notified %d times, want once", n)
+	}
+	e.logouts.mu.Lock()
+	defer e.logouts.mu.Unlock()
+	if len(e.logouts.busy) > 0 {
+		t.Errorf("%v are still claimed", e.logouts.busy)
 	}
 }

@@ -12,31 +12,39 @@ import (
 	"dinggate/internal/identity"
 )
 
-// A subject is what applications know a person by. It is made once, at first sight,
-// and belongs to nobody else ever (threats E17):
+// A subject is the identifier of a person for applications. It is assigned at the first sign-in
+// and never belongs to another person (threats E17):
 //
-//	unionId ──────────► the record of that name ─┬─ there ─► its subject
-//	local account ─────►                         └─ none ──► a new one
+//	unionId ──────────► the record of that name ─┬─ exists ─► its subject
+//
+//	local account ─────►                         └─ none ───► a new one
+//
 //	unionId, unknown, of a known userid ─► DingTalk: was the account migrated? ─┬─ from a known one ─► that one's subject
-//	                                                                            └─ no ─► a new one: the userid has another owner
 //
-// A new subject follows from organisation and name, so that a store that was lost
-// gives everybody the same again.
+//	                                                                            └─ no ─► a new one: another owner
+//
+// A new subject is derived from organisation and name, so that after the loss of a store everyone
+// gets the same subject again.
 const subjectLife = 3650 * 24 * time.Hour
 
-// subjectRecord is what a name stands for.
+// subjectRecord is the subject of a name.
 type subjectRecord struct {
 	Sub   string
 	Owner string `json:",omitempty"` // of a local account: the unionId that its subject was given to
 }
 
-// useridRecord remembers whose a userid was last.
+// useridRecord is the last owner of a userid.
 type useridRecord struct{ UnionID string }
 
 var (
-	errNoSubject = errors.New("oidc: neither a unionid nor a userid is known of this person: an application could not distinguish two people who had one username in turn")
-	errUnsettled = errors.New("oidc: a known userid has an unknown unionid, and DingTalk does not say whether the account was migrated; " +
-		"give the app the permission Contact.OrgAccountMigration.Read (通讯录企业账号迁移数据读权限)")
+	errNoSubject = errors.New(
+		"oidc: neither a unionid nor a userid is known of this person: an application could not distinguish two people " +
+			"who had one username in turn",
+	)
+	errUnsettled = errors.New(
+		"oidc: a known userid has an unknown unionid, and DingTalk does not say whether the account was migrated; " +
+			"give the app the permission Contact.OrgAccountMigration.Read (通讯录企业账号迁移数据读权限)",
+	)
 )
 
 func (p subjects) derived(name string) string {
@@ -46,8 +54,8 @@ func (p subjects) derived(name string) string {
 
 func (p subjects) subjectKey(name string) string { return recordKey("subject", p.Realm, name) }
 
-// of is the person's. errNoSubject and errUnsettled say that there is none;
-// any other error is the store's, or that DingTalk did not answer.
+// of is the subject of a person. errNoSubject and errUnsettled mean that there is none; any other
+// error means that the store failed, or that DingTalk did not answer.
 func (p subjects) of(ctx context.Context, u *identity.User) (string, error) {
 	switch {
 	case u.Local:
@@ -60,7 +68,7 @@ func (p subjects) of(ctx context.Context, u *identity.User) (string, error) {
 	return "", errNoSubject
 }
 
-// named is the subject of a name, made by first where there is none.
+// named is the subject of a name; first makes it if there is none.
 func (p subjects) named(ctx context.Context, name string, first func() (string, error)) (sub string, err error) {
 	key := p.subjectKey(name)
 	err = update(ctx, p.records(), key, subjectLife, func(r *subjectRecord, found bool) (bool, error) {
@@ -82,15 +90,21 @@ func (p subjects) unionSubject(ctx context.Context, u *identity.User) (string, e
 	if err != nil || u.UserID == "" {
 		return sub, err
 	}
-	err = update(ctx, p.records(), recordKey("userid", p.Realm, u.UserID), subjectLife, func(r *useridRecord, _ bool) (bool, error) {
-		changed := r.UnionID != u.UnionID
-		r.UnionID = u.UnionID
-		return changed, nil
-	})
+	err = update(
+		ctx,
+		p.records(),
+		recordKey("userid", p.Realm, u.UserID),
+		subjectLife,
+		func(r *useridRecord, _ bool) (bool, error) {
+			changed := r.UnionID != u.UnionID
+			r.UnionID = u.UnionID
+			return changed, nil
+		},
+	)
 	return sub, err
 }
 
-// firstSight makes the subject of somebody whose unionId is new.
+// firstSight assigns the subject of a person whose unionId is new.
 func (p subjects) firstSight(ctx context.Context, u *identity.User) (string, error) {
 	var known useridRecord
 	if u.UserID != "" {
@@ -133,24 +147,30 @@ func (p subjects) binding(ctx context.Context, u *identity.User) (string, error)
 	return p.People.Binding(ctx, u)
 }
 
-// adopt gives a person of DingTalk the subject of the local account that they are
-// bound to, unless it was given to another person before.
+// adopt assigns a DingTalk person the subject of the local account that they are bound to, unless
+// it was assigned to another person before.
 func (p subjects) adopt(ctx context.Context, account, unionID string) (sub string, err error) {
-	err = update(ctx, p.records(), p.subjectKey("local:"+account), subjectLife, func(r *subjectRecord, found bool) (bool, error) {
-		sub = p.derived("union:" + unionID)
-		if !found || r.Owner != "" && r.Owner != unionID {
-			return false, nil
-		}
-		sub = r.Sub
-		changed := r.Owner != unionID
-		r.Owner = unionID
-		return changed, nil
-	})
+	err = update(
+		ctx,
+		p.records(),
+		p.subjectKey("local:"+account),
+		subjectLife,
+		func(r *subjectRecord, found bool) (bool, error) {
+			sub = p.derived("union:" + unionID)
+			if !found || r.Owner != "" && r.Owner != unionID {
+				return false, nil
+			}
+			sub = r.Sub
+			changed := r.Owner != unionID
+			r.Owner = unionID
+			return changed, nil
+		},
+	)
 	return sub, err
 }
 
-// accountSubject is that of a local account: of its own kind, or of the person of
-// DingTalk that it is bound to.
+// accountSubject is the subject of a local account: its own, or that of the DingTalk person that
+// it is bound to.
 func (p subjects) accountSubject(ctx context.Context, u *identity.User) (sub string, err error) {
 	bound, err := p.binding(ctx, u)
 	if err != nil {
@@ -159,18 +179,24 @@ func (p subjects) accountSubject(ctx context.Context, u *identity.User) (sub str
 	if bound != "" {
 		return p.named(ctx, "union:"+bound, func() (string, error) { return p.adopt(ctx, u.Username, bound) })
 	}
-	err = update(ctx, p.records(), p.subjectKey("local:"+u.Username), subjectLife, func(r *subjectRecord, found bool) (bool, error) {
-		switch {
-		case found && r.Owner == "":
-			sub = r.Sub
-			return false, nil
-		case found: // the person of DingTalk that it was bound to goes on under that one
-			sub = rand.Text()
-		default:
-			sub = p.derived("local:" + u.Username)
-		}
-		*r = subjectRecord{Sub: sub}
-		return true, nil
-	})
+	err = update(
+		ctx,
+		p.records(),
+		p.subjectKey("local:"+u.Username),
+		subjectLife,
+		func(r *subjectRecord, found bool) (bool, error) {
+			switch {
+			case found && r.Owner == "":
+				sub = r.Sub
+				return false, nil
+			case found: // the DingTalk person that it was bound to keeps this subject
+				sub = rand.Text()
+			default:
+				sub = p.derived("local:" + u.Username)
+			}
+			*r = subjectRecord{Sub: sub}
+			return true, nil
+		},
+	)
 	return sub, err
 }

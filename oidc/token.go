@@ -23,7 +23,7 @@ const (
 	grantDevice  = "urn:ietf:params:oauth:grant-type:device_code"
 )
 
-// tokenAnswer is what the token endpoint gives (RFC 6749 §5.1).
+// tokenAnswer is the answer of the token endpoint (RFC 6749 §5.1).
 type tokenAnswer struct {
 	AccessToken  string `json:"access_token"`
 	TokenType    string `json:"token_type"`
@@ -33,8 +33,8 @@ type tokenAnswer struct {
 	Scope        string `json:"scope"`
 }
 
-// Token gives a client tokens for a code, a refresh token or a device code. It asks
-// the store, and never DingTalk.
+// Token is the token endpoint: tokens for a code, a refresh token or a device code. It reads and
+// writes the store, and never waits for DingTalk.
 func (p *Provider) Token(w http.ResponseWriter, r *http.Request) error {
 	web.From(w).Endpoint = "oidc_token"
 	form, f := p.called(w, r)
@@ -59,7 +59,12 @@ func (p *Provider) Token(w http.ResponseWriter, r *http.Request) error {
 	case "":
 		f = invalidRequest("grant_type is missing")
 	default:
-		f = fail("unsupported_grant_type", "authorization_code, refresh_token or device_code", "the application uses grant_type %.60q; set it to the authorization code flow", form.get("grant_type"))
+		f = fail(
+			"unsupported_grant_type",
+			"authorization_code, refresh_token or device_code",
+			"the application uses grant_type %.60q; set it to the authorization code flow",
+			form.get("grant_type"),
+		)
 	}
 	if f != nil {
 		return p.refuse(w, r, "token", c, f)
@@ -80,10 +85,10 @@ type tokenCall struct {
 
 // code redeems an authorization code, once.
 //
-// Of any number of uses at once, on any replica, one gets tokens. Every other use by
-// its own client ends what the first gave, whenever it comes: who stole a code
-// uses it at once, so that the same moment is no excuse (threats E2). Another
-// client's attempt kills a code that waits, and ends nothing that was given.
+// Of any number of concurrent uses, on any replica, one gets tokens. Every other use by its own
+// client ends the resulting grant, whenever it comes: an attacker uses a stolen code at once, so
+// that concurrency is no excuse (threats E2). An attempt of another client invalidates a code that
+// waits, and ends no grant.
 func (t *tokenCall) code() (tokenAnswer, *failure) {
 	p, code := t.p, t.form.get("code")
 	if code == "" {
@@ -120,19 +125,22 @@ func (t *tokenCall) code() (tokenAnswer, *failure) {
 	return t.redeem(g, &what)
 }
 
-// checkCode compares what the authorization request said.
+// checkCode compares the parameters with the authorization request.
 func (t *tokenCall) checkCode(what *given) *failure {
 	if uri, sent := t.form.values["redirect_uri"]; !sent || uri != what.Redirect {
-		return invalidGrant("redirect_uri %.200q is not the one that the code was asked for with", uri)
+		return invalidGrant("redirect_uri %.200q is not that of the authorization request", uri)
 	}
 	verifier := t.form.get("code_verifier")
 	switch {
-	case what.Challenge == "" && verifier != "": // a downgrade: somebody took the challenge out of the request (threats E4)
+	// a downgrade: an attacker has removed the challenge from the request (threats E4)
+	case what.Challenge == "" && verifier != "":
 		return invalidGrant("code_verifier without a code_challenge in the authorization request")
 	case what.Challenge == "":
 		return nil
 	case len(verifier) < 43 || len(verifier) > 128:
-		return invalidGrant("code_verifier is missing, or not of 43 to 128 letters; the application's library uses PKCE only by half")
+		return invalidGrant(
+			"code_verifier is missing, or not of 43 to 128 letters; the application's library uses PKCE only by half",
+		)
 	}
 	sum := sha256.Sum256([]byte(verifier))
 	if subtle.ConstantTimeCompare([]byte(base64.RawURLEncoding.EncodeToString(sum[:])), []byte(what.Challenge)) != 1 {
@@ -141,9 +149,8 @@ func (t *tokenCall) checkCode(what *given) *failure {
 	return nil
 }
 
-// redeem makes a family of a grant that waits. The grant is noted with its person
-// before the person is looked at: an end that comes in between finds it there, one
-// that came before is seen here (threats E18).
+// redeem makes a family of a grant that waits. The grant is recorded for its person before the
+// person is checked: an end in between finds it, an earlier one is seen here (threats E18).
 func (t *tokenCall) redeem(g *grant.Grant, what *given) (tokenAnswer, *failure) {
 	p := t.p
 	until := what.Login.Ends
@@ -174,7 +181,7 @@ func (t *tokenCall) redeem(g *grant.Grant, what *given) (tokenAnswer, *failure) 
 	return t.give(g, what, u, what.Scope, what.Nonce)
 }
 
-// again answers for a code that is known no more: what it gave, if that lives, ends.
+// again answers for a code that is no longer known: if its grant lives, it ends.
 func (t *tokenCall) again(f grant.Family, why string, args ...any) *failure {
 	if _, err := t.p.Grants.End(t.ctx, f); err != nil {
 		return unavailable(err)
@@ -190,7 +197,10 @@ func (t *tokenCall) reused(f grant.Family, what *given, reason string) *failure 
 	if ended != nil {
 		t.audit(Event{What: "oidc_reuse", User: what.Login.User.Username, UserID: what.Login.User.UserID, Reason: reason})
 	}
-	return invalidGrant("%s: everything that came of this sign-in has ended; either the application repeats itself, or somebody stole what it was given", reason)
+	return invalidGrant(
+		"%s: all tokens of this sign-in have ended; either the application sent a code or token twice, or it was stolen",
+		reason,
+	)
 }
 
 func (t *tokenCall) audit(e Event) error {
@@ -198,8 +208,7 @@ func (t *tokenCall) audit(e Event) error {
 	return t.p.audit(t.x, e)
 }
 
-// member gives the person behind a grant with the newest facts, where the rule still
-// admits them.
+// member returns the person of a grant with the latest facts, if the rule still admits them.
 func (t *tokenCall) member(what *given) (*identity.User, *failure) {
 	t.x.User = what.Login.User.Username
 	u, f := t.p.member(t.ctx, what)
@@ -211,8 +220,8 @@ func (t *tokenCall) member(what *given) (*identity.User, *failure) {
 	return u, f
 }
 
-// refresh rotates a refresh token. What was used before is worth its successor for a
-// moment, for an answer that was lost; after that it ends the family (threats E5).
+// refresh rotates a refresh token. A used one returns its successor once more for a moment, in
+// case the answer was lost; after that it ends the family (threats E5).
 func (t *tokenCall) refresh() (tokenAnswer, *failure) {
 	p, token := t.p, t.form.get("refresh_token")
 	if token == "" {
@@ -227,24 +236,29 @@ func (t *tokenCall) refresh() (tokenAnswer, *failure) {
 	}
 	var what given
 	if err := g.Read(&what); err != nil {
-		return tokenAnswer{}, invalidGrant("the record does not read")
+		return tokenAnswer{}, invalidGrant("the record cannot be decoded")
 	}
 	if what.Client != t.c.ClientID {
 		t.audit(Event{What: "oidc_reuse", Reason: "refresh_of_another_client"})
-		return tokenAnswer{}, invalidGrant("the refresh token is client %q's", what.Client)
+		return tokenAnswer{}, invalidGrant("the refresh token belongs to client %q", what.Client)
 	}
 	scope := what.Scope
-	if asked := strings.Fields(t.form.get("scope")); len(asked) > 0 {
-		scope = knownScopes(asked)
+	if requested := strings.Fields(t.form.get("scope")); len(requested) > 0 {
+		scope = knownScopes(requested)
 		for _, s := range scope {
 			if !slices.Contains(what.Scope, s) {
-				return tokenAnswer{}, fail("invalid_scope", "more than was given at first", "the application asks for scope %q at the refresh, which it had not asked for before", s)
+				return tokenAnswer{}, fail(
+					"invalid_scope",
+					"more than was granted",
+					"the application requests scope %q at the refresh, which was not granted",
+					s,
+				)
 			}
 		}
 	}
 	u, f := t.member(&what)
 	if f != nil {
-		if !f.retry { // what else is over is found with it, and the application is notified once
+		if !f.retry { // other ended grants are found too, and the application is notified once
 			p.people().endLater(what.Sub)
 		}
 		return tokenAnswer{}, f
@@ -261,11 +275,13 @@ func (t *tokenCall) refresh() (tokenAnswer, *failure) {
 	return t.give(g, &what, u, scope, "")
 }
 
-// give makes the tokens of a family that lives.
-func (t *tokenCall) give(g *grant.Grant, what *given, u *identity.User, scope []string, nonce string) (tokenAnswer, *failure) {
+// give issues the tokens of a live family.
+func (t *tokenCall) give(g *grant.Grant, what *given, u *identity.User, scope []string, nonce string) (tokenAnswer,
+	*failure) {
 	p, now := t.p, t.p.now()
 	expires := now.Add(p.Config.AccessToken)
-	if ends := what.Login.Ends; what.Device == nil && now.Before(ends) && ends.Before(expires) { // a session's end is that of its access tokens
+	// access tokens end with the session
+	if ends := what.Login.Ends; what.Device == nil && now.Before(ends) && ends.Before(expires) {
 		expires = ends
 	}
 	if g.Expires.Before(expires) {
@@ -273,7 +289,12 @@ func (t *tokenCall) give(g *grant.Grant, what *given, u *identity.User, scope []
 	}
 	narrow := *what
 	narrow.Scope = scope
-	a := tokenAnswer{AccessToken: p.Grants.Access(g.Family, expires), TokenType: "Bearer", ExpiresIn: int64(expires.Sub(now) / time.Second), Scope: strings.Join(scope, " ")}
+	a := tokenAnswer{
+		AccessToken: p.Grants.Access(g.Family, expires),
+		TokenType:   "Bearer",
+		ExpiresIn:   int64(expires.Sub(now) / time.Second),
+		Scope:       strings.Join(scope, " "),
+	}
 	if what.has(scopeOffline) {
 		a.RefreshToken = p.Grants.Refresh(g)
 	}
@@ -286,8 +307,8 @@ func (t *tokenCall) give(g *grant.Grant, what *given, u *identity.User, scope []
 	return a, nil
 }
 
-// member gives the newest facts of a grant's person. A failure that is not retry says
-// that the grant is over.
+// member returns the latest facts about a grant's person. A failure without retry means that the
+// grant has ended.
 func (p *Provider) member(ctx context.Context, what *given) (*identity.User, *failure) {
 	l := what.Login
 	var r personRecord
@@ -302,12 +323,12 @@ func (p *Provider) member(ctx context.Context, what *given) (*identity.User, *fa
 	}
 	u, checked, err := p.People.Member(ctx, l, beyond)
 	switch {
-	case errors.Is(err, ErrNobody):
+	case errors.Is(err, ErrSignedOut):
 		return nil, invalidGrant("the person has signed out, or is no member any more")
 	case err != nil:
 		return nil, unavailable(err)
 	}
-	if err := p.subjects().mailbox(ctx, &u); err != nil {
+	if err := p.mailboxes().confirm(ctx, &u); err != nil {
 		return nil, unavailable(err)
 	}
 	what.Login.User, what.Login.Checked = u, checked

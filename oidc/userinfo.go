@@ -12,7 +12,7 @@ import (
 	"dinggate/store/grant"
 )
 
-// Userinfo says who is behind an access token (OpenID Connect Core §5.3).
+// Userinfo is the userinfo endpoint (OpenID Connect Core §5.3).
 func (p *Provider) Userinfo(w http.ResponseWriter, r *http.Request) error {
 	x := web.From(w)
 	x.Endpoint = "oidc_userinfo"
@@ -28,22 +28,35 @@ func (p *Provider) Userinfo(w http.ResponseWriter, r *http.Request) error {
 	}
 	x.User = found.user.Username
 	if !found.what.has(scopeOpenID) {
-		f := fail("insufficient_scope", "the access token is without scope openid", "the application asks userinfo with a token without openid; add openid to its scopes")
+		f := fail(
+			"insufficient_scope",
+			"the access token is without scope openid",
+			"the application calls userinfo with a token without openid; add openid to its scopes",
+		)
 		f.status, f.challenge = http.StatusForbidden, `Bearer realm="dinggate", error="insufficient_scope", scope="openid"`
 		return p.refuse(w, r, "userinfo", found.client, f)
 	}
+	claims, err := p.disclosure().claims(ctx, found.client, found.what, found.user, found.what.Userinfo)
+	if err != nil {
+		return p.refuse(w, r, "userinfo", found.client, unavailable(err))
+	}
 	p.measure(found.client.ClientID, "userinfo", "ok")
-	return web.JSON(w, r, http.StatusOK, p.disclosure().claims(found.client, found.what, found.user, found.what.Userinfo))
+	return web.JSON(w, r, http.StatusOK, claims)
 }
 
-// bearer finds the access token of a request: in the header, or in the body of a
-// form (RFC 6750 §2). One in the address is none.
+// bearer finds the access token of a request: in the header, or in a form body (RFC 6750 §2). A
+// token in the URL is ignored.
 func bearer(w http.ResponseWriter, r *http.Request) (string, *failure) {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodPost:
 	default:
 		w.Header()["Allow"] = []string{"GET, POST"}
-		return "", &failure{status: http.StatusMethodNotAllowed, code: "invalid_request", text: "GET or POST", why: errors.New("the endpoint takes GET and POST only")}
+		return "", &failure{
+			status: http.StatusMethodNotAllowed,
+			code:   "invalid_request",
+			text:   "GET or POST",
+			why:    errors.New("the endpoint takes GET and POST only"),
+		}
 	}
 	inBody := ""
 	if r.Method == http.MethodPost && r.ContentLength != 0 {
@@ -60,8 +73,13 @@ func bearer(w http.ResponseWriter, r *http.Request) (string, *failure) {
 	case len(lines) == 0 && inBody != "":
 		return inBody, nil
 	case len(lines) == 0:
-		f := &failure{status: http.StatusUnauthorized, code: "invalid_token", text: "an access token is required", why: errors.New("the application sends no access token in the Authorization header"),
-			challenge: `Bearer realm="dinggate"`}
+		f := &failure{
+			status:    http.StatusUnauthorized,
+			code:      "invalid_token",
+			text:      "an access token is required",
+			why:       errors.New("the application sends no access token in the Authorization header"),
+			challenge: `Bearer realm="dinggate"`,
+		}
 		return "", f
 	case len(lines) > 1 || inBody != "":
 		return "", invalidRequest("more than one access token")
@@ -73,7 +91,7 @@ func bearer(w http.ResponseWriter, r *http.Request) (string, *failure) {
 	return strings.TrimLeft(token, " "), nil
 }
 
-// tokenOwner is what an access token leads to.
+// tokenOwner is the grant of an access token.
 type tokenOwner struct {
 	client  *client
 	what    *given
@@ -82,8 +100,8 @@ type tokenOwner struct {
 	expires time.Time
 }
 
-// identifyToken finds who is behind an access token: the grant lives, the client is
-// still there, its rule admits the person, and the person has not ended.
+// identifyToken finds the person of an access token: the grant lives, the client still exists, its
+// rule admits the person, and the person's membership has not ended.
 func (p *Provider) identifyToken(ctx context.Context, token string) (tokenOwner, *failure) {
 	g, expires, err := p.Grants.ByAccess(ctx, token)
 	switch {

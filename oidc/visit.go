@@ -10,8 +10,8 @@ import (
 	"dinggate/store/grant"
 )
 
-// visitAll looks at everybody with grants, and sends what is owed for longer than
-// age. False: not all could be looked at.
+// visitAll visits all people with grants, and sends logout tokens that are older than age. It
+// returns false if some could not be visited.
 func (p register) visitAll(ctx context.Context, age time.Duration) bool {
 	whole := true
 	for i := range shards {
@@ -60,7 +60,7 @@ func (p register) visitShard(ctx context.Context, i int, age time.Duration) erro
 	return errors.Join(errs...)
 }
 
-// leave takes people off the list. Who got something new meanwhile is put back.
+// leave removes people from the list. A person who got a new grant meanwhile is added again.
 func (p register) leave(ctx context.Context, i int, gone []string) error {
 	ctx, cancel := context.WithTimeout(ctx, endTimeout)
 	defer cancel()
@@ -68,19 +68,19 @@ func (p register) leave(ctx context.Context, i int, gone []string) error {
 	for _, sub := range gone {
 		var r personRecord
 		_, found, bad := p.records().read(ctx, p.personKey(sub), &r)
-		if bad != nil || found && len(r.Held)+len(r.Owed) > 0 {
+		if bad != nil || found && len(r.Held)+len(r.Pending) > 0 {
 			err = errors.Join(err, bad, p.index(ctx, sub))
 		}
 	}
 	return err
 }
 
-// errEmpty means that somebody holds nothing any more.
+// errEmpty means that a person has no grants left.
 var errEmpty = errors.New("oidc: holds nothing")
 
-// visit looks at one person's grants: those end whose client is gone, whose session
-// or person has ended, or whose rule does not admit the person any more. Looking has
-// the person's membership confirmed again where that is due.
+// visit checks one person's grants: those end whose client was removed, whose session or person
+// has ended, or whose rule no longer admits the person. It also lets the person's membership be
+// confirmed again if that is due.
 func (p register) visit(ctx context.Context, sub string) error {
 	ctx, cancel := context.WithTimeout(ctx, endTimeout)
 	defer cancel()
@@ -91,7 +91,7 @@ func (p register) visit(ctx context.Context, sub string) error {
 	}
 	now := p.now()
 	r.Held = slices.DeleteFunc(r.Held, func(h held) bool { return h.Until < now.Unix() })
-	if !found || len(r.Held)+len(r.Owed) == 0 {
+	if !found || len(r.Held)+len(r.Pending) == 0 {
 		return errEmpty
 	}
 	over := map[string]bool{}
@@ -110,7 +110,7 @@ func (p register) visit(ctx context.Context, sub string) error {
 	return errors.Join(err, p.remember(ctx, sub, &r))
 }
 
-// visitAndSettle visits a person, and then sends what is owed.
+// visitAndSettle visits a person, and then sends pending logout tokens.
 func (p register) visitAndSettle(ctx context.Context, sub string, age time.Duration) error {
 	if err := p.visit(ctx, sub); err != nil {
 		return err
@@ -119,13 +119,13 @@ func (p register) visitAndSettle(ctx context.Context, sub string, age time.Durat
 	defer cancel()
 	var r personRecord
 	_, found, err := p.records().read(ctx, p.personKey(sub), &r)
-	if err != nil || !found || len(r.Owed) == 0 {
+	if err != nil || !found || len(r.Pending) == 0 {
 		return err
 	}
 	return p.settle(ctx, sub, &r, age)
 }
 
-// over reports whether a grant has ended. What is not known now ends nothing.
+// over reports whether a grant has ended. If that is unknown, it has not.
 func (p register) over(ctx context.Context, h held, r *personRecord) (bool, error) {
 	c := p.clients.all[h.Client]
 	if c == nil {
@@ -156,10 +156,13 @@ func (p register) over(ctx context.Context, h held, r *personRecord) (bool, erro
 		r.User, r.Checked = *u, what.Login.Checked
 	}
 	_, admitted := c.admits(u)
+	if admitted && c.namesPaths() {
+		p.report(p.disclosure().learnPaths(ctx, u.Departments)) // an end does not wait for names
+	}
 	return !admitted, nil
 }
 
-// remember keeps newer facts with the person, for replicas and restarts.
+// remember stores newer facts about the person, for replicas and restarts.
 func (p register) remember(ctx context.Context, sub string, newest *personRecord) error {
 	return update(ctx, p.records(), p.personKey(sub), p.life(), func(r *personRecord, found bool) (bool, error) {
 		if !found || newest.Checked.Sub(r.Checked) < time.Second {

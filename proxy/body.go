@@ -6,22 +6,22 @@ import (
 	"sync/atomic"
 )
 
-// requestBody is a request's body on its way to the upstream. It notes the client's
-// own faults, which would look like the upstream's otherwise, and copies the
-// trailers that may pass: httputil announces them all and sends none.
+// requestBody is a request's body on its way to the upstream. It records errors of the
+// client, which would otherwise look like the upstream's, and copies the trailers that
+// may be forwarded: httputil announces them all and sends none.
 type requestBody struct {
 	io.ReadCloser
 	from    *http.Request
 	trailer http.Header // of the outgoing request: announced, less the protected ones (threats H5)
 	failed  atomic.Pointer[error]
-	over    atomic.Bool // the transport gave up: later errors of Read are no fault of the client
+	over    atomic.Bool // the transport is done with it: later errors of Read are not the client's
 }
 
-// Close also ends a Read that waits for the client. An HTTP/2 transport does not let
-// go of an answer that is over or broken before that Read returns, and of a stream in
-// both directions the client's half may stay open for hours. httputil's own wrapper
-// ignores Close. Over HTTP/1 a body's Close waits for its Read: there the client's
-// next bytes end it.
+// Close also unblocks a Read that waits for the client. An HTTP/2 transport does not
+// release an answer that is complete or broken before that Read returns, and the
+// client's half of a bidirectional stream may stay open for hours. httputil's own
+// wrapper ignores Close. Over HTTP/1 a body's Close waits for its Read, which returns
+// with the client's next bytes.
 func (u *requestBody) Close() error {
 	u.over.Store(true)
 	if u.from.ProtoMajor > 1 {
@@ -55,7 +55,7 @@ type responseBody struct {
 	res *http.Response
 	err error
 
-	ended atomic.Bool // by shutdown: a stream of events ends as if the upstream had ended it
+	ended atomic.Bool // set by shutdown: an event stream then ends as if the upstream had ended it
 }
 
 func (a *responseBody) Read(b []byte) (int, error) {
@@ -66,7 +66,7 @@ func (a *responseBody) Read(b []byte) (int, error) {
 		err = io.EOF
 	case err != io.EOF:
 		a.err = err
-	case len(a.res.Trailer) > 0: // complete now, with those that were not announced
+	case len(a.res.Trailer) > 0: // complete now, including those that were not announced
 		a.up.scrubResponse(a.res.Trailer)
 	}
 	return n, err

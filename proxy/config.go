@@ -9,23 +9,24 @@ import (
 	"dinggate/internal/web"
 )
 
-// UpstreamConfig is the part of a route's configuration that says where it
-// leads; access.RouteConfig is inlined beside it. Begin with Defaults: the
-// zero value passes no WebSocket.
+// UpstreamConfig is the part of a route's configuration that describes its upstream;
+// access.RouteConfig is inlined beside it. Begin with Defaults: the zero value allows
+// no WebSocket.
 type UpstreamConfig struct {
-	// http://host:port, https://host or h2c://host:port (HTTP/2 in clear, for gRPC), each with a
-	// path to put in front; unix:/path; empty: the route only answers gateways
+	// http://host:port, https://host or h2c://host:port (HTTP/2 without TLS, for
+	// gRPC), each with an optional path prefix; unix:/path; empty: the route only
+	// answers authorization subrequests
 	Upstream    string        `yaml:"upstream"`
-	WebSocket   bool          `yaml:"websocket"`    // WebSocket handshakes pass
-	StripPrefix string        `yaml:"strip_prefix"` // cut off the path, at a slash; a path without it is refused
-	Timeout     time.Duration `yaml:"timeout"`      // until the response headers are there; the body may take any time
+	WebSocket   bool          `yaml:"websocket"`    // WebSocket handshakes are forwarded
+	StripPrefix string        `yaml:"strip_prefix"` // removed from the path, at a slash; a path without it is refused
+	Timeout     time.Duration `yaml:"timeout"`      // until the response headers arrive; the body has no limit
 
-	PassHost       PassHost    `yaml:"pass_host"`       // the Host that the application gets
+	PassHost       PassHost    `yaml:"pass_host"`       // the Host header that the application receives
 	TLS            UpstreamTLS `yaml:"tls"`             // of an https upstream
-	ConnectionAuth string      `yaml:"connection_auth"` // what becomes of NTLM and Negotiate; refuse: see ConnectionRefuse
+	ConnectionAuth string      `yaml:"connection_auth"` // how NTLM and Negotiate are handled; refuse: see ConnectionRefuse
 }
 
-// Defaults is the upstream part of a route that says nothing about it.
+// Defaults is the upstream part of a route without any settings.
 func Defaults() UpstreamConfig {
 	return UpstreamConfig{WebSocket: true, Timeout: time.Minute, PassHost: passBrowsers, ConnectionAuth: ConnectionRefuse}
 }
@@ -43,7 +44,7 @@ func (c UpstreamConfig) Check(p *conf.Problems, key string) {
 	if c.StripPrefix != "" {
 		_, err := c.strip()
 		p.At("%sstrip_prefix", key).Fault(err)
-		p.At("%sstrip_prefix", key).Warn(c.Upstream == "", "does nothing: the route has no upstream")
+		p.At("%sstrip_prefix", key).Warn(c.Upstream == "", "has no effect: the route has no upstream")
 	}
 	p.At("%spass_host", key).Fault(c.PassHost.fault())
 	c.TLS.check(p, key+"tls", c.Upstream)
@@ -52,7 +53,7 @@ func (c UpstreamConfig) Check(p *conf.Problems, key string) {
 	p.At("%stimeout", key).If(c.Timeout <= 0, "must be longer than 0s")
 }
 
-// parse reads Upstream. What it cannot mean is an error that reads on after the key.
+// parse reads Upstream. The text of an error continues after the key's name.
 func (c UpstreamConfig) parse() (*url.URL, error) {
 	want := conf.Textf("write http://host:port, https://host, h2c://host:port or unix:/path")
 	u, err := url.Parse(c.Upstream)
@@ -60,7 +61,7 @@ func (c UpstreamConfig) parse() (*url.URL, error) {
 	case err != nil: // its text quotes the URL, and that may hold a password
 		return nil, conf.Errorf("is not a URL; %s", want)
 	case u.User != nil:
-		return nil, conf.Errorf("has a user name in it; the client's Authorization header passes as it is")
+		return nil, conf.Errorf("contains a user name; the client's Authorization header is forwarded unchanged")
 	case u.RawQuery != "" || u.ForceQuery || strings.Contains(c.Upstream, "#"):
 		return nil, conf.Errorf("has a query or a fragment; only a path may follow the host")
 	}
@@ -68,24 +69,24 @@ func (c UpstreamConfig) parse() (*url.URL, error) {
 	case "unix":
 		if u.Host != "" || !strings.HasPrefix(u.Path, "/") || strings.HasSuffix(u.Path, "/") {
 			return nil, conf.Errorf(
-				"does not name a socket; write unix: and its absolute path, as in unix:/run/app.sock",
+				"has no socket; write unix: and its absolute path, as in unix:/run/app.sock",
 			)
 		}
 		return u, nil
 	case "http", "https", schemeH2C:
 	case "static": // oauth2-proxy's
 		return nil, conf.Errorf(
-			"is how oauth2-proxy answers gateways; leave it out, dinggate answers them without an upstream",
+			"is oauth2-proxy's syntax for gateways; remove it, dinggate needs no upstream for authorization subrequests",
 		)
 	default:
 		return nil, conf.Errorf("has the scheme %q; %s", u.Scheme, want)
 	}
 	if _, err := web.CleanHost(u.Host, u.Scheme); err != nil {
-		return nil, conf.Errorf("has no readable host; %s", want)
+		return nil, conf.Errorf("has an invalid host; %s", want)
 	}
 	base, err := web.CleanPath(strings.TrimSuffix(u.EscapedPath(), "/") + "/")
 	if err != nil || base.Odd || len(base.Readings) > 0 {
-		return nil, conf.Errorf("has a path that can be read in more than one way")
+		return nil, conf.Errorf("has a path that servers interpret in different ways")
 	}
 	return u, nil
 }
@@ -94,14 +95,14 @@ func (c UpstreamConfig) parse() (*url.URL, error) {
 func (c UpstreamConfig) strip() (string, error) {
 	prefix := strings.TrimSuffix(c.StripPrefix, "/")
 	if prefix == "" && c.StripPrefix != "" {
-		return "", conf.Errorf("is a slash alone, which strips nothing; leave it out")
+		return "", conf.Errorf("is only a slash, which removes nothing; remove it")
 	}
 	if prefix == "" {
 		return "", nil
 	}
 	path, err := web.CleanPath((&url.URL{Path: prefix}).EscapedPath())
 	if err != nil || path.Odd || len(path.Readings) > 0 || path.Plain != prefix {
-		return "", conf.Errorf("is %q; it begins with a slash and is written decoded, as in /app", c.StripPrefix)
+		return "", conf.Errorf("is %q; it must begin with a slash and be in decoded form, as in /app", c.StripPrefix)
 	}
 	return prefix, nil
 }

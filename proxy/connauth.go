@@ -7,22 +7,22 @@ import (
 
 // ConnectionRefuse is the only value of connection_auth yet.
 //
-// Upstreams with Windows authentication (IIS, SharePoint and what imitates them)
-// take a TCP connection for a person: after an NTLM or Negotiate handshake all
-// that comes on it is that person's. Our connections carry everybody's requests,
-// so the next visitor would be served as the one before (threats M17). Hence the
-// challenge does not reach a client, and a request that brings such a credential
-// all the same travels on a connection of its own, closed after the answer.
+// Upstreams with Windows authentication (IIS, SharePoint and similar) authenticate a
+// TCP connection: after an NTLM or Negotiate handshake every request on it is that
+// user's. Our upstream connections are shared, so the next client would be served as
+// the user before (threats M17). Hence the challenge is not sent to a client, and a
+// request that carries such a credential anyway uses a separate connection, closed
+// after the answer.
 const ConnectionRefuse = "refuse"
 
-// connectionSchemes bind a person to a connection (RFC 4559, MS-NTHT).
+// connectionSchemes authenticate a connection (RFC 4559, MS-NTHT).
 var connectionSchemes = []string{"ntlm", "negotiate", "kerberos", "nego2"}
 
-// ntlmMessage is how every NTLM message begins in base64, under whatever scheme.
+// ntlmMessage is the beginning of every NTLM message in base64, under any scheme.
 const ntlmMessage = "TlRMTVNTUA"
 
-// pool is an upstream's connections: those that all requests share, and one each
-// for requests whose credential belongs to a connection.
+// pool is an upstream's connections: those that all requests share, and separate ones
+// for requests whose credential authenticates the connection.
 type pool struct{ shared, alone *http.Transport }
 
 func (p *pool) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -32,8 +32,8 @@ func (p *pool) RoundTrip(r *http.Request) (*http.Response, error) {
 	return roundTrip(p.shared, r)
 }
 
-// bindsConnection reports whether an Authorization header has such a credential,
-// in any letter case and wherever a lenient server might find it.
+// bindsConnection reports whether an Authorization header has such a credential, in
+// any letter case and in any position where a lenient server might find it.
 func bindsConnection(lines []string) bool {
 	for _, line := range lines {
 		if strings.Contains(line, ntlmMessage) {
@@ -63,11 +63,11 @@ func connectionScheme(word string) bool {
 	return false
 }
 
-// challenges are the headers in which an upstream asks for a credential.
+// challenges are the headers by which an upstream requests a credential.
 var challenges = [2]string{"Www-Authenticate", "Proxy-Authenticate"}
 
-// dropConnectionChallenges leaves an upstream's other challenges, and lines that
-// have none to drop byte for byte.
+// dropConnectionChallenges removes challenges for connection authentication. Other
+// challenges stay, and lines without one to remove stay byte for byte.
 func dropConnectionChallenges(h http.Header) {
 	for _, name := range challenges {
 		lines := h[name]
@@ -86,10 +86,10 @@ func dropConnectionChallenges(h http.Header) {
 	}
 }
 
-// otherChallenges cuts the connection's challenges out of one line:
+// otherChallenges removes challenges for connection authentication from one line:
 // `Negotiate, Basic realm="a, b", NTLM` becomes `Basic realm="a, b"` (RFC 9110
-// §11.6.1). A line that ends inside a quotation has no one reading; with such a
-// challenge anywhere in it, it is dropped whole.
+// §11.6.1). A line with an unterminated quoted string is ambiguous; if it contains
+// such a challenge, it is removed as a whole.
 func otherChallenges(line string) string {
 	if !bindsConnection([]string{line}) {
 		return line
@@ -115,8 +115,8 @@ func otherChallenges(line string) string {
 	return strings.Join(kept, ", ")
 }
 
-// nextElement cuts a list at the next comma outside quotation marks; not ok when
-// a quotation does not end.
+// nextElement cuts a list at the next comma outside quotation marks; ok is false if a
+// quoted string is not terminated.
 func nextElement(list string) (element, rest string, ok bool) {
 	quoted := false
 	for i := 0; i < len(list); i++ {

@@ -55,10 +55,9 @@ func TestBindsConnection(t *testing.T) {
 	}
 }
 
-// windows is an application that takes a connection for the person who sent a
-// credential on it: in one step, as IIS does with Kerberos, so that no challenge
-// has to reach a client. It tells whom it takes a request's sender for, and on
-// which connection it came.
+// windows is an application that authenticates a connection by a credential sent on it: in one
+// step, as IIS does with Kerberos, so that no challenge has to reach a client. Its answer names
+// the user and the connection.
 type windows struct {
 	mu     sync.Mutex
 	people map[net.Conn]string
@@ -98,15 +97,15 @@ func (w *windows) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(rw, "%s %s", who, conn.RemoteAddr())
 }
 
-// A credential that belongs to a connection has one to itself, which nobody
-// after it gets (M17). Requests without one go on sharing theirs.
+// TestConnectionAuthAlone: a credential that authenticates a connection gets a connection that no
+// later request uses (M17). Requests without one continue to share theirs.
 func TestConnectionAuthAlone(t *testing.T) {
 	app := &windows{}
 	d := open(t, plan{upstream: app.start(t)})
 	res, body := d.do("GET /public/")
 	_, shared, _ := strings.Cut(body, " ")
 	if got := strings.Join(res.Header["Www-Authenticate"], "|"); res.StatusCode != 401 || got != `Basic realm="app"` {
-		t.Errorf("nobody = %d with the challenge %q, want 401 with Basic alone", res.StatusCode, got)
+		t.Errorf("no credential = %d with the challenge %q, want 401 with Basic alone", res.StatusCode, got)
 	}
 	seen := map[string]bool{shared: true}
 	for _, credential := range []string{"Negotiate ZHANGSAN", "NTLM ZHANGSAN", "ntlm ZHANGSAN", "NEGOTIATE ZHANGSAN",
@@ -121,7 +120,7 @@ func TestConnectionAuthAlone(t *testing.T) {
 		for _, line := range []string{"GET /public/", "GET /public/other", "POST /public/"} {
 			res, body := d.do(line, "Content-Length: 0")
 			if res.StatusCode != 401 || body != " "+shared {
-				t.Errorf("%s after %s = %d %q, want nobody on the shared connection %s", line, credential,
+				t.Errorf("%s after %s = %d %q, want no one on the shared connection %s", line, credential,
 					res.StatusCode, body, shared)
 			}
 		}

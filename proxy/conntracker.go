@@ -9,24 +9,24 @@ import (
 )
 
 // ConnTracker tracks the responses that do not end by themselves: WebSockets and
-// server-sent events. A process that is to stop ends them: a WebSocket with status
-// 1001, "going away", so that the client connects anew, to another process; an
-// event stream with its regular end.
+// server-sent events. Shutdown ends them: a WebSocket with status 1001, "going away",
+// so that the client reconnects, to another process; an event stream with its regular
+// end.
 //
-// The zero value is ready; safe for concurrent use.
+// The zero value is ready; safe for concurrent use. It must not be copied.
 type ConnTracker struct {
 	mu    sync.Mutex
 	open  map[stream]struct{}
 	ended bool
-	none  chan struct{} // made by Shutdown; closed when nothing is open
+	none  chan struct{} // made by Shutdown; closed when no stream is open
 
-	policy  *Handler      // whose rules hold; nil: those of the Handler that each was opened by
-	changed chan struct{} // closed when another replaces it; nil: nobody waits
+	policy  *Handler      // whose rules apply; nil: for each stream those of the Handler that opened it
+	changed chan struct{} // closed when policy is replaced; nil: nothing waits for it
 }
 
-// SetPolicy has next decide about what is open: what it would not allow ends, all
-// else goes on to the upstream that it leads to. Call it before requests go to
-// next, otherwise those could be judged by the rules before.
+// SetPolicy applies the rules of next to the open streams: those it would not allow
+// are ended, the others continue to their upstream. Call it before requests go to
+// next, otherwise those could be authorized by the previous rules.
 func (s *ConnTracker) SetPolicy(next *Handler) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -37,7 +37,8 @@ func (s *ConnTracker) SetPolicy(next *Handler) {
 	}
 }
 
-// handler is the Handler whose rules hold, and a channel that is closed when they no longer do.
+// handler is the Handler whose rules apply, and a channel that is closed when it is
+// replaced.
 func (s *ConnTracker) handler() (*Handler, <-chan struct{}) {
 	if s == nil {
 		return nil, nil
@@ -50,7 +51,7 @@ func (s *ConnTracker) handler() (*Handler, <-chan struct{}) {
 	return s.policy, s.changed
 }
 
-// stream is one of them; shutdown begins its end and may take a while.
+// stream is one tracked response; shutdown starts to end it and may take a while.
 type stream interface{ shutdown() }
 
 var (
@@ -80,8 +81,8 @@ func (s *ConnTracker) remove(one stream) {
 	}
 }
 
-// Shutdown ends what is open and what comes later, and waits until all are gone or
-// ctx ends; it reports whether all are. Call it once.
+// Shutdown ends the open streams and those that are added later, and waits until all
+// have ended or ctx is done; it reports whether all have ended. Call it once.
 func (s *ConnTracker) Shutdown(ctx context.Context) bool {
 	s.mu.Lock()
 	s.ended = true
@@ -105,8 +106,8 @@ func (s *ConnTracker) Shutdown(ctx context.Context) bool {
 	}
 }
 
-// socket is the client's side of a WebSocket. It follows the frames that go to
-// the client, since a frame of our own fits only between two of them.
+// socket is the client's side of a WebSocket. It parses the frames that go to the
+// client, since a frame of our own can only be inserted between two of them.
 type socket struct {
 	net.Conn
 	mu      sync.Mutex
@@ -146,7 +147,8 @@ func (s *socket) Write(b []byte) (n int, err error) {
 	return n, nil
 }
 
-// closeWithFrame sends the close frame once shutdown was called and it fits.
+// closeWithFrame sends the close frame if shutdown was called and no frame is
+// incomplete.
 func (s *socket) closeWithFrame() {
 	if !s.closing || s.closed || !s.frames.between() {
 		return
@@ -156,17 +158,18 @@ func (s *socket) closeWithFrame() {
 		s.Conn.Close()
 		return
 	}
-	// Closing both directions at once would make the system discard the close
-	// frame if something of the client's is unread. Where one cannot be closed
-	// alone, the deadline ends both.
+	// Closing both directions at once would make the kernel discard the close frame if
+	// data of the client is unread. If the write side cannot be closed alone, the
+	// deadline ends both.
 	if half, ok := s.Conn.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()
 	}
 }
 
 func (s *socket) shutdown() {
-	// A client that does not read holds the lock in Write: the deadline frees it. When
-	// the client has had the time to answer, the other direction ends as well.
+	// A client that does not read blocks Write, which holds the lock: the deadline
+	// releases it. After the time that the client has to answer, the other direction
+	// ends too.
 	_ = s.Conn.SetDeadline(time.Now().Add(closeTimeout))
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -182,8 +185,8 @@ func (s *socket) CloseWrite() error {
 	return s.Conn.Close()
 }
 
-// frames follows WebSocket frames through a stream of bytes (RFC 6455 §5.2).
-// The zero value is before the first.
+// frames parses WebSocket frames in a stream of bytes (RFC 6455 §5.2). The zero value
+// is before the first.
 type frames struct {
 	head [14]byte
 	have int    // bytes of a header so far

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// frame is one of a server: text of n bytes.
+// frame returns a server's text frame of n bytes.
 func frame(n int) []byte {
 	head := []byte{0x81, byte(n)}
 	switch {
@@ -19,9 +19,9 @@ func frame(n int) []byte {
 	return append(head, bytes.Repeat([]byte{0xaa}, n)...)
 }
 
-// TestGoodbyeBetweenFrames: wherever the end comes, the client sees whole frames
-// and then the goodbye.
-func TestGoodbyeBetweenFrames(t *testing.T) {
+// TestCloseFrameBetweenFrames: wherever the shutdown comes, the client receives whole frames and
+// then the close frame.
+func TestCloseFrameBetweenFrames(t *testing.T) {
 	for _, n := range []int{0, 1, 125, 126, 300, 70_000} {
 		one := frame(n)
 		all := append(append([]byte(nil), one...), frame(5)...)
@@ -50,7 +50,7 @@ func TestGoodbyeBetweenFrames(t *testing.T) {
 	}
 }
 
-// FuzzFrames: in one piece or in many, the end of a frame is in the same place.
+// FuzzFrames: the end of a frame is found in the same place in one piece or in many.
 func FuzzFrames(f *testing.F) {
 	f.Add(append(frame(3), frame(200)...), 4)
 	f.Add([]byte{0x81, 0xff, 0, 0, 0, 0, 0, 0, 0, 2, 1, 2, 3, 4, 5, 6}, 1)

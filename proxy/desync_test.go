@@ -15,11 +15,10 @@ import (
 	"dinggate/internal/web"
 )
 
-// TestUpstream_SecondAnswerReachesNobody: an application that answers one
-// request twice, as one does whose response was split, must not answer the next
-// person's request with it (threats M10). net/http drops such a connection only
-// if its reader looks before the next request takes the connection.
-func TestUpstream_SecondAnswerReachesNobody(t *testing.T) {
+// TestUpstream_SecondAnswer: an application that answers one request twice, as one does whose
+// response was split, must not answer the next person's request with it (threats M10). net/http
+// drops such a connection only if its reader runs before the next request takes the connection.
+func TestUpstream_SecondAnswer(t *testing.T) {
 	answers := []string{
 		"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst",
 		"HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nSECOND",

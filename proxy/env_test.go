@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,6 +23,7 @@ import (
 	"dinggate/proxy/access"
 	"dinggate/session"
 	"dinggate/store"
+	"dinggate/store/storetest"
 )
 
 const host = "app.test"
@@ -42,7 +42,7 @@ type env struct {
 	server  *httptest.Server
 	handler *Handler
 
-	skip atomic.Int64 // nanoseconds that the sessions' clock is ahead
+	skip atomic.Int64 // nanoseconds by which the sessions' clock is ahead
 
 	mu       sync.Mutex
 	recorded *sync.Cond
@@ -50,8 +50,7 @@ type env struct {
 	failed   []string
 }
 
-// plan is what a test changes about an env; the zero plan has one route of
-// every kind, all leading to app.
+// plan is what a test changes about an env; the zero plan has one route of every kind, all to app.
 type plan struct {
 	app      http.Handler
 	upstream string // instead of app
@@ -206,7 +205,7 @@ func (d *env) last(n int) web.Exchange {
 	return d.records[len(d.records)-1]
 }
 
-// signIn makes a session and gives its Cookie line's value.
+// signIn creates a session and returns the value of its Cookie line.
 func (d *env) signIn(username string) (*session.Session, string) {
 	d.t.Helper()
 	s, c, err := d.handler.Sessions.Create(d.t.Context(),
@@ -218,7 +217,7 @@ func (d *env) signIn(username string) (*session.Session, string) {
 	return s, c.Name + "=" + c.Value
 }
 
-// do sends a request for host as it stands: "GET /path" and header lines.
+// do sends a request for host: "GET /path" and header lines, unchanged.
 func (d *env) do(line string, headers ...string) (*http.Response, string) {
 	d.t.Helper()
 	conn := d.speak(line + " HTTP/1.1\r\nHost: " + host + "\r\n" +
@@ -254,7 +253,7 @@ func answered(t testing.TB, conn net.Conn, method string) (*http.Response, strin
 	return res, string(body)
 }
 
-// seen is what an application got to see; echo answers with it.
+// seen is a request as the application received it; echo answers with it.
 type seen struct {
 	Method, URI, Host, Body string
 	Header, Trailer         http.Header
@@ -274,152 +273,11 @@ func sawOf(t *testing.T, body string) seen {
 	return s
 }
 
-// sick is a store that answers nothing.
-type sick struct{ store.Memory }
-
-func (*sick) Get(context.Context, string) ([]byte, error) { return nil, errors.New("sick") }
+// failing returns a store whose operations fail.
+func failing() store.Store {
+	s := storetest.NewFaulty()
+	s.Away.Store(true)
+	return s
+}
 
 const page = "Accept: text/html"
-
-func TestServe(t *testing.T) {
-	d := open(t,
-		plan{app: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			io.WriteString(w, "UPSTREAM-MARK")
-		})})
-	_, member := d.signIn("zhangsan")
-	_, boss := d.signIn("boss")
-	forged := member[:len(member)-4] + "AAAA"
-	for i, c := range []struct {
-		line, cookie, header string
-		status               int
-		body, verdict, route string // body: a part
-	}{
-		{"GET /public/x", "", "", 200, "UPSTREAM-MARK", "allow", "public"},
-		{"GET /public/x", forged, "", 200, "UPSTREAM-MARK", "allow", "public"},
-		{"GET /", member, "", 200, "UPSTREAM-MARK", "allow", "app"},
-		{"HEAD /", member, "", 200, "", "allow", "app"},
-		{"POST /", member, "", 200, "UPSTREAM-MARK", "allow", "app"},
-		{"GET /?a=1&b=//x", "", page, 302, "", "sign_in", "app"},
-		{"GET /x", forged, page, 302, "", "sign_in", "app"},
-		// of two nobody can tell which was planted (C3)
-		{"GET /x", member + "; " + boss, page, 302, "", "sign_in", "app"},
-		{"GET /x", member + "; " + forged, "", 200, "UPSTREAM-MARK", "allow", "app"},
-		{"GET /x", "", "", 401, `"unauthenticated"`, "sign_in", "app"},
-		{"POST /x", "", page, 401, `"unauthenticated"`, "sign_in", "app"},
-		{"GET /admin/", member, page, 403, `"not_allowed"`, "deny", "admin"},
-		{"GET /admin/", boss, page, 200, "UPSTREAM-MARK", "allow", "admin"},
-		{"GET /gateway/", member, "", 404, `"no_route"`, "deny", "gateway"},
-		{"GET /gateway/", "", page, 404, `"no_route"`, "deny", "gateway"},
-		{"GET /public//x", "", "", 200, "UPSTREAM-MARK", "allow", "public"},
-		{"GET //public/x", "", "", 400, `"ambiguous_path"`, "deny", ""},
-		{"GET /public/..;/admin/", "", "", 400, `"bad_path"`, "", ""},
-		{"GET /public%2f..%2fadmin/", "", "", 400, `"bad_path"`, "", ""},
-	} {
-		res, body := d.do(c.line, "Cookie: "+c.cookie, c.header+"\r\nX-Nothing: 1")
-		x := d.last(i + 1)
-		if res.StatusCode != c.status || !strings.Contains(body, c.body) ||
-			strings.Contains(body, "UPSTREAM-MARK") != (c.body == "UPSTREAM-MARK") {
-			t.Errorf("%s (cookie %t) = %d %q, want %d with %q", c.line, c.cookie != "", res.StatusCode, body,
-				c.status, c.body)
-		}
-		if x.Verdict != c.verdict || x.Route != c.route || x.Status != c.status {
-			t.Errorf("%s: record %q %q %d, want %q %q %d", c.line, x.Verdict, x.Route, x.Status, c.verdict, c.route,
-				c.status)
-		}
-		if len(res.Header["Set-Cookie"]) > 0 {
-			t.Errorf("%s: Set-Cookie %q", c.line, res.Header["Set-Cookie"])
-		}
-	}
-}
-
-func TestTarget(t *testing.T) {
-	d := open(t, plan{app: echo, policy: []access.Route{{Name: "app", Path: "/", Rule: access.Rule{SignedIn: true}}}})
-	for _, c := range []struct{ host, uri, want string }{
-		{"app.test", "/a?b=c&d", "/a?b=c&d"},
-		{"app.test", "/a?", "/a?"},
-		{"app.test:8443", "/a", "/a"}, // public_url's own port counts
-		{"other.test", "/a?b", "https://other.test/a?b"},
-		{"evil.test", "/a", "/a"},
-		{"app.test", "//evil.test/", "/"},
-		{"app.test", "http://app.test/a?b", "/a?b"},
-		{"app.test", "/" + strings.Repeat("a", 2000), "/"},
-	} {
-		conn := d.speak("GET " + c.uri + " HTTP/1.1\r\nHost: " + c.host + "\r\n" + page +
-			"\r\nConnection: close\r\n\r\n")
-		res, _ := answered(t, conn, "GET")
-		if got := res.Header.Get("Location"); got != "https://login.test/?target="+c.want {
-			t.Errorf("target of %s %.40s = %q, want %q", c.host, c.uri, got, c.want)
-		}
-	}
-}
-
-// A store outage denies, keeps the cookie, and leaves public pages alone (V14, F14).
-func TestTrouble(t *testing.T) {
-	good := open(t, plan{app: echo})
-	_, cookie := good.signIn("zhangsan")
-	d := open(t, plan{app: echo, store: &sick{}})
-	for _, c := range []struct {
-		line   string
-		status int
-	}{{"GET /", 503}, {"POST /", 503}, {"GET /public/", 200}, {"GET //public/", 400}} {
-		res, body := d.do(c.line, "Cookie: "+cookie, page)
-		if res.StatusCode != c.status || len(res.Header["Set-Cookie"]) > 0 {
-			t.Errorf("%s = %d, Set-Cookie %q, want %d and none", c.line, res.StatusCode, res.Header["Set-Cookie"],
-				c.status)
-		}
-		if c.status == 503 && (res.Header.Get("Retry-After") == "" || !strings.Contains(body, "store_unavailable")) {
-			t.Errorf("%s = %q %q, want Retry-After and store_unavailable", c.line, res.Header, body)
-		}
-	}
-	h := http.Header{"Cookie": {cookie}}
-	if a, err := d.handler.Authorize(t.Context(), access.Target{Method: "GET", Host: host, Path: "/"}, h,
-		0); err == nil || a.Decision.Verdict != access.Deny || a.Route != "app" {
-		t.Errorf("Ask() = %+v, %v, want a denial with an error", a.Decision, err)
-	}
-}
-
-func TestAsk(t *testing.T) {
-	d := open(t, plan{app: echo, policy: []access.Route{
-		{Name: "public", Path: "/public/", Rule: access.Rule{Public: true}},
-		{Name: "lan", Path: "/lan/", Rule: access.Rule{Networks: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}},
-		{Name: "app", Path: "/", Rule: access.Rule{SignedIn: true}}}})
-	_, cookie := d.signIn("zhangsan")
-	signedIn, nobody := http.Header{"Cookie": {cookie}}, http.Header{}
-	for _, c := range []struct {
-		path    string
-		h       http.Header
-		client  string
-		verdict access.Verdict
-		user    string
-	}{
-		{"/", signedIn, "", access.Allow, "zhangsan"},
-		{"/", nobody, "", access.SignIn, ""},
-		{"/public/", nobody, "", access.Allow, ""},
-		{"/public/", signedIn, "", access.Allow, "zhangsan"},
-		{"/lan/", nobody, "10.1.2.3", access.Allow, ""},
-		{"/lan/", signedIn, "", access.Deny, "zhangsan"},
-	} {
-		target := access.Target{Method: "GET", Host: host, Path: c.path}
-		if c.client != "" {
-			target.Client = netip.MustParseAddr(c.client)
-		}
-		a, err := d.handler.Authorize(t.Context(), target, c.h, 0)
-		if err != nil || a.Decision.Verdict != c.verdict || a.User() != c.user {
-			t.Errorf("Ask(%s) = %v %q, %v, want %v %q", c.path, a.Decision.Verdict, a.User(), err, c.verdict, c.user)
-		}
-		if h := a.Headers; len(h) != 2 || h[0].Name != "X-Auth-Request-User" || h[0].Value[0] != c.user {
-			t.Errorf("Ask(%s).Headers = %v, want every name of headers.response with %q", c.path, h, c.user)
-		}
-	}
-}
-
-// A body of somebody without a session is not read (V23, M12).
-func TestRefusedBeforeReading(t *testing.T) {
-	d := open(t, plan{app: echo})
-	conn := d.speak("POST /x HTTP/1.1\r\nHost: " + host +
-		"\r\nContent-Length: 104857600\r\nExpect: 100-continue\r\n\r\n")
-	res, body := answered(t, conn, "POST")
-	if res.StatusCode != 401 || !strings.Contains(body, "unauthenticated") {
-		t.Errorf("POST of 100 MiB by nobody = %d %q, want 401 before any 100", res.StatusCode, body)
-	}
-}

@@ -14,9 +14,9 @@ import (
 	"dinggate/session"
 )
 
-// proxiedRequest is one request on its way through: its context, its ResponseWriter
-// and what the steps of httputil.ReverseProxy have to know of each other. That
-// it is all of these at once saves an allocation for each.
+// proxiedRequest is one request being proxied: its context, its ResponseWriter and the
+// state that the hooks of httputil.ReverseProxy share. One type for all of these saves
+// an allocation for each.
 type proxiedRequest struct {
 	context.Context // the request's
 	w               http.ResponseWriter
@@ -25,20 +25,20 @@ type proxiedRequest struct {
 	x          *web.Exchange
 	handler    *Handler
 	route      *Route
-	session    *session.Session // nil for nobody
-	credential *CredentialQuery // the session is this credential's; nil: a cookie's
-	grant      string           // that let it in; "" where the rule itself does
-	websocket  bool             // asked for and allowed
-	upgrade    bool             // some Upgrade was asked for
-	to         url.URL          // where it goes, without its query
+	session    *session.Session // nil if not signed in
+	credential *CredentialQuery // the credential that the session belongs to; nil: a cookie
+	grant      string           // the grant that allowed it; "" if the rule itself did
+	websocket  bool             // requested and allowed
+	upgrade    bool             // the request has an Upgrade header
+	to         url.URL          // the upstream URL, without its query
 
 	requestBody  requestBody
 	responseBody responseBody
-	release      func()                    // ends the watch; nil: none began
+	release      func()                    // ends the watch; nil: none was started
 	stream       stream                    // in the ConnTracker; nil: not there
 	ended        atomic.Pointer[web.Error] // why we ended this while it was open; nil: we did not
 	hijacked     bool
-	err          error // why there is no answer of the upstream
+	err          error // why there is no answer from the upstream
 }
 
 type proxiedRequestKey struct{}
@@ -56,7 +56,7 @@ func (p *proxiedRequest) Header() http.Header         { return p.w.Header() }
 func (p *proxiedRequest) Write(b []byte) (int, error) { return p.w.Write(b) }
 func (p *proxiedRequest) Unwrap() http.ResponseWriter { return p.w }
 
-// WriteHeader cleans what ModifyResponse never sees: the headers of a 1xx.
+// WriteHeader cleans the headers of a 1xx, for which ModifyResponse is not called.
 func (p *proxiedRequest) WriteHeader(status int) {
 	if status < http.StatusOK {
 		p.route.Upstream.scrubResponse(p.w.Header())
@@ -64,10 +64,9 @@ func (p *proxiedRequest) WriteHeader(status int) {
 	p.w.WriteHeader(status)
 }
 
-// forward sends r on and answers with what comes back, or returns why nothing
-// did. When an answer breaks off in the middle it panics with
-// http.ErrAbortHandler, so that the client sees an aborted transfer and never a
-// clean end (threats V20).
+// forward proxies r and copies the upstream's answer, or returns why there is none. If
+// an answer is truncated, it panics with http.ErrAbortHandler, so that the client sees
+// an aborted transfer and never a clean end (threats V20).
 func (h *Handler) forward(w http.ResponseWriter, r *http.Request, p *proxiedRequest) (err error) {
 	up := p.route.Upstream
 	if p.to, err = up.address(p.x.Path); err != nil {
@@ -75,7 +74,7 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, p *proxiedRequ
 	}
 	p.w, p.Context, p.upgrade = w, r.Context(), len(r.Header["Upgrade"]) > 0
 	if !p.websocket {
-		delete(r.Header, "Upgrade") // never travels on: behind a tunnel nobody checks anything (threats M6)
+		delete(r.Header, "Upgrade") // never forwarded: nothing is checked inside a tunnel (threats M6)
 	}
 	p.in = r.WithContext(p)
 	defer p.finish()
@@ -84,14 +83,14 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, p *proxiedRequ
 		return nil
 	}
 	failure := p.failure()
-	if p.hijacked { // there is nobody left to answer
+	if p.hijacked { // no answer can be written any more
 		p.x.Err = failure
 		return nil
 	}
 	return failure
 }
 
-// finish runs when nothing more will be written, panic or not.
+// finish runs when nothing more will be written, also after a panic.
 func (p *proxiedRequest) finish() {
 	if p.release != nil {
 		p.release()
@@ -120,10 +119,10 @@ func (p *proxiedRequest) failed(e *web.Error) *web.Error {
 	return e
 }
 
-// statusGone is logged for a client that did not wait, as in nginx.
+// statusGone is logged for a client that disconnected, as in nginx.
 const statusGone = 499
 
-// failure says whose fault it is that there is no answer.
+// failure determines the cause of a missing answer.
 func (p *proxiedRequest) failure() *web.Error {
 	if err := p.requestBody.failed.Load(); err != nil { // the client's own body, not the upstream (threats M3)
 		status := http.StatusBadRequest
@@ -161,8 +160,8 @@ func (p *proxiedRequest) failure() *web.Error {
 	})
 }
 
-// describe gives an error without the bytes that it quotes: net/http quotes
-// lines that it cannot read, and those may hold somebody's cookie.
+// describe returns an error without the bytes that it quotes: net/http quotes lines
+// that it cannot parse, and those may hold a user's cookie.
 func describe(doing string, err error) error {
 	text, _, _ := strings.Cut(err.Error(), `"`)
 	return errors.New("proxy: " + doing + ": " + strings.TrimPrefix(text, "proxy: "))

@@ -14,10 +14,11 @@ import (
 	"testing"
 	"time"
 
+	"dinggate/internal/realtool"
 	"dinggate/proxy/access"
 )
 
-// What is decided on is what is sent, byte for byte (P15, P16, M16).
+// TestTargetByteForByte: the authorized path is sent byte for byte (P15, P16, M16).
 func TestTargetByteForByte(t *testing.T) {
 	for _, base := range []string{"", "/base", "/b%C3%A9/"} {
 		app := httptest.NewServer(echo)
@@ -55,9 +56,8 @@ func TestRequestPassesUntouched(t *testing.T) {
 	}
 }
 
-// badly is an upstream that speaks raw bytes: it reads a request's head, then
-// writes what say gives, and closes.
-func badly(t *testing.T, say func(conn net.Conn, n int)) (url string, count *atomic.Int64) {
+// badly is an upstream that writes raw bytes: it reads a request's header, calls write, and closes.
+func badly(t *testing.T, write func(conn net.Conn, n int)) (url string, count *atomic.Int64) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -81,7 +81,7 @@ func badly(t *testing.T, say func(conn net.Conn, n int)) (url string, count *ato
 					}
 					io.Copy(io.Discard, r.Body)
 					n := int(count.Add(1))
-					if say(conn, n); r.Header.Get("X-Keep") == "" {
+					if write(conn, n); r.Header.Get("X-Keep") == "" {
 						return
 					}
 				}
@@ -91,23 +91,19 @@ func badly(t *testing.T, say func(conn net.Conn, n int)) (url string, count *ato
 	return "http://" + l.Addr().String(), count
 }
 
-// Each way in which an upstream does not answer (V19, M9, M10), and what the
-// page may say of it: nothing but the code.
+// TestUpstreamFails: each way in which an upstream fails to answer (V19, M9, M10); the page shows
+// only the code.
 func TestUpstreamFails(t *testing.T) {
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	closed.Close()
+	closed := realtool.FreeAddr(t)
 	for _, c := range []struct {
-		name, upstream, say string
-		status              int
-		code                string
+		name, upstream, response string
+		status                   int
+		code                     string
 	}{
-		{"refused", "http://" + closed.Addr().String(), "", 502, "upstream_unreachable"},
+		{"refused", "http://" + closed, "", 502, "upstream_unreachable"},
 		{"no name", "http://nowhere.invalid:1", "", 502, "upstream_unreachable"},
 		{"no socket", "unix:/nowhere/app.sock", "", 502, "upstream_unreachable"},
-		{"no TLS", "https://" + closed.Addr().String(), "", 502, "upstream_unreachable"},
+		{"no TLS", "https://" + closed, "", 502, "upstream_unreachable"},
 		{"silent", "", "silence", 504, "upstream_timeout"},
 		{"closes", "", "", 502, "bad_gateway"},
 		{"not HTTP", "", "\x15\x03\x01\x00\x02canary\"canary", 502, "bad_gateway"},
@@ -115,18 +111,18 @@ func TestUpstreamFails(t *testing.T) {
 		{"two lengths", "", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 502, "bad_gateway"},
 		{"status 000", "", "HTTP/1.1 000 X\r\nContent-Length: 0\r\n\r\n", 502, "bad_gateway"},
 		{"giant header", "", "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("a", 2<<20) + "\r\n\r\n", 502, "bad_gateway"},
-		{"101 unasked", "", "HTTP/1.1 101 Switching Protocols\r\n\r\n", 502, "bad_gateway"},
-		{"101 unasked, named", "",
+		{"101 without a request", "", "HTTP/1.1 101 Switching Protocols\r\n\r\n", 502, "bad_gateway"},
+		{"101 without a request, named", "",
 			"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 502,
 			"bad_gateway"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.upstream == "" {
 				c.upstream, _ = badly(t, func(conn net.Conn, _ int) {
-					if c.say == "silence" {
+					if c.response == "silence" {
 						io.Copy(io.Discard, conn)
 					}
-					io.WriteString(conn, c.say)
+					io.WriteString(conn, c.response)
 				})
 			}
 			config := UpstreamConfig{}
@@ -150,14 +146,14 @@ func TestUpstreamFails(t *testing.T) {
 	}
 }
 
-// An answer that breaks off ends as an aborted transfer, never cleanly (V20).
+// TestAnswerBreaksOff: a truncated answer ends as an aborted transfer, never cleanly (V20).
 func TestAnswerBreaksOff(t *testing.T) {
-	for _, say := range []string{
+	for _, response := range []string{
 		"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf",
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\nzz\r\n\r\n",
 	} {
-		upstream, _ := badly(t, func(conn net.Conn, _ int) { io.WriteString(conn, say) })
+		upstream, _ := badly(t, func(conn net.Conn, _ int) { io.WriteString(conn, response) })
 		d := open(t, plan{upstream: upstream})
 		_, cookie := d.signIn("zhangsan")
 		conn := d.speak("GET / HTTP/1.1\r\nHost: " + host + "\r\nCookie: " + cookie + "\r\n\r\n")
@@ -167,17 +163,17 @@ func TestAnswerBreaksOff(t *testing.T) {
 			body, err = io.ReadAll(res.Body)
 		}
 		if !errors.Is(err, io.ErrUnexpectedEOF) {
-			t.Errorf("%q: the client read %q, %v, want an aborted transfer", say, body, err)
+			t.Errorf("%q: the client read %q, %v, want an aborted transfer", response, body, err)
 		}
 		if x := d.last(1); x.Err == nil || !strings.Contains(x.Err.Error(), "upstream_aborted") ||
 			fmt.Sprint(d.failed) != "[app upstream_aborted]" {
-			t.Errorf("%q: record %v, Failed %v, want upstream_aborted", say, x.Err, d.failed)
+			t.Errorf("%q: record %v, Failed %v, want upstream_aborted", response, x.Err, d.failed)
 		}
 	}
 }
 
-// A POST that meets a connection which the upstream closes just then is not
-// sent again, whatever its headers say; a GET is (V25).
+// TestNoSecondPost: a POST on a connection that the upstream is closing is not sent again,
+// whatever its headers are; a GET is (V25).
 func TestNoSecondPost(t *testing.T) {
 	for _, c := range []struct {
 		line, header string
@@ -190,7 +186,7 @@ func TestNoSecondPost(t *testing.T) {
 		{"GET /", "Idempotency-Key: 1", 3},
 	} {
 		upstream, count := badly(t, func(conn net.Conn, n int) {
-			if n == 2 { // the kept connection dies with the second request in its hands
+			if n == 2 { // the kept-alive connection fails during the second request
 				conn.(*net.TCPConn).SetLinger(0)
 				conn.Close()
 				return
@@ -208,7 +204,7 @@ func TestNoSecondPost(t *testing.T) {
 	}
 }
 
-// The key still arrives.
+// TestIdempotencyKeyArrives: the key is still forwarded.
 func TestIdempotencyKeyArrives(t *testing.T) {
 	d := open(t, plan{app: echo})
 	_, body := d.do("POST /public/", "Idempotency-Key: 7", "Content-Length: 0")
@@ -217,7 +213,8 @@ func TestIdempotencyKeyArrives(t *testing.T) {
 	}
 }
 
-// A broken body is its sender's fault, and never reaches an upstream as a whole one (M3, M14).
+// TestBrokenUpload: a truncated body is the client's error, and never reaches an upstream as a
+// complete one (M3, M14).
 func TestBrokenUpload(t *testing.T) {
 	got := make(chan error, 1)
 	d := open(t, plan{app: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -247,7 +244,8 @@ func TestBrokenUpload(t *testing.T) {
 	}
 }
 
-// A client that leaves takes the upstream's request with it, without a word of error (V24).
+// TestClientGone: a client that disconnects cancels the upstream's request, without an error
+// (V24).
 func TestClientGone(t *testing.T) {
 	began, gone := make(chan bool), make(chan bool)
 	d := open(t, plan{app: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -260,15 +258,15 @@ func TestClientGone(t *testing.T) {
 	conn.Close()
 	select {
 	case <-gone:
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the upstream's request goes on")
 	}
 	if x := d.last(1); x.Status != statusGone || strings.Contains(x.Err.Error(), ":") || len(d.failed) != 0 {
-		t.Errorf("record %d %v, Failed %v, want %d and nothing to tell", x.Status, x.Err, d.failed, statusGone)
+		t.Errorf("record %d %v, Failed %v, want %d and no response", x.Status, x.Err, d.failed, statusGone)
 	}
 }
 
-// Requests of two people in turn on one connection (M13).
+// TestNoIdentityCarriesOver: requests of two people alternate on one connection (M13).
 func TestNoIdentityCarriesOver(t *testing.T) {
 	d := open(t, plan{app: echo})
 	_, cookie := d.signIn("zhangsan")
@@ -291,7 +289,7 @@ func TestNoIdentityCarriesOver(t *testing.T) {
 	}
 }
 
-// Connections to an upstream are kept.
+// TestConnectionsKept: connections to an upstream are reused.
 func TestConnectionsKept(t *testing.T) {
 	var dialed atomic.Int64
 	app := httptest.NewUnstartedServer(echo)

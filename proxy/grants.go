@@ -5,21 +5,26 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"time"
 
 	"dinggate/internal/identity"
 	"dinggate/internal/web"
 	"dinggate/proxy/access"
 )
 
-// decide asks the policy, and where its lists refuse a person, once more with the
-// grants that the person has. Those whom a rule lets in cost no question.
-func (h *Handler) decide(ctx context.Context, t access.Target, u *identity.User) (d access.Decision, grant string,
-	unknown error) {
-	d = h.Routes.policy.Decide(t, u)
+// decide applies the policy, and if its lists refuse a user, once more with the grants
+// of that user. A user whom a rule allows causes no lookup of grants.
+func (h *Handler) decide(ctx context.Context, t access.Target, u *identity.User) (access.Decision, string, error) {
+	d := h.Routes.policy.Decide(t, u)
 	if u == nil || d.Verdict != access.Deny || d.Reason != access.NotAllowed || !h.Routes.grants {
 		return d, "", nil
 	}
+	return h.decideGranted(ctx, t, u) // a separate func, since its closure would move t to the heap on every call
+}
+
+// decideGranted is decide with the grants. unknown: it could not be determined whether
+// a grant applies.
+func (h *Handler) decideGranted(ctx context.Context, t access.Target, u *identity.User) (d access.Decision,
+	grant string, unknown error) {
 	t.Granted = func(route int) bool {
 		if route < 0 || route >= len(h.Routes.list) || h.Routes.list[route].Granted == nil {
 			return false
@@ -43,11 +48,7 @@ func (h *Handler) decide(ctx context.Context, t access.Target, u *identity.User)
 	return d, grant, unknown
 }
 
-// grantRecheckEvery is how often it is asked whether the grant under an open stream
-// still holds: it ends at its time and when it is taken back.
-const grantRecheckEvery = time.Second
-
-// askURL is where a person can ask for access to what refused them; "" where nobody can.
+// askURL is where a user can request access after a refusal; "" if they cannot.
 func (h *Handler) askURL(d *Decision, wanted string) string {
 	route := h.Routes.of(d.Decision)
 	if h.AskURL == nil || d.Reason != access.NotAllowed || route == nil || route.Granted == nil || wanted == "" {
@@ -56,8 +57,10 @@ func (h *Handler) askURL(d *Decision, wanted string) string {
 	return h.AskURL(wanted)
 }
 
-// Refused finds the route that keeps a person out of a page: target is a path, or one
-// of our absolute addresses. ok is false where there is none that they could ask for.
+// Refused returns the route, by its index in Routes, that refuses a user a GET of target: a
+// path on public_url, or one of our absolute URLs. ok is false if access cannot be requested
+// there: the target is not well formed, a rule allows it, or its route accepts no requests. An
+// error means that it is unknown whether a grant applies.
 func (h *Handler) Refused(ctx context.Context, target string, client netip.Addr, u *identity.User) (route int, ok bool,
 	err error) {
 	h.init()

@@ -13,7 +13,8 @@ import (
 	"dinggate/internal/identity"
 )
 
-// A grant opens its route to its person alone, and an open stream ends with it (threats G4).
+// TestGrant_Stream: a grant allows its route to its person only, and an open stream ends with it
+// (threats G4).
 func TestGrant_Stream(t *testing.T) {
 	gone := make(chan bool, 1)
 	d := open(t, plan{app: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -43,7 +44,7 @@ func TestGrant_Stream(t *testing.T) {
 		return res
 	}
 	if res := get(foreign); res.StatusCode != http.StatusForbidden {
-		t.Fatalf("somebody without a grant: %d", res.StatusCode)
+		t.Fatalf("a person without a grant: %d", res.StatusCode)
 	}
 	res := get(cookie)
 	events := bufio.NewReader(res.Body)

@@ -2,14 +2,13 @@ package proxy
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -17,106 +16,21 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// words is a gRPC service with a call of each kind, without generated code.
-type words struct{}
-
-func text(s string) *wrapperspb.StringValue { return wrapperspb.String(s) }
-
-func (words) unary(ctx context.Context, in *wrapperspb.StringValue) (*wrapperspb.StringValue, error) {
-	md, _ := metadata.FromIncomingContext(ctx)
-	if in.Value == "fail" {
-		grpc.SetTrailer(ctx, metadata.Pairs("x-why", "asked to", "x-forwarded-user", "forged"))
-		return nil, status.Error(codes.FailedPrecondition, "不行: 50%")
-	}
-	grpc.SetHeader(ctx, metadata.Pairs("x-head", "h"))
-	grpc.SetTrailer(ctx, metadata.Pairs("x-tail", "t", "x-tail-bin", "\x00\xff"))
-	return text(fmt.Sprint(in.Value, " for ", md.Get("x-forwarded-user"), md.Get("cookie"))), nil
-}
-
-// both is client, server and two-way streaming: it answers each word, and at the end
-// with their number.
-func (words) both(stream grpc.ServerStream) error {
-	n := 0
-	for {
-		in := new(wrapperspb.StringValue)
-		err := stream.RecvMsg(in)
-		if errors.Is(err, io.EOF) {
-			stream.SetTrailer(metadata.Pairs("x-count", fmt.Sprint(n)))
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		n++
-		if in.Value == "enough" { // while the client's half is open
-			stream.SetTrailer(metadata.Pairs("x-count", fmt.Sprint(n)))
-			return status.Error(codes.ResourceExhausted, "enough")
-		}
-		if err := stream.SendMsg(text("re " + in.Value)); err != nil {
-			return err
-		}
-	}
-}
-
-var wordsService = grpc.ServiceDesc{
-	ServiceName: "test.Words",
-	HandlerType: (*any)(nil),
-	Methods: []grpc.MethodDesc{{MethodName: "Unary", Handler: func(srv any, ctx context.Context,
-		decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
-		in := new(wrapperspb.StringValue)
-		if err := decode(in); err != nil {
-			return nil, err
-		}
-		return srv.(words).unary(ctx, in)
-	}}},
-	Streams: []grpc.StreamDesc{{StreamName: "Both", ServerStreams: true, ClientStreams: true,
-		Handler: func(srv any, stream grpc.ServerStream) error { return srv.(words).both(stream) }}},
-}
-
-// grpcThrough starts the service as a real grpc-go server behind an h2c upstream, and
-// a real grpc-go client in front, over TLS.
-func grpcThrough(t *testing.T) (*env, *grpc.ClientConn) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := grpc.NewServer()
-	server.RegisterService(&wordsService, words{})
-	go server.Serve(l)
-	t.Cleanup(server.Stop)
-	d := open(t, plan{upstream: "h2c://" + l.Addr().String()})
-	front := httptest.NewUnstartedServer(d.server.Config.Handler)
-	ours := newAuthority(t)
-	pair, err := tls.LoadX509KeyPair(ours.pair(host))
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AddCert(ours.cert)
-	front.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
-	front.EnableHTTP2, front.Config.ErrorLog = true, d.server.Config.ErrorLog
-	front.StartTLS()
-	t.Cleanup(front.Close)
-	conn, err := grpc.NewClient(front.Listener.Addr().String(),
-		grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: roots, ServerName: host})))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return d, conn
-}
-
-// A real grpc-go client and server: unary calls, streams in both directions,
-// metadata, trailers, errors; who calls is ours to say.
+// TestGRPC: a real grpc-go client and server: unary calls, streams in both directions, metadata,
+// trailers, errors; the identity is ours.
 func TestGRPC(t *testing.T) {
-	d, conn := grpcThrough(t)
+	for name, secure := range grpcUpstreams {
+		t.Run(name, func(t *testing.T) { grpcCalls(t, secure) })
+	}
+}
+
+func grpcCalls(t *testing.T, secure bool) {
+	d, conn := grpcThrough(t, secure)
 	_, cookie := d.signIn("zhangsan")
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -131,20 +45,26 @@ func TestGRPC(t *testing.T) {
 	}
 	err := conn.Invoke(signedIn, "/test.Words/Unary", text("fail"), &out, grpc.Trailer(&tail))
 	if s := status.Convert(err); s.Code() != codes.FailedPrecondition || s.Message() != "不行: 50%" ||
-		fmt.Sprint(tail.Get("x-why"), tail.Get("x-forwarded-user")) != "[asked to] []" {
+		fmt.Sprint(tail.Get("x-why"), tail.Get("x-forwarded-user")) != "[requested] []" {
 		t.Errorf("a failing call = %v, trailer %v", err, tail)
 	}
 	if err := conn.Invoke(ctx, "/test.Words/Unary", text("x"), &out); status.Code(err) != codes.Unauthenticated {
-		t.Errorf("a call of nobody = %v, want Unauthenticated", err)
+		t.Errorf("a call without a session = %v, want Unauthenticated", err)
 	}
 	if err := conn.Invoke(signedIn, "/test.Words/None", text("x"), &out); status.Code(err) != codes.Unimplemented {
 		t.Errorf("an unknown call = %v, want Unimplemented", err)
 	}
 }
 
-// A stream in both directions: each answer comes before the next word is sent.
+// TestGRPC_Stream: in a bidirectional stream each answer comes before the next word is sent.
 func TestGRPC_Stream(t *testing.T) {
-	d, conn := grpcThrough(t)
+	for name, secure := range grpcUpstreams {
+		t.Run(name, func(t *testing.T) { grpcStreams(t, secure) })
+	}
+}
+
+func grpcStreams(t *testing.T, secure bool) {
+	d, conn := grpcThrough(t, secure)
 	s, cookie := d.signIn("zhangsan")
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
@@ -153,7 +73,7 @@ func TestGRPC_Stream(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	say := func(word string) error {
+	send := func(word string) error {
 		if err := stream.SendMsg(text(word)); err != nil {
 			return err
 		}
@@ -164,7 +84,7 @@ func TestGRPC_Stream(t *testing.T) {
 		return nil
 	}
 	for i := range 100 {
-		if err := say(fmt.Sprint(i)); err != nil {
+		if err := send(fmt.Sprint(i)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -174,21 +94,21 @@ func TestGRPC_Stream(t *testing.T) {
 	if err := stream.RecvMsg(new(wrapperspb.StringValue)); !errors.Is(err, io.EOF) || fmt.Sprint(stream.Trailer().Get("x-count")) != "[100]" {
 		t.Errorf("the end = %v, trailer %v, want EOF and 100", err, stream.Trailer())
 	}
-	// the server may end one that the client would go on with
+	// the server may end a stream that the client would continue
 	if stream, err = conn.NewStream(ctx, &wordsService.Streams[0], "/test.Words/Both"); err != nil {
 		t.Fatal(err)
 	}
-	if err := say("one"); err != nil {
+	if err := send("one"); err != nil {
 		t.Fatal(err)
 	}
-	if err := say("enough"); status.Code(errors.Unwrap(err)) != codes.ResourceExhausted || fmt.Sprint(stream.Trailer().Get("x-count")) != "[2]" {
+	if err := send("enough"); status.Code(errors.Unwrap(err)) != codes.ResourceExhausted || fmt.Sprint(stream.Trailer().Get("x-count")) != "[2]" {
 		t.Errorf("a stream that the server ends = %v, trailer %v, want ResourceExhausted and 2", err, stream.Trailer())
 	}
-	// one that is open when its session ends, ends
+	// an open stream ends with its session
 	if stream, err = conn.NewStream(ctx, &wordsService.Streams[0], "/test.Words/Both"); err != nil {
 		t.Fatal(err)
 	}
-	if err := say("before"); err != nil {
+	if err := send("before"); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.handler.Sessions.Revoke(t.Context(), s.ID); err != nil {
@@ -199,8 +119,112 @@ func TestGRPC_Stream(t *testing.T) {
 	}
 }
 
-// What cannot go over HTTP/2 in clear: an Upgrade does not travel on; a credential that
-// would belong to a connection has one of its own.
+// Streams in one direction.
+func TestGRPC_OneWay(t *testing.T) {
+	for name, secure := range grpcUpstreams {
+		t.Run(name, func(t *testing.T) { grpcOneWay(t, secure) })
+	}
+}
+
+func grpcOneWay(t *testing.T, secure bool) {
+	d, conn := grpcThrough(t, secure)
+	_, cookie := d.signIn("zhangsan")
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	ctx = metadata.AppendToOutgoingContext(ctx, "cookie", cookie)
+	count, err := conn.NewStream(ctx, &wordsService.Streams[1], "/test.Words/Count")
+	if err == nil {
+		err = errors.Join(count.SendMsg(text("1000")), count.CloseSend())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for out := new(wrapperspb.StringValue); ; n++ {
+		if err = count.RecvMsg(out); err != nil {
+			break
+		}
+		if out.Value != strconv.Itoa(n) {
+			t.Fatalf("word %d is %q", n, out.Value)
+		}
+	}
+	if !errors.Is(err, io.EOF) || n != 1000 || fmt.Sprint(count.Trailer().Get("x-count")) != "[1000]" {
+		t.Errorf("server streaming ends after %d words with %v, trailer %v", n, err, count.Trailer())
+	}
+	sum, err := conn.NewStream(ctx, &wordsService.Streams[2], "/test.Words/Sum")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 1000 {
+		if err := sum.SendMsg(text(strings.Repeat("x", 100))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out := new(wrapperspb.StringValue)
+	if err := errors.Join(sum.CloseSend(), sum.RecvMsg(out)); err != nil || len(out.Value) != 100_000 {
+		t.Errorf("client streaming answers with %d bytes, %v", len(out.Value), err)
+	}
+	if err := sum.RecvMsg(out); !errors.Is(err, io.EOF) || fmt.Sprint(sum.Trailer().Get("x-length")) != "[100000]" {
+		t.Errorf("client streaming ends with %v, trailer %v", err, sum.Trailer())
+	}
+}
+
+// The client's deadline reaches the server as one of its own, and a call that the client
+// gives up ends there too.
+func TestGRPC_Ends(t *testing.T) {
+	for name, secure := range grpcUpstreams {
+		t.Run(name, func(t *testing.T) { grpcEnds(t, secure) })
+	}
+}
+
+func grpcEnds(t *testing.T, secure bool) {
+	d, conn := grpcThrough(t, secure)
+	_, cookie := d.signIn("zhangsan")
+	signedIn := metadata.AppendToOutgoingContext(t.Context(), "cookie", cookie)
+	for _, c := range []struct {
+		name, first string
+		context     func() (context.Context, context.CancelFunc)
+		code        codes.Code
+	}{
+		{"deadline", "a deadline: true", func() (context.Context, context.CancelFunc) {
+			return context.WithTimeout(signedIn, 3*time.Second)
+		}, codes.DeadlineExceeded},
+		{"cancellation", "a deadline: false", func() (context.Context, context.CancelFunc) {
+			return context.WithCancel(signedIn)
+		}, codes.Canceled},
+	} {
+		ctx, cancel := c.context()
+		stream, err := conn.NewStream(ctx, &wordsService.Streams[3], "/test.Words/Wait")
+		if err == nil {
+			err = errors.Join(stream.SendMsg(text("x")), stream.CloseSend())
+		}
+		out := new(wrapperspb.StringValue)
+		if err == nil {
+			err = stream.RecvMsg(out)
+		}
+		if err != nil || out.Value != c.first {
+			t.Fatalf("%s: the first answer is %q, %v, want %q", c.name, out.Value, err, c.first)
+		}
+		if c.code == codes.Canceled {
+			cancel()
+		}
+		if err := stream.RecvMsg(out); status.Code(err) != c.code {
+			t.Errorf("%s: the call ends with %v, want %v", c.name, err, c.code)
+		}
+		select {
+		case err := <-wordsWaited:
+			if err == nil {
+				t.Errorf("%s: the server's context has no error", c.name)
+			}
+		case <-time.After(time.Minute):
+			t.Fatalf("%s: the call goes on at the server", c.name)
+		}
+		cancel()
+	}
+}
+
+// TestH2C: over HTTP/2 without TLS an Upgrade is not forwarded, and a credential that would
+// authenticate a connection uses a separate one.
 func TestH2C(t *testing.T) {
 	app := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Proto", r.Proto)

@@ -1,17 +1,18 @@
-// Package proxy is the authenticating reverse proxy: it matches a request to a route, finds out who
-// may enter, forwards or answers.
+// Package proxy is the authenticating reverse proxy: it matches a request to a route, authorizes it,
+// and forwards it or answers.
 //
 //	request ─► Handler.Serve ─► session ─► access.Policy ─┬─ SignIn ─► RequireSignIn (login)
-//	                                                    ├─ Deny ───► 403, 404, 400
-//	                                                    └─ Allow ──► Upstream
-//	   client ◄── answer, less our cookies and names ◄── rewrite ─► application
-//	                                                     less forged names and our cookies,
-//	                                                     plus the person's headers
+//	                                                      ├─ Deny ───► 403, 404, 400
+//	                                                      └─ Allow ──► Upstream.rewrite ─► application
+//	client ◄─ Upstream.modify ◄─ answer ◄────────────────────────────────────┘
 //
-// Handler.Authorize decides the same for gateways, which forward by themselves.
-// Host and path of a request have been judged by internal/web before it comes
-// here; rules live in proxy/access, sessions in session, the sign-in in
-// proxy/login.
+// rewrite removes our cookies and the identity headers that the client sent, and sets those
+// of the person; modify removes our cookies and headers that the application sent. watch
+// ends an open stream with its session, its grant or its rule.
+//
+// Handler.Authorize makes the same decision for gateways, which forward by
+// themselves. Host and path of a request have been made canonical by internal/web;
+// rules are in proxy/access, sessions in session, the sign-in in proxy/login.
 package proxy
 
 import (
@@ -36,21 +37,21 @@ type Handler struct {
 	Origins  *web.Origins
 
 	// RequireSignIn answers a request that needs a session and has none; it is
-	// login.Flow.RequireSignIn. target is where the browser comes back to: a path
+	// login.Flow.RequireSignIn. target is where the browser returns afterwards: a path
 	// on public_url, or one of our absolute URLs.
 	RequireSignIn func(w http.ResponseWriter, r *http.Request, target string) error
 
-	// Reauthenticate answers a request whose sign-in is not recent enough for its route; it is
-	// login.Flow.Reauthenticate, with target as in RequireSignIn. If nil, nobody enters.
+	// Reauthenticate answers a request whose sign-in is not recent enough for its
+	// route; it is login.Flow.Reauthenticate, with target as in RequireSignIn. If nil,
+	// such a request is denied.
 	Reauthenticate func(w http.ResponseWriter, r *http.Request, target string, q web.Reauthentication) error
 
-	// Credentials, when set, finds the person behind an Authorization header of
-	// an API client; it is not called for a request without one. A foreign
-	// credential without an error is a scheme that is not ours: the cookie
-	// counts. An error is one of session.Manager's Load: a client that sends a
-	// wrong credential is nobody, whatever cookie comes with it, and gets 401 in
-	// JSON; a page behind a rule that lets everybody in is served. A *web.Error
-	// is answered as it is: nothing was verified.
+	// Credentials, if set, verifies the Authorization header of an API client; it is
+	// not called for a request without one. If Foreign is set without an error, the
+	// scheme is not ours, and the cookie is used. Errors are those of
+	// session.Manager's Load: a client that sends a wrong credential is not
+	// authenticated, whatever cookie it sends, and gets 401 in JSON; a public page is
+	// served. A *web.Error is answered as it is: nothing was verified.
 	Credentials func(ctx context.Context, q CredentialQuery) (Credential, error)
 
 	// MaxWait is how long a request waits for a membership check that is
@@ -62,37 +63,38 @@ type Handler struct {
 	// If nil, it is not called.
 	Failed func(route, reason string)
 
-	// HSTS, when set, is the ready value of Strict-Transport-Security on whatever
-	// an upstream answers; what the upstream says itself goes. Nil leaves it.
+	// HSTS, if set, is the value of Strict-Transport-Security on every answer of an
+	// upstream, replacing the upstream's own. If nil, the upstream's stays.
 	HSTS []string
 
-	// Streams, when set, tracks the open WebSockets and event streams, so that a
-	// process that is to stop can end them. A Handler that replaces another shares
-	// it, so that open connections are judged by its rules.
+	// Streams, if set, tracks the open WebSockets and event streams, so that a
+	// shutdown can end them. A Handler that replaces another shares it, so that open
+	// connections are authorized by the new rules.
 	Streams *ConnTracker
 
-	// AskURL is a path on our own origin where a person can ask for access to a page.
-	// If nil, nobody can.
+	// AskURL returns the path on public_url at which a user can request access to
+	// wanted, which is as target in RequireSignIn. If nil, access cannot be requested.
 	AskURL func(wanted string) string
 
-	once   sync.Once
-	nobody []identity.Header // headers.response, all of them empty
+	once  sync.Once
+	empty []identity.Header // headers.response without values
 }
 
-// assertionHeader carries the signed proof of who a person is (see Route.Assert).
+// assertionHeader carries the signed identity assertion (see Route.Assert).
 const assertionHeader = "X-Dinggate-Assertion"
 
 var unproven = []string{""}
 
 func (h *Handler) init() {
 	h.once.Do(func() {
-		h.nobody = h.Sessions.Headers.Response.Render(nil, identity.Token{})
+		h.empty = h.Sessions.Headers.Response.Render(nil, identity.Token{})
 	})
 }
 
-// Authenticate finds the session of a request for a canonical host: by its
-// credential if it sends one, otherwise by its cookie. A wrong credential never falls through to another
-// identity. Errors are those of Credentials and of session.Manager's Load;
+// Authenticate loads the session of a request for a canonical host: by its credential
+// if it has one, otherwise by its cookie. credential reports that the request has an
+// Authorization header which is ours to verify: a wrong one never falls through to
+// another identity. Errors are those of Credentials and of session.Manager's Load;
 // maxWait is as in Handler.MaxWait.
 func (h *Handler) Authenticate(ctx context.Context, client netip.Addr, host string, header http.Header,
 	maxWait time.Duration) (s *session.Session, credential bool, err error) {
@@ -100,20 +102,20 @@ func (h *Handler) Authenticate(ctx context.Context, client netip.Addr, host stri
 	return who.Session, who.sent, err
 }
 
-// retryAfter is how long a browser is to wait while a store or DingTalk fails.
+// retryAfter is the Retry-After while a store or DingTalk fails.
 const retryAfter = 5 * time.Second
 
-// Serve answers a routed request; it is a web.HandlerFunc and wants the
+// Serve answers a routed request; it is a web.HandlerFunc and requires the
 // web.Exchange of a Chain.
 //
-// A cookie that is no session is not cleared here: the sign-in that follows
-// replaces it, and of two cookies of the name it is unknown which to clear.
+// An invalid session cookie is not cleared here: the sign-in that follows replaces it,
+// and of two cookies with the name it is unknown which one to clear.
 func (h *Handler) Serve(w http.ResponseWriter, r *http.Request) error {
 	upgrade := len(r.Header["Upgrade"]) > 0
 	err := h.serve(w, r, web.From(w))
 	if err != nil && upgrade {
-		// Whatever follows a refused handshake was meant for the new protocol; it
-		// must not be read as requests (RFC 9931 §4, threats M8).
+		// The bytes after a refused handshake belong to the new protocol; they must
+		// not be parsed as requests (RFC 9931 §4, threats M8).
 		w.Header()["Connection"] = closing
 	}
 	return err
@@ -127,7 +129,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, x *web.Exchange)
 		return &web.Error{Status: http.StatusBadRequest, Code: "websocket_handshake", Err: err}
 	}
 	d, err := h.authorize(r.Context(), target(x, r.Method), r.Header, h.MaxWait)
-	x.Route, x.Rule, x.User, x.Verdict = d.Route, d.Rule, d.User(), d.Verdict.String()
+	x.Route, x.Rule, x.User, x.Verdict = d.Route, d.Rule, d.Username(), d.Verdict.String()
 	if err != nil {
 		x.Verdict = Undecided(err)
 		return err
@@ -137,27 +139,31 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, x *web.Exchange)
 	}
 	route := h.Routes.of(d.Decision)
 	if route == nil || route.Upstream == nil {
-		x.Verdict = access.Deny.String() // nothing to enter here: do not send anybody to sign in first
+		x.Verdict = access.Deny.String() // no upstream: do not start a sign-in first
 		return errorFor(access.NoRoute)
 	}
 	if d.WrongCredential {
 		web.AsJSON(r)
-		return &web.Error{Status: http.StatusUnauthorized, Code: "invalid_credentials", Err: d.dead}
+		return &web.Error{Status: http.StatusUnauthorized, Code: "invalid_credentials", Err: d.sessionErr}
 	}
-	if d.Fresh > 0 && h.Reauthenticate != nil {
-		return h.Reauthenticate(w, r, h.target(x, r), web.Reauthentication{
+	if d.Fresh > 0 {
+		if h.Reauthenticate == nil { // a sign-in could be silent, which need not suffice: an endless loop
+			x.Verdict = access.Deny.String()
+			return errorFor(d.Reason)
+		}
+		return h.Reauthenticate(w, r, h.returnURL(x, r), web.Reauthentication{
 			Fresh: d.Fresh, Silent: d.FreshSilent, APIClient: d.APIClient(),
 		})
 	}
 	if d.Verdict != access.Allow {
-		// worth a record: an attempt, or two cookies of the name (threats C3)
-		if errors.Is(d.dead, session.ErrForged) {
-			x.Err = &web.Error{Status: http.StatusUnauthorized, Code: "unauthenticated", Err: d.dead}
+		// logged, since it is an attack or two cookies with the name (threats C3)
+		if errors.Is(d.sessionErr, session.ErrForged) {
+			x.Err = &web.Error{Status: http.StatusUnauthorized, Code: "unauthenticated", Err: d.sessionErr}
 		}
-		return h.RequireSignIn(w, r, h.target(x, r))
+		return h.RequireSignIn(w, r, h.returnURL(x, r))
 	}
 	if d.withheld {
-		delete(r.Header, "Authorization") // it was for us, or may have been
+		delete(r.Header, "Authorization") // it was meant for us, or may have been
 	}
 	websocket = websocket && route.WebSocket && !route.Upstream.h2c
 	if websocket && !h.ownOrigin(r) {
@@ -179,8 +185,8 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, x *web.Exchange)
 	})
 }
 
-// named adds to a refusal who the person is here, and how to come back to
-// what they asked for as another person.
+// named adds to a refusal the signed-in user, and the page to return to after
+// switching accounts.
 func (h *Handler) named(e *web.Error, d *Decision, x *web.Exchange, r *http.Request) error {
 	u := d.Person()
 	if e.Status != http.StatusForbidden || u == nil {
@@ -188,7 +194,7 @@ func (h *Handler) named(e *web.Error, d *Decision, x *web.Exchange, r *http.Requ
 	}
 	e.Who = u.FullName()
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
-		e.Wanted = h.target(x, r)
+		e.Wanted = h.returnURL(x, r)
 		e.Request = h.askURL(d, e.Wanted)
 	}
 	return e
@@ -216,9 +222,9 @@ func errorFor(reason string) *web.Error {
 	return &web.Error{Status: http.StatusForbidden, Code: "not_allowed"}
 }
 
-// target is where a browser comes back to after the sign-in: what it asked for,
-// on the origin it asked, if that is ours.
-func (h *Handler) target(x *web.Exchange, r *http.Request) string {
+// returnURL is where the browser returns after the sign-in: the requested URL, if it is
+// on one of our origins.
+func (h *Handler) returnURL(x *web.Exchange, r *http.Request) string {
 	uri := x.Path.Raw
 	if r.URL.RawQuery != "" || r.URL.ForceQuery {
 		uri += "?" + r.URL.RawQuery

@@ -7,9 +7,9 @@ import (
 	"dinggate/internal/web"
 )
 
-// forwarded sets what the upstream learns of the client, the host and the scheme. The client's own claims have
-// been dropped (threats H6). An unknown client is left out: the nearest
-// proxy's address in its place might be one that an upstream trusts.
+// forwarded sets the X-Forwarded headers of the client, the host and the scheme. The
+// client's own have been dropped (threats H6). An unknown client is left out: the
+// nearest proxy's address in its place might be one that an upstream trusts.
 func forwarded(h http.Header, x *web.Exchange) {
 	v := new([5]string) // one allocation for all
 	v[0], v[1], v[2] = x.Scheme, x.Host, x.ID
@@ -25,9 +25,10 @@ func forwarded(h http.Header, x *web.Exchange) {
 	h["X-Real-Ip"], h["X-Forwarded-For"] = v[3:4:4], v[4:5:5]
 }
 
-// scrubResponse takes from an upstream's headers or trailers what is ours to say: our
-// cookies (threats C14), the names that speak of persons and addresses (H12) and
-// challenges that would bind a person to a connection (M17). X-Request-Id may come back; it is the one we sent.
+// scrubResponse removes from an upstream's headers or trailers what only we may set:
+// our cookies (threats C14), the protected names (H12) and challenges that would
+// authenticate a connection (M17). X-Request-Id may be returned; it is the one we
+// sent.
 func (u *Upstream) scrubResponse(h http.Header) {
 	for name := range h {
 		if u.protected.Has(name) && name != "X-Request-Id" {
@@ -59,8 +60,8 @@ func (u *Upstream) scrubResponse(h http.Header) {
 	}
 }
 
-// clearsCookies reports whether a Clear-Site-Data would sign the person out of
-// us as well; a browser knows no narrower wish, so the application's is left out.
+// clearsCookies reports whether a Clear-Site-Data would also delete our session
+// cookie; it cannot be restricted to some cookies, so the application's is dropped.
 func clearsCookies(lines []string) bool {
 	for _, line := range lines {
 		if strings.Contains(line, `"cookies"`) || strings.Contains(line, `"*"`) {
@@ -70,9 +71,9 @@ func clearsCookies(lines []string) bool {
 	return false
 }
 
-// renew adds the session's new cookie, where there is one, to the answer to a
-// page load. No shared cache may keep it: an answer that invites one goes
-// without, another page will come (threats W6).
+// renew adds the renewed session cookie, if any, to the answer to a page load. It must
+// not enter a shared cache: an answer that is cacheable goes without, and a later page
+// load carries the cookie (threats W6).
 func (p *proxiedRequest) renew(h http.Header) {
 	if p.session == nil || !p.handler.Sessions.Renewable(p.session) || !web.IsPageLoad(p.in.Method, p.in.Header) ||
 		sharedCache(h) {

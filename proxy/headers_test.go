@@ -15,7 +15,7 @@ import (
 	"dinggate/proxy/access"
 )
 
-// protectedNames are what an upstream may get from us alone (threats H).
+// protectedNames are headers that only we may send to an upstream (threats H).
 var protectedNames = []string{
 	"X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Preferred-Username", "X-Forwarded-Groups",
 	"X-Forwarded-Access-Token",
@@ -28,7 +28,7 @@ var protectedNames = []string{
 	"X-Http-Method-Override", "X-Request-Id",
 }
 
-// spellings are ways to write one name that some server takes for it.
+// spellings are ways to write a name that some server treats as that name.
 func spellings(name string) []string {
 	lower := strings.ToLower(name)
 	mixed := strings.ReplaceAll(name, "-", "_")
@@ -41,8 +41,8 @@ func spellings(name string) []string {
 		"_" + lower, lower + "_", "-" + lower}
 }
 
-// TestForged sends 34 names in 12 spellings to every kind of route (H1, H2, H3,
-// H6, H7): an upstream sees what we say, and nothing else under any spelling.
+// TestForged sends 34 names in 12 spellings to every kind of route (H1, H2, H3, H6, H7): an
+// upstream receives our values, and nothing else in any spelling.
 func TestForged(t *testing.T) {
 	d := open(t, plan{app: echo})
 	_, cookie := d.signIn("zhangsan")
@@ -84,7 +84,7 @@ func TestForged(t *testing.T) {
 						t.Errorf("%s, %s: the upstream saw %s: %q", c.line, spelling, name, values)
 					}
 				}
-				if _, there := saw.Header["X-Forwarded-Groups"]; there != c.person { // empty, but there
+				if _, there := saw.Header["X-Forwarded-Groups"]; there != c.person { // empty, but present
 					t.Errorf("%s, %s: X-Forwarded-Groups there %t, want %t", c.line, spelling, there, c.person)
 				}
 			}
@@ -95,7 +95,7 @@ func TestForged(t *testing.T) {
 	}
 }
 
-// The same over HTTP/2, where names come in lower case.
+// TestForgedHTTP2 does the same over HTTP/2, where names are in lower case.
 func TestForgedHTTP2(t *testing.T) {
 	d := open(t, plan{app: echo})
 	_, cookie := d.signIn("zhangsan")
@@ -124,7 +124,7 @@ func TestForgedHTTP2(t *testing.T) {
 	}
 }
 
-// Names listed in Connection go before ours are set (H4).
+// TestConnectionNames: names listed in Connection are removed before ours are set (H4).
 func TestConnectionNames(t *testing.T) {
 	d := open(t, plan{app: echo})
 	_, cookie := d.signIn("zhangsan")
@@ -142,8 +142,8 @@ func TestConnectionNames(t *testing.T) {
 	}
 }
 
-// A protected name arrives neither as an announced trailer nor as a hidden one
-// (H5); others do, with their values.
+// TestRequestTrailers: a protected name arrives neither as an announced trailer nor as an
+// unannounced one (H5); others do, with their values.
 func TestRequestTrailers(t *testing.T) {
 	d := open(t, plan{app: echo})
 	_, cookie := d.signIn("zhangsan")
@@ -159,17 +159,17 @@ func TestRequestTrailers(t *testing.T) {
 	}
 }
 
-// Authorization is the client's, unless we set it (H8).
+// TestAuthorization: Authorization is the client's, unless we set it (H8).
 func TestAuthorization(t *testing.T) {
 	for _, c := range []struct{ rule, line, want string }{
 		{"X-Forwarded-User", "GET /", "Bearer client"},
 		{"X-Forwarded-User", "GET /public/", "Bearer client"},
 		{"Authorization", "GET /", "zhangsan"},
-		{"Authorization", "GET /public/nobody", ""},
+		{"Authorization", "GET /public/none", ""},
 	} {
 		d := open(t, plan{app: echo, rules: identity.HeaderRules{{Name: c.rule, Field: "username"}}})
 		_, cookie := d.signIn("zhangsan")
-		if strings.HasSuffix(c.line, "nobody") {
+		if strings.HasSuffix(c.line, "none") {
 			cookie = ""
 		}
 		_, body := d.do(c.line, "Cookie: "+cookie, "Authorization: Bearer client")
@@ -179,7 +179,7 @@ func TestAuthorization(t *testing.T) {
 	}
 }
 
-// What the directory says can start no second header (H9, H11).
+// TestHostileDirectory: no value from the directory can begin a second header (H9, H11).
 func TestHostileDirectory(t *testing.T) {
 	d := open(t, plan{app: echo, policy: []access.Route{{Name: "app", Path: "/", Rule: access.Rule{SignedIn: true}}}})
 	for _, name := range []string{"a\r\nX-Forwarded-User: boss", "a\x00b", "\u202eboss", "张三",
@@ -203,7 +203,7 @@ func TestHostileDirectory(t *testing.T) {
 	}
 }
 
-// Who asked, behind proxies we trust and others (H6, H13).
+// TestForwarded: the client's address behind trusted and untrusted proxies (H6, H13).
 func TestForwarded(t *testing.T) {
 	for _, c := range []struct{ trusted, sent, want, real, proto, host string }{
 		{"10.0.0.0/8", "", "127.0.0.1", "127.0.0.1", "https", "app.test"},
@@ -226,7 +226,7 @@ func TestForwarded(t *testing.T) {
 	}
 }
 
-// One host has one spelling for the upstream too (H13).
+// TestHostSpelling: one host has one spelling for the upstream too (H13).
 func TestHostSpelling(t *testing.T) {
 	d := open(t, plan{app: echo})
 	for _, spelling := range []string{"app.test", "APP.test", "app.test.", "App.Test.:443"} {
@@ -238,7 +238,8 @@ func TestHostSpelling(t *testing.T) {
 	}
 }
 
-// An upstream gets the application's cookies byte for byte, and none of our cookies (C13).
+// TestCookies: an upstream receives the application's cookies byte for byte, and none of ours
+// (C13).
 func TestCookies(t *testing.T) {
 	d := open(t, plan{app: echo})
 	_, ours := d.signIn("zhangsan")
@@ -255,8 +256,8 @@ func TestCookies(t *testing.T) {
 	}
 }
 
-// An upstream can neither set our cookies nor speak of persons (C14, H12), in
-// headers, in a 1xx or in trailers.
+// TestAnswerCleaned: an upstream can neither set our cookies nor send identity headers (C14, H12),
+// in headers, in a 1xx or in trailers.
 func TestAnswerCleaned(t *testing.T) {
 	d := open(t, plan{app: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -301,7 +302,8 @@ func TestAnswerCleaned(t *testing.T) {
 	}
 }
 
-// A renewed session goes out once, with page loads only, and into no shared cache (C6, W6).
+// TestRenewal: a renewed session cookie is sent once, with a page load, and enters no shared cache
+// (C6, W6).
 func TestRenewal(t *testing.T) {
 	cache := ""
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -326,7 +328,7 @@ func TestRenewal(t *testing.T) {
 		d := open(t, plan{upstream: app.URL})
 		s, cookie := d.signIn("zhangsan")
 		d.skip.Store(int64(time.Second))
-		// Newer facts about the person make the manager want to re-seal.
+		// The manager re-seals a session whose facts about the person have changed.
 		if _, _, err := d.handler.Sessions.Create(t.Context(), later(s.User), identity.Token{}); err != nil {
 			t.Fatal(err)
 		}

@@ -10,21 +10,20 @@ import (
 	"dinggate/session"
 )
 
-// Route is a route of the policy, and where it leads. Its Name is for logs and
-// metrics.
+// Route is a route of the policy with its upstream. Its Name is for logs and metrics.
 type Route struct {
 	access.Route
-	Upstream  *Upstream // nil: only answers gateways; a direct request is 404
-	WebSocket bool      // false: an Upgrade does not travel on
+	Upstream  *Upstream // nil: for authorization subrequests only; a direct request is 404
+	WebSocket bool      // false: an Upgrade header is not forwarded
 
-	// Assert makes the signed proof of who a session is, for this route alone, and of
-	// the grant that lets it in ("": the rule itself does), as
-	// the ready value of a header that nobody writes to; nil if it cannot. A nil
-	// func sends none; all routes have one, or none has.
+	// Assert makes the signed identity assertion of a session, for this route alone,
+	// with the grant that allows access ("": the rule itself does), as the read-only
+	// value of a header; nil if it cannot. If the func is nil, none is sent; either
+	// all routes have one, or none has.
 	Assert func(s *session.Session, grant string) []string
 
-	// Granted reports whether a person was let in here for a while, by which grant and
-	// until when. An error says that nothing is known. Nil: nobody can ask for access.
+	// Granted reports whether a user has a grant for this route, its id and its
+	// expiry. An error means that this is unknown. If nil, access cannot be requested.
 	Granted func(context.Context, *identity.User) (id string, until time.Time, err error)
 
 	// OnResponse receives how long after the arrival of a request the upstream's
@@ -37,7 +36,8 @@ type Route struct {
 type Routes struct {
 	policy *access.Policy
 	list   []Route
-	grants bool // some route can be asked for
+	grants bool // access can be requested for some route
+	recent bool // some route requires a recent sign-in
 }
 
 // NewRoutes compiles routes; the first that matches a request decides. Errors are
@@ -55,10 +55,11 @@ func NewRoutes(list []Route, caseSensitive bool) (*Routes, error) {
 		policy = policy.CaseSensitive()
 	}
 	grants := slices.ContainsFunc(list, func(r Route) bool { return r.Granted != nil })
-	return &Routes{policy, list, grants}, nil
+	recent := slices.ContainsFunc(list, func(r Route) bool { return r.Rule.Fresh > 0 })
+	return &Routes{policy, list, grants, recent}, nil
 }
 
-// of is the route that a decision of the policy names; nil if it names none.
+// of returns the route that a decision of the policy names; nil if it names none.
 func (r *Routes) of(d access.Decision) *Route {
 	if d.Route < 0 || d.Route >= len(r.list) {
 		return nil

@@ -17,7 +17,7 @@ import (
 	"dinggate/internal/web"
 )
 
-// Events arrive as they are sent, and end with the session (V21, W2).
+// TestEventStream: events arrive as they are sent, and end with the session (V21, W2).
 func TestEventStream(t *testing.T) {
 	next, gone := make(chan string), make(chan bool, 1)
 	d := open(t, plan{app: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -62,7 +62,7 @@ func TestEventStream(t *testing.T) {
 	}
 }
 
-// endless gives n bytes of a pattern.
+// endless is a reader of n bytes of a pattern.
 type endless struct{ n int64 }
 
 func (e *endless) Read(b []byte) (int, error) {
@@ -77,7 +77,7 @@ func (e *endless) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// 100 MiB pass in both directions, and not through our memory (V22).
+// TestLargeBodies: 100 MiB pass in both directions, and are not buffered in memory (V22).
 func TestLargeBodies(t *testing.T) {
 	const size = 100 << 20
 	sum := crc32.NewIEEE()
@@ -114,12 +114,12 @@ func TestLargeBodies(t *testing.T) {
 		}
 	}
 	runtime.ReadMemStats(&after)
-	if grown := after.TotalAlloc - before.TotalAlloc; grown > 16<<20 { // all that was ever allocated, not what is left
+	if grown := after.TotalAlloc - before.TotalAlloc; grown > 16<<20 { // all allocations, not only live memory
 		t.Errorf("300 MiB through us allocated %d bytes, want less than %d", grown, 16<<20)
 	}
 }
 
-// HEAD, 1xx, empty answers and odd statuses come through as they are.
+// TestAnswersComeThrough: HEAD, 1xx, empty answers and unusual statuses are forwarded unchanged.
 func TestAnswersComeThrough(t *testing.T) {
 	d := open(t, plan{app: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -179,7 +179,7 @@ func TestUnixSocket(t *testing.T) {
 	}
 }
 
-// An https upstream is spoken to in HTTP/2 where it can, and verified.
+// TestTLSUpstream: an https upstream uses HTTP/2 if it can, and is verified.
 func TestTLSUpstream(t *testing.T) {
 	app := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Proto", r.Proto)

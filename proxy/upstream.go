@@ -18,14 +18,14 @@ import (
 	"dinggate/internal/web"
 )
 
-// Upstream is an application behind this proxy, with connections of its own; safe
-// for concurrent use.
+// Upstream is an application behind this proxy, with its own connection pool. Make it with
+// NewUpstream; safe for concurrent use.
 type Upstream struct {
 	scheme, host string
-	base         string // raw, in front of every path; "" or /base
-	strip        string // decoded, cut off every path; "" or /prefix
+	base         string // raw, prepended to every path; "" or /base
+	strip        string // decoded, removed from every path; "" or /prefix
 	hostHeader   string // the Host of every request; "" is the browser's
-	h2c          bool   // HTTP/2 in clear; it has no Upgrade
+	h2c          bool   // HTTP/2 without TLS; it has no Upgrade
 	protected    *web.Protected
 	pool         pool
 	proxy        httputil.ReverseProxy
@@ -35,17 +35,18 @@ const (
 	dialTimeout = 3 * time.Second
 	tlsTimeout  = 5 * time.Second
 
-	// maxIdle connections are kept per upstream; fewer would be closed and opened
-	// again under load, and a connection costs more than a request.
+	// maxIdle idle connections are kept per upstream; with fewer, connections would be
+	// closed and reopened under load, and opening one costs more than a request.
 	maxIdle = 1024
 
 	// maxAnswerHeader bounds an upstream's response header (threats M10).
 	maxAnswerHeader = 1 << 20
 )
 
-// NewUpstream makes ready what c describes and opens no connection. protected
-// are the names that only we may set, headers.request and headers.response
-// among them. A Timeout of 0 is that of Defaults.
+// NewUpstream prepares the upstream that c describes and opens no connection.
+// protected are the names that only we may set, including headers.request and
+// headers.response. A Timeout of 0 is that of Defaults. The error names the wrong setting; it
+// may be one of reading the files of c.TLS.
 func NewUpstream(c UpstreamConfig, protected *web.Protected) (*Upstream, error) {
 	target, err := c.parse()
 	if err != nil {
@@ -87,26 +88,26 @@ func NewUpstream(c UpstreamConfig, protected *web.Protected) (*Upstream, error) 
 	if target.Scheme == schemeH2C {
 		u.scheme, u.h2c = "http", true
 		alone.SetUnencryptedHTTP2(true)
-		u.pool.shared = newTransport(dial, c.Timeout, security) // HTTP/2 gives each answer the number of its request
+		u.pool.shared = newTransport(dial, c.Timeout, security) // HTTP/2 assigns each answer to its request
 		u.pool.shared.Protocols = alone
 	} else {
-		alone.SetHTTP1(true) // over HTTP/2 such a credential means nothing
-		u.pool.shared = newTransport(dialKept(dial), c.Timeout, security)
+		alone.SetHTTP1(true) // over HTTP/2 such a credential does not authenticate the connection
+		u.pool.shared = newTransport(dialPooled(dial), c.Timeout, security)
 	}
 	u.pool.alone = newTransport(dial, c.Timeout, security)
 	u.pool.alone.DisableKeepAlives = true
 	u.pool.alone.Protocols = alone
 	u.proxy = httputil.ReverseProxy{
 		Rewrite: u.rewrite, Transport: &u.pool, BufferPool: buffers{}, ModifyResponse: u.modify, ErrorHandler: failed,
-		ErrorLog: log.New(io.Discard, "", 0), // all it could say is in the request's own record
+		ErrorLog: log.New(io.Discard, "", 0), // the same errors are in the access record
 	}
 	return u, nil
 }
 
 func newTransport(dial dialFunc, timeout time.Duration, security *tls.Config) *http.Transport {
-	return &http.Transport{ // no Proxy: the environment must not reroute what carries identities
+	return &http.Transport{ // no Proxy: the environment must not redirect requests that carry identities
 		DialContext:            dial,
-		TLSClientConfig:        security.Clone(), // each completes its own
+		TLSClientConfig:        security.Clone(), // each transport modifies its own
 		ForceAttemptHTTP2:      true,
 		MaxIdleConnsPerHost:    maxIdle,
 		IdleConnTimeout:        90 * time.Second,
@@ -114,17 +115,17 @@ func newTransport(dial dialFunc, timeout time.Duration, security *tls.Config) *h
 		ExpectContinueTimeout:  time.Second,
 		ResponseHeaderTimeout:  timeout,
 		MaxResponseHeaderBytes: maxAnswerHeader,
-		DisableCompression:     true, // what the client and the upstream agreed on passes untouched (threats M16)
+		DisableCompression:     true, // the encoding that the client and the upstream agreed on is not changed (threats M16)
 	}
 }
 
-// CloseIdleConnections closes what no request uses now.
+// CloseIdleConnections closes the connections that no request uses now.
 func (u *Upstream) CloseIdleConnections() { u.pool.shared.CloseIdleConnections() }
 
 var errAddress = errors.New("proxy: the path cannot be sent on as it is")
 
-// address is where a path leads: the bytes that were sent, less strip, behind
-// base. What would change on the way is refused (threats P1, P13).
+// address is the upstream URL of a path: the bytes as sent, without strip, after base.
+// A path that would change by this is refused (threats P1, P13).
 func (u *Upstream) address(p web.Path) (url.URL, error) {
 	to := url.URL{Scheme: u.scheme, Host: u.host}
 	raw := p.Raw
@@ -134,30 +135,30 @@ func (u *Upstream) address(p web.Path) (url.URL, error) {
 			return to, errAddress
 		}
 	}
-	if u.base == "" && strings.HasPrefix(raw, "//") { // net/http would make an absolute URL of it
+	if u.base == "" && strings.HasPrefix(raw, "//") { // net/http would parse it as an absolute URL
 		if to.Path, to.RawPath = p.Plain, raw; to.EscapedPath() != raw {
 			return to, errAddress
 		}
 		return to, nil
 	}
-	to.Opaque = u.base + raw // Path and RawPath would be escaped anew where a client sent, say, raw UTF-8
+	to.Opaque = u.base + raw // Path and RawPath would be escaped again if a client sent, say, raw UTF-8
 	return to, nil
 }
 
-// stripped cuts the prefix off at a segment's border. The rest must be read
-// like the path that was decided on, only shorter, and must not begin with two
-// slashes, which is a host to browsers and to many frameworks.
+// stripped removes the prefix at a segment boundary. The rest must have the same
+// reading as the authorized path, only shorter, and must not begin with two slashes,
+// which many browsers and frameworks read as a host.
 func (u *Upstream) stripped(p web.Path) (raw string, ok bool) {
 	raw, ok = cutDecoded(p.Raw, u.strip)
 	if ok && raw == "" {
 		return "/", p.Plain == u.strip
 	}
-	again, err := web.CleanPath(raw) // refuses a rest without a slash in front
+	again, err := web.CleanPath(raw) // refuses a rest without a leading slash
 	return raw, ok && err == nil && u.strip+again.Plain == p.Plain && !strings.HasPrefix(again.Plain, "//")
 }
 
-// cutDecoded cuts a decoded prefix off a raw path. A slash counts only when it
-// was sent as one.
+// cutDecoded removes a decoded prefix from a raw path. An encoded slash does not count
+// as a slash.
 func cutDecoded(raw, prefix string) (rest string, ok bool) {
 	for prefix != "" {
 		if raw == "" {
@@ -183,9 +184,9 @@ func cutDecoded(raw, prefix string) (rest string, ok bool) {
 	return raw, true
 }
 
-// rewrite makes the upstream's request of the client's. It runs after the
-// hop-by-hop headers were removed, so nothing that is set here can be named
-// away by a Connection header (threats H4).
+// rewrite turns the client's request into the upstream's. It runs after the hop-by-hop
+// headers were removed, so that a Connection header cannot remove what is set here
+// (threats H4).
 func (u *Upstream) rewrite(pr *httputil.ProxyRequest) {
 	p := pr.In.Context().(*proxiedRequest)
 	out, h := pr.Out, pr.Out.Header
@@ -222,22 +223,22 @@ func (u *Upstream) rewrite(pr *httputil.ProxyRequest) {
 	}
 }
 
-// idempotency are headers that net/http takes for leave to send a POST twice
-// when a kept connection dies; it knows them in this spelling only. A second
-// try is for the client to decide (threats V25).
+// idempotency are headers that make net/http send a POST twice if a reused connection
+// breaks; it recognises them in this spelling only. Whether to retry is for the client
+// to decide (threats V25).
 var idempotency = [2][2]string{{"Idempotency-Key", "idempotency-key"}, {"X-Idempotency-Key", "x-idempotency-key"}}
 
-// modify judges and cleans the upstream's answer. Its body passes untouched.
+// modify checks and cleans the upstream's answer. Its body is not changed.
 func (u *Upstream) modify(res *http.Response) error {
 	p := res.Request.Context().Value(proxiedRequestKey{}).(*proxiedRequest)
-	if res.StatusCode < 100 { // 000 is three digits and no status (threats M10)
+	if res.StatusCode < 100 { // 000 is three digits but no status (threats M10)
 		return errStatus
 	}
 	if p.route.OnResponse != nil {
 		p.route.OnResponse(time.Since(p.x.Start))
 	}
 	u.scrubResponse(res.Header)
-	if p.handler.HSTS != nil { // once: of two a browser takes the first
+	if p.handler.HSTS != nil { // set once: of two a browser uses the first
 		delete(p.w.Header(), hstsHeader)
 		res.Header[hstsHeader] = p.handler.HSTS
 	}
@@ -267,12 +268,13 @@ const hstsHeader = "Strict-Transport-Security"
 
 var errStatus = errors.New("proxy: the upstream's status is none")
 
-// failed keeps the error for forward, which returns it: one place answers.
+// failed stores the error for forward, which returns it, so that there is one place
+// that answers.
 func failed(w http.ResponseWriter, _ *http.Request, err error) {
 	w.(*proxiedRequest).err = err
 }
 
-// buffers lends the buffers that bodies are copied through.
+// buffers is the pool of buffers that bodies are copied through.
 type buffers struct{}
 
 const bufferSize = 32 << 10

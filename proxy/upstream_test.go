@@ -10,7 +10,7 @@ import (
 )
 
 func TestStripPrefix(t *testing.T) {
-	for _, c := range []struct{ upstream, prefix, raw, want string }{ // want "" = refused
+	for _, c := range []struct{ upstream, prefix, raw, want string }{ // "" is refused
 		{"http://a", "/app", "/app", "/"},
 		{"http://a", "/app", "/app/", "/"},
 		{"http://a", "/app/", "/app/", "/"},
@@ -22,14 +22,14 @@ func TestStripPrefix(t *testing.T) {
 		{"http://a", "/管理", "/管理/x", "/x"},
 		{"http://a/base", "/app", "/app/x", "/base/x"},
 		{"http://a/base/", "/app", "/app", "/base/"},
-		{"http://a", "/app", "/application", ""}, // begins like it (P13)
+		{"http://a", "/app", "/application", ""}, // only a textual prefix (P13)
 		{"http://a", "/app", "/app.evil/x", ""},
 		{"http://a", "/app", "/App/x", ""},
 		{"http://a", "/app", "/", ""},
 		{"http://a", "/app", "/ap", ""},
-		{"http://a", "/app", "/app%2fx", ""}, // a slash to some
+		{"http://a", "/app", "/app%2fx", ""}, // some servers decode it to a slash
 		{"http://a", "/a/b", "/a%2fb/c", ""},
-		{"http://a", "/app", "/app//evil.test/", ""}, // a host to browsers (CVE-2026-40912)
+		{"http://a", "/app", "/app//evil.test/", ""}, // browsers read it as a host (CVE-2026-40912)
 		{"http://a", "/app", "/app/%2fevil.test/", ""},
 		{"http://a", "/app", "/app;x/y", ""},
 		{"http://a", "/app", "/app%", ""},
@@ -49,7 +49,7 @@ func TestStripPrefix(t *testing.T) {
 	}
 }
 
-// What is sent is what was decided on, less the prefix.
+// FuzzAddress: the path that is sent is the authorized one, without the prefix.
 func FuzzAddress(f *testing.F) {
 	for _, raw := range []string{"/app/x", "/%61pp/../x", "//app//x", "/app/%2e%2e/x", "/app/é\"<>", "/app%2f/x",
 		"/app/%25%32%65", "//a%20\"b"} {
@@ -105,9 +105,9 @@ func TestConfigCheck(t *testing.T) {
 		{func(c *UpstreamConfig) { c.Upstream = "/app" },
 			`has the scheme ""; write http://host:port, https://host, h2c://host:port or unix:/path`},
 		{func(c *UpstreamConfig) { c.Upstream = "http://" },
-			"has no readable host; write http://host:port, https://host, h2c://host:port or unix:/path"},
+			"has an invalid host; write http://host:port, https://host, h2c://host:port or unix:/path"},
 		{func(c *UpstreamConfig) { c.Upstream = "http://u:canary@a" },
-			"has a user name in it; the client's Authorization header passes as it is"},
+			"contains a user name; the client's Authorization header is forwarded unchanged"},
 		{func(c *UpstreamConfig) { c.Upstream = "http://u:canary@a b" },
 			"is not a URL; write http://host:port, https://host, h2c://host:port or unix:/path"},
 		{func(c *UpstreamConfig) { c.Upstream = "http://a?b" },
@@ -117,20 +117,20 @@ func TestConfigCheck(t *testing.T) {
 		{func(c *UpstreamConfig) { c.Upstream = "http://a/#" },
 			"has a query or a fragment; only a path may follow the host"},
 		{func(c *UpstreamConfig) { c.Upstream = "http://a/x/../y" },
-			"has a path that can be read in more than one way"},
-		{func(c *UpstreamConfig) { c.Upstream = "http://a//x" }, "has a path that can be read in more than one way"},
-		{func(c *UpstreamConfig) { c.Upstream = "http://a/x//" }, "has a path that can be read in more than one way"},
-		{func(c *UpstreamConfig) { c.Upstream = "http://a/x%2fy" }, "has a path that can be read in more than one way"},
+			"has a path that servers interpret in different ways"},
+		{func(c *UpstreamConfig) { c.Upstream = "http://a//x" }, "has a path that servers interpret in different ways"},
+		{func(c *UpstreamConfig) { c.Upstream = "http://a/x//" }, "has a path that servers interpret in different ways"},
+		{func(c *UpstreamConfig) { c.Upstream = "http://a/x%2fy" }, "has a path that servers interpret in different ways"},
 		{func(c *UpstreamConfig) { c.Upstream = "unix:run/app.sock" },
-			"does not name a socket; write unix: and its absolute path, as in unix:/run/app.sock"},
+			"has no socket; write unix: and its absolute path, as in unix:/run/app.sock"},
 		{func(c *UpstreamConfig) { c.Upstream = "unix://run/app.sock" },
-			"does not name a socket; write unix: and its absolute path, as in unix:/run/app.sock"},
+			"has no socket; write unix: and its absolute path, as in unix:/run/app.sock"},
 		{func(c *UpstreamConfig) { c.StripPrefix = "app" },
-			`is "app"; it begins with a slash and is written decoded, as in /app`},
+			`is "app"; it must begin with a slash and be in decoded form, as in /app`},
 		{func(c *UpstreamConfig) { c.StripPrefix = "/a/../b" },
-			`is "/a/../b"; it begins with a slash and is written decoded, as in /app`},
-		{func(c *UpstreamConfig) { c.StripPrefix = "/" }, "is a slash alone, which strips nothing; leave it out"},
-		{func(c *UpstreamConfig) { c.Upstream, c.StripPrefix = "", "/app" }, "does nothing: the route has no upstream"},
+			`is "/a/../b"; it must begin with a slash and be in decoded form, as in /app`},
+		{func(c *UpstreamConfig) { c.StripPrefix = "/" }, "is only a slash, which removes nothing; remove it"},
+		{func(c *UpstreamConfig) { c.Upstream, c.StripPrefix = "", "/app" }, "has no effect: the route has no upstream"},
 		{func(c *UpstreamConfig) { c.Upstream = "h2c://app:50051/base" }, ""},
 		{func(c *UpstreamConfig) { c.PassHost = "False" }, ""},
 		{func(c *UpstreamConfig) { c.PassHost = "app.internal:8443" }, ""},

@@ -13,26 +13,26 @@ import (
 	"time"
 )
 
-// A shared connection carries one person's request after another's. An
-// application that sends more than its answer (a split response, a body behind a
-// 204) leaves bytes in the connection's read buffer that would answer the next
-// request (threats M10). http.Transport closes an idle connection on which
-// something arrives, but only once its read loop has come to look; a request
-// that takes the connection before that gets those bytes as its answer.
+// A pooled connection carries requests of different users one after another. An
+// application that sends more than its answer (a split response, a body after a 204)
+// leaves bytes in the connection's read buffer that would become the answer to the
+// next request (threats M10). http.Transport closes an idle connection on which data
+// arrives, but only once its read loop has run; a request that takes the connection
+// before that gets those bytes as its answer.
 //
-// Hence a kept connection is used again only while its read loop waits in Read,
-// which shows that its buffers are empty, and bytes that arrive before the
-// request is written are an error.
+// Hence a pooled connection is reused only while its read loop blocks in Read, which
+// shows that its buffers are empty, and bytes that arrive before the request is
+// written are an error.
 
-// upstreamConn is a connection that knows whether its reader waits.
+// upstreamConn is a connection that records whether its reader is blocked in Read.
 type upstreamConn struct {
 	net.Conn
 	reading atomic.Bool // a call of Read is under way
-	quiet   atomic.Bool // taken for a request of which nothing is written yet
+	quiet   atomic.Bool // taken for a request that is not written yet
 	closed  atomic.Bool
 }
 
-var errUnsolicited = errors.New("proxy: the upstream answered before it was asked")
+var errUnsolicited = errors.New("proxy: the upstream answered before the request was written")
 
 func (c *upstreamConn) Read(b []byte) (int, error) {
 	c.reading.Store(true)
@@ -45,17 +45,17 @@ func (c *upstreamConn) Read(b []byte) (int, error) {
 }
 
 func (c *upstreamConn) Write(b []byte) (int, error) {
-	c.asked()
+	c.written()
 	return c.Conn.Write(b)
 }
 
-// ReadFrom keeps the kernel's short cut for request bodies.
+// ReadFrom preserves sendfile and splice for request bodies.
 func (c *upstreamConn) ReadFrom(r io.Reader) (int64, error) {
-	c.asked()
+	c.written()
 	return io.Copy(c.Conn, r)
 }
 
-func (c *upstreamConn) asked() {
+func (c *upstreamConn) written() {
 	if c.quiet.Load() {
 		c.quiet.Store(false)
 	}
@@ -67,16 +67,15 @@ func (c *upstreamConn) Close() error {
 }
 
 const (
-	yields = 64                     // turns that a read loop gets before anybody sleeps
-	nap    = 100 * time.Microsecond // between two looks after them
+	yields = 64                     // scheduler yields before the first sleep
+	nap    = 100 * time.Microsecond // the sleep between two checks after them
 )
 
-// claim makes sure that nothing is left of the request before: it returns once
-// the read loop waits for more, or has closed the connection on which something
-// is left; the transport then sends the request on another one, as for a
-// connection that died while it was idle. The wait has no limit of its own
-// because it cannot last: the read loop has nothing to do but to come to Read or
-// to close. A limit would let a request pass a read loop that is merely slow.
+// claim makes sure that no bytes are left of the previous answer: it returns when the
+// read loop blocks in Read, or has closed the connection because bytes are left; the
+// transport then uses another connection, as for one that broke while it was idle. The
+// wait has no limit of its own because it cannot last: the read loop's next step is
+// Read or Close. A limit would let a request overtake a read loop that is merely slow.
 func (c *upstreamConn) claim(encrypted bool) {
 	if !encrypted { // otherwise TLS's own records, session tickets among them, may arrive at any time
 		c.quiet.Store(true)
@@ -100,14 +99,13 @@ func claimReused(info httptrace.GotConnInfo) {
 		conn.claim(false)
 	case *tls.Conn:
 		if under, ok := conn.NetConn().(*upstreamConn); ok && conn.ConnectionState().NegotiatedProtocol != "h2" {
-			under.claim(true) // HTTP/2 gives each answer the number of its request
+			under.claim(true) // HTTP/2 assigns each answer to its request
 		}
 	}
 }
 
-// roundTrip sends r over t with claimReused in the trace that
-// httputil.ReverseProxy puts into every request: adding our own would cost
-// allocations for each.
+// roundTrip sends r over t with claimReused in the trace that httputil.ReverseProxy
+// adds to every request: a second trace would cost allocations on each.
 func roundTrip(t *http.Transport, r *http.Request) (*http.Response, error) {
 	trace := httptrace.ContextClientTrace(r.Context())
 	if trace == nil {
@@ -118,8 +116,8 @@ func roundTrip(t *http.Transport, r *http.Request) (*http.Response, error) {
 	return t.RoundTrip(r)
 }
 
-// dialKept is dial for connections that are kept.
-func dialKept(dial dialFunc) dialFunc {
+// dialPooled is dial for connections that are pooled.
+func dialPooled(dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)
 		if err != nil {

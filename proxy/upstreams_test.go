@@ -17,9 +17,9 @@ import (
 	"dinggate/internal/realtool"
 )
 
-// Applications that nobody here wrote the HTTP of: testdata/upstreams.
+// Applications with HTTP implementations of their own: testdata/upstreams.
 
-// setCookies are what each of them sets.
+// setCookies are the cookies that each of them sets.
 var setCookies = []string{"mydinggate=1; Path=/", "dinggate_theme=dark; Path=/", "dinggateway=gw; Path=/",
 	"__Host-dinggate=planted; Path=/; Secure", "dinggate-lang=en; Path=/", "sid=own; Path=/"}
 
@@ -60,12 +60,7 @@ func run(t *testing.T, name string, args ...string) string {
 // runPHP starts PHP's own server, which cannot choose its port.
 func runPHP(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l.Close()
+	address := realtool.FreeAddr(t)
 	text, err := json.Marshal(setCookies)
 	if err != nil {
 		t.Fatal(err)
@@ -76,7 +71,7 @@ func runPHP(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if conn, err := net.Dial("tcp", address); err == nil {
 			conn.Close()
 			return "http://" + address
@@ -87,8 +82,8 @@ func runPHP(t *testing.T) string {
 	}
 }
 
-// An application's cookies reach it and its visitors whatever they are called;
-// ours do neither, in any spelling that its parser reads as ours (C4, C11, C13, C14).
+// TestCookiesOfRealApplications: cookies pass between an application and its users whatever
+// their names are; ours do not, in any spelling that its parser reads as ours (C4, C11, C13, C14).
 func TestCookiesOfRealApplications(t *testing.T) {
 	goApp := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for _, line := range setCookies {
@@ -126,9 +121,9 @@ func TestCookiesOfRealApplications(t *testing.T) {
 				t.Errorf("the application reads %v, want its own four", read)
 			}
 			if got, want := names(res.Header["Set-Cookie"]), "mydinggate dinggate_theme dinggateway sid"; got != want {
-				t.Errorf("the visitor is given %q, want %q", got, want)
+				t.Errorf("the browser receives %q, want %q", got, want)
 			}
-			// The session's text beside it under names that a parser may make ours.
+			// The session's text under additional names that a parser may read as ours.
 			for _, line := range []string{"NAME_0=TEXT", "NAME.0=TEXT", "NAME[]=TEXT", "NAME[a]=TEXT",
 				"..Host-dinggate=TEXT", "__Host%2Ddinggate=TEXT", "NAME%20=TEXT", "a=x, NAME=TEXT", "a=x NAME=TEXT",
 				`a="x; NAME=TEXT"`, `a="x;NAME =TEXT"`, "=NAME=TEXT", "NAME =TEXT", "dinggate=TEXT", "DINGGATE=TEXT",
@@ -164,8 +159,8 @@ func names(lines []string) string {
 	return strings.Join(list, " ")
 }
 
-// express-ntlm takes a connection for a person, as IIS does. Nobody is served as
-// somebody else behind the shared pool, and nobody gets to sign in there (M17).
+// TestConnectionAuthOfExpressNTLM: express-ntlm authenticates a connection, as IIS does. Behind
+// the shared pool no request is served as another person, and no such sign-in is possible (M17).
 func TestConnectionAuthOfExpressNTLM(t *testing.T) {
 	app, client := express(t), realtool.NPM(t, "httpntlm@1.8.13")
 	signIn := func(address, name string) string {
@@ -178,7 +173,7 @@ func TestConnectionAuthOfExpressNTLM(t *testing.T) {
 		}
 		return strings.TrimSpace(string(out))
 	}
-	// the client and the application get on
+	// the client and the application work together
 	if got, want := signIn(app+"/windows/", "ZHANGSAN"), `200 {"user":"ZHANGSAN"}`; got != want {
 		t.Fatalf("signing in without the proxy = %q, want %q", got, want)
 	}
@@ -191,7 +186,7 @@ func TestConnectionAuthOfExpressNTLM(t *testing.T) {
 		for _, line := range []string{"GET /windows/", "GET /public/windows/"} {
 			res, body := d.do(line, "Cookie: "+lisi)
 			if res.StatusCode != 401 || strings.Contains(body, "ZHANGSAN") || len(res.Header["Www-Authenticate"]) > 0 {
-				t.Fatalf("%s of somebody else = %d %q with the challenge %q, want 401 without", line, res.StatusCode,
+				t.Fatalf("%s of another person = %d %q with the challenge %q, want 401 without", line, res.StatusCode,
 					body, res.Header["Www-Authenticate"])
 			}
 		}

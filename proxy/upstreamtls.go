@@ -2,22 +2,20 @@ package proxy
 
 import (
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"dinggate/internal/conf"
+	"dinggate/internal/tlsfile"
 	"dinggate/internal/web"
 )
 
 // schemeH2C is HTTP/2 without TLS, by prior knowledge (RFC 9113 section 3.3).
 const schemeH2C = "h2c"
 
-// PassHost says which Host an application gets: `true` (also when empty), that of the
-// browser's request; `false`, that of its own address; otherwise this name. Where the
-// browser is reaches it in X-Forwarded-Host in any case.
+// PassHost is the Host header that an application receives: `true` (also when empty),
+// that of the browser's request; `false`, the host of its own address; otherwise this
+// name. The browser's host is sent as X-Forwarded-Host in any case.
 type PassHost string
 
 const (
@@ -49,16 +47,16 @@ func (h PassHost) host(address string) string {
 	return string(h)
 }
 
-// UpstreamTLS is how an https upstream is recognised, and what it recognises us by.
-// The zero value trusts the system's authorities and shows no certificate.
+// UpstreamTLS is how an https upstream is authenticated, and how we authenticate to
+// it. The zero value trusts the system's authorities and sends no client certificate.
 type UpstreamTLS struct {
-	CAFile         string `yaml:"ca_file"`          // PEM, authorities of its certificate; empty: the system's
+	CAFile         string `yaml:"ca_file"`          // PEM, the authorities for its certificate; empty: the system's
 	ServerName     string `yaml:"server_name"`      // the name in its certificate; empty: the host in upstream
-	ClientCertFile string `yaml:"client_cert_file"` // PEM, our certificate, where it asks for one
+	ClientCertFile string `yaml:"client_cert_file"` // PEM, our client certificate, if it requires one
 	ClientKeyFile  string `yaml:"client_key_file"`  // PEM
 }
 
-// Files are those that are named, by key.
+// Files are the paths that are set, by key (`ca_file`).
 func (c UpstreamTLS) Files() map[string]string {
 	files := map[string]string{}
 	for key, name := range map[string]string{"ca_file": c.CAFile, "client_cert_file": c.ClientCertFile,
@@ -73,32 +71,29 @@ func (c UpstreamTLS) Files() map[string]string {
 func (c UpstreamTLS) check(p *conf.Problems, key, upstream string) {
 	secure := len(upstream) > 8 && strings.EqualFold(upstream[:8], "https://")
 	p.At("%s", key).If(c != UpstreamTLS{} && !secure, "needs an https upstream")
-	p.At("%s.client_key_file", key).If(c.ClientCertFile != "" && c.ClientKeyFile == "", "is missing beside client_cert_file")
-	p.At("%s.client_cert_file", key).If(c.ClientCertFile == "" && c.ClientKeyFile != "", "is missing beside client_key_file")
+	p.At("%s.client_key_file", key).If(c.ClientCertFile != "" && c.ClientKeyFile == "",
+		"is missing; client_cert_file is set")
+	p.At("%s.client_cert_file", key).If(c.ClientCertFile == "" && c.ClientKeyFile != "",
+		"is missing; client_key_file is set")
 	_, err := web.CleanHost(c.ServerName, "")
 	p.At("%s.server_name", key).If(c.ServerName != "" && (err != nil || strings.Contains(c.ServerName, ":")),
 		"is not a host name")
 }
 
-// Open reads the files.
+// Open reads the files and returns a configuration for a client. The error names the key.
 func (c UpstreamTLS) Open() (*tls.Config, error) {
-	open := &tls.Config{ServerName: c.ServerName, MinVersion: tls.VersionTLS12}
-	if c.CAFile != "" {
-		text, err := os.ReadFile(c.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("proxy: reading tls.ca_file: %w", err)
-		}
-		open.RootCAs = x509.NewCertPool()
-		if !open.RootCAs.AppendCertsFromPEM(text) {
-			return nil, errors.New("proxy: reading tls.ca_file: it holds no certificate in PEM form")
-		}
+	authorities, err := tlsfile.Authorities(c.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("proxy: reading tls.ca_file: %w", err)
 	}
-	if c.ClientCertFile != "" {
-		pair, err := tls.LoadX509KeyPair(c.ClientCertFile, c.ClientKeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("proxy: reading tls.client_cert_file: %w", err)
-		}
-		open.Certificates = []tls.Certificate{pair}
+	ours, err := tlsfile.Pair(c.ClientCertFile, c.ClientKeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("proxy: reading tls.client_cert_file: %w", err)
 	}
-	return open, nil
+	return &tls.Config{
+		ServerName:   c.ServerName,
+		MinVersion:   tls.VersionTLS12,
+		RootCAs:      authorities,
+		Certificates: ours,
+	}, nil
 }

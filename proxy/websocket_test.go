@@ -15,9 +15,9 @@ import (
 const handshake = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" +
 	"Sec-WebSocket-Version: 13"
 
-// talker switches to a protocol that sends every byte back; end closes when the
-// connection is over. Without a handshake it echoes the request.
-func talker(end chan<- error) http.Handler {
+// echoUpgraded switches to a protocol that echoes every byte; end is closed when the connection has
+// ended. Without a handshake it echoes the request.
+func echoUpgraded(end chan<- error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Upgrade") == "" {
 			echo(w, r)
@@ -36,7 +36,7 @@ func talker(end chan<- error) http.Handler {
 	})
 }
 
-// connect makes a handshake and gives the connection after the 101.
+// connect makes a handshake and returns the connection after the 101.
 func (d *env) connect(headers ...string) (net.Conn, *bufio.Reader, *http.Response) {
 	d.t.Helper()
 	conn := d.speak("GET /ws HTTP/1.1\r\nHost: " + host + "\r\n" +
@@ -59,7 +59,7 @@ func (d *env) talk(conn net.Conn, in *bufio.Reader, text string) {
 
 func TestWebSocket(t *testing.T) {
 	end := make(chan error, 1)
-	d := open(t, plan{app: talker(end)})
+	d := open(t, plan{app: echoUpgraded(end)})
 	_, cookie := d.signIn("zhangsan")
 	for _, origin := range []string{"X-Nothing: 1", "Origin: https://app.test", "Origin: HTTPS://APP.test:443"} {
 		conn, in, res := d.connect("Cookie: "+cookie, origin, "X_Forwarded_User: forged")
@@ -79,9 +79,9 @@ func TestWebSocket(t *testing.T) {
 	}
 }
 
-// Handshakes that are refused, and the connection with them (M7, M8, W1, W3).
+// TestHandshakeRefused: refused handshakes, and their connections (M7, M8, W1, W3).
 func TestHandshakeRefused(t *testing.T) {
-	d := open(t, plan{app: talker(make(chan error, 1))})
+	d := open(t, plan{app: echoUpgraded(make(chan error, 1))})
 	_, cookie := d.signIn("zhangsan")
 	signedIn := "Cookie: " + cookie
 	for _, c := range []struct {
@@ -119,10 +119,10 @@ func TestHandshakeRefused(t *testing.T) {
 	}
 }
 
-// Nothing but a WebSocket travels on as an Upgrade, and only where the route
-// allows it (M6). An upstream's ordinary answer ends the connection (M8).
+// TestUpgradeStripped: only the upgrade to a WebSocket is forwarded, and only if the route allows
+// it (M6). An upstream's ordinary answer ends the connection (M8).
 func TestUpgradeStripped(t *testing.T) {
-	d := open(t, plan{app: talker(make(chan error, 1))})
+	d := open(t, plan{app: echoUpgraded(make(chan error, 1))})
 	_, cookie := d.signIn("zhangsan")
 	for _, c := range []struct{ path, headers string }{
 		{"/x", "Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA"},
@@ -146,7 +146,8 @@ func TestUpgradeStripped(t *testing.T) {
 	}
 }
 
-// Bytes behind a handshake never reach the upstream, whatever it answers (M8).
+// TestBytesBehindHandshake: bytes after a handshake never reach the upstream, whatever it answers
+// (M8).
 func TestBytesBehindHandshake(t *testing.T) {
 	got := make(chan string, 4)
 	for _, answer := range []string{
@@ -173,7 +174,7 @@ func TestBytesBehindHandshake(t *testing.T) {
 	}
 }
 
-// An open WebSocket ends with its session, on both sides (W2).
+// TestWebSocketEndsWithSession: an open WebSocket ends with its session, on both sides (W2).
 func TestWebSocketEndsWithSession(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -190,7 +191,7 @@ func TestWebSocketEndsWithSession(t *testing.T) {
 			config.Lifetime = 300 * time.Millisecond
 		}
 		end := make(chan error, 1)
-		d := open(t, plan{app: talker(end), session: config})
+		d := open(t, plan{app: echoUpgraded(end), session: config})
 		s, cookie := d.signIn("zhangsan")
 		conn, in, res := d.connect("Cookie: " + cookie)
 		if res.StatusCode != 101 {
@@ -205,7 +206,7 @@ func TestWebSocketEndsWithSession(t *testing.T) {
 		}
 		select {
 		case <-end:
-		case <-time.After(5 * time.Second):
+		case <-time.After(time.Minute):
 			t.Errorf("%s: the upstream's side lives on", c.name)
 		}
 	}

@@ -8,7 +8,7 @@ import (
 	"dinggate/internal/identity"
 )
 
-// A known session must cost next to nothing: it is on every request.
+// BenchmarkLoadKnown: every request loads a known session, so it must be cheap.
 func BenchmarkLoadKnown(b *testing.B) {
 	m := manager(b)
 	m.Recheck = func(_ context.Context, s *Session) (identity.User, error) { return s.User, nil }
@@ -37,7 +37,7 @@ func BenchmarkLoadKnownParallel(b *testing.B) {
 	})
 }
 
-// What a cookie costs when it is first seen.
+// BenchmarkLoadFirst is the cost of a cookie that is seen for the first time.
 func BenchmarkLoadFirst(b *testing.B) {
 	m := manager(b)
 	_, c := signIn(b, m, zhangsan)
@@ -63,8 +63,7 @@ func BenchmarkLoadForged(b *testing.B) {
 	}
 }
 
-// TestLoadKnownAllocates keeps the budget of a request (20 allocations in all)
-// for others.
+// TestLoadKnownAllocates bounds the allocations of a known session, of the 20 of a whole request.
 func TestLoadKnownAllocates(t *testing.T) {
 	m := manager(t)
 	m.Recheck = func(_ context.Context, s *Session) (identity.User, error) { return s.User, nil }

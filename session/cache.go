@@ -1,6 +1,7 @@
 package session
 
 import (
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,39 +13,41 @@ import (
 	gocache "github.com/patrickmn/go-cache"
 )
 
-// entry is what one cookie text that verified stands for. Everything without a
-// lock in it is written before the entry is shared.
+// entry is the cached result of verifying one cookie text. All fields that are not
+// atomic are written before the entry is shared.
 type entry struct {
 	text    string       // the cookie
 	origin  *Session     // as it is in the cookie, or in the Store's record
-	ticket  *ticket      // the cookie is one; nil: it carries the whole session
+	ticket  *ticket      // set if the cookie is a ticket; nil: it carries the whole session
 	key     identity.Key // the person
 	old     bool         // an older secret opened it
 	sealed  time.Time    // when the cookie was made
-	begins  time.Time    // before this the clock was set back since
+	begins  time.Time    // if the clock is before this, it was set back
 	expires time.Time
 	recheck time.Duration // jittered
-	token   *tokenState   // its token is refreshed; nil: it is not
+	token   *tokenState   // the token that is refreshed; nil: there is none
 
 	seen       atomic.Int64                   // last request, Unix milliseconds; never before sealed
-	offered    atomic.Pointer[identity.Token] // the newest token that a cookie took along
-	renewed    atomic.Int64                   // last time Renew made a cookie of it, Unix milliseconds
-	asked      atomic.Int64                   // when the Store last knew of no end, Unix milliseconds; 0: not yet
-	asking     atomic.Bool                    // in the background
-	epoch      atomic.Uint64                  // of the answer, see freshness
-	generation atomic.Uint64                  // of the revocations at the last look
-	accounts   atomic.Uint64                  // version of Manager.Accounts at the last look, and one
+	offered    atomic.Pointer[identity.Token] // the newest token that was sealed into a cookie
+	renewed    atomic.Int64                   // last time Renew made a cookie for it, Unix milliseconds
+	looked     atomic.Int64                   // when the Store last confirmed it, Unix milliseconds; 0: not yet
+	looking    atomic.Bool                    // a background lookup in the Store is running
+	unanswered atomic.Int64                   // when the last lookup failed, Unix milliseconds; 0: it did not
+	epoch      atomic.Uint64                  // of the last lookup, see freshness
+	generation atomic.Uint64                  // of the revocations at the last check
+	accounts   atomic.Uint64                  // version of Manager.Accounts at the last check, plus one
 	member     atomic.Pointer[membership.Member]
-	view       atomic.Pointer[Session] // origin with the newest profile
+	view       atomic.Pointer[Session]    // origin with the newest profile
+	client     atomic.Pointer[netip.Addr] // where the last request came from; nil: not known
 }
 
-// untimely reports whether the session's lifetime is over, or has not begun. After
-// a clock was set back it is unknown what it said in between, and a revocation of
-// the person, which is from now, would not end a sign-in of the future (threats
-// V18). A cookie that is not known yet is refused for the same reason.
+// untimely reports whether the session's lifetime is over, or has not begun. After the
+// clock was set back, a revocation of the person, which carries the present time,
+// would not end a session that was signed in "later" (threats V18). A cookie that is
+// not cached yet is refused for the same reason.
 func (e *entry) untimely(now time.Time) bool { return !now.Before(e.expires) || now.Before(e.begins) }
 
-// over reports whether now is not the session's time, or nobody used it for long.
+// over reports whether the session is past its lifetime or its idle limit.
 func (e *entry) over(idle time.Duration, now time.Time) bool {
 	if e.untimely(now) {
 		return true
@@ -56,26 +59,48 @@ func (e *entry) over(idle time.Duration, now time.Time) bool {
 	return unused > idle.Milliseconds() || unused < -skew.Milliseconds()
 }
 
-// touch notes a request. Requests arrive in any order, so time only moves on.
+// touch records a request. Requests arrive in any order, so the time only increases.
 func (e *entry) touch(now time.Time) {
 	ms := now.UnixMilli()
 	if seen := e.seen.Load(); ms > seen {
-		e.seen.CompareAndSwap(seen, ms) // a loser lost to an equal moment
+		e.seen.CompareAndSwap(seen, ms) // if this fails, another request of the same moment has set it
 	}
 }
 
-// cache spares a known cookie the work of opening it: ask and you get a
-// pointer, without an allocation and without a lock that waits for anything
-// slow. Its keys are cookie texts themselves, but only ones that verified, so
-// that nobody can fill it without sessions (threats D4). Expiry, idle time and
-// revocation are not its business: they are looked at on every request.
+// SeenFrom notes where the request came from that Load found s for, so that lists show
+// it. It costs a comparison unless the address is another one.
+func (s *Session) SeenFrom(client netip.Addr) {
+	if s.entry == nil || !client.IsValid() {
+		return
+	}
+	if known := s.entry.client.Load(); known == nil || *known != client {
+		s.entry.moved(client)
+	}
+}
+
+// moved is apart so that SeenFrom allocates nothing.
+func (e *entry) moved(client netip.Addr) { e.client.Store(&client) }
+
+// lastClient is where the last request came from; zero when not known.
+func (e *entry) lastClient() netip.Addr {
+	if known := e.client.Load(); known != nil {
+		return *known
+	}
+	return netip.Addr{}
+}
+
+// cache holds sessions whose cookies have been verified, so that opening a cookie
+// again is skipped: a hit costs no allocation and no lock that is held during anything
+// slow. The keys are the cookie texts themselves, but only verified ones, so that a
+// client without a session cannot fill it (threats D4). Expiry, idle time and
+// revocation are checked on every request, not here.
 //
-// go-cache has no bound; max is one. A full cache stops remembering: sessions
-// go on, at the price of opening their cookies each time.
+// go-cache has no bound; max is one. A full cache adds nothing more: sessions
+// continue, but their cookies are opened on each request.
 type cache struct {
 	max   int
-	since time.Time      // it was made
-	items *gocache.Cache // without a janitor: it could not be stopped
+	since time.Time      // when the cache was made
+	items *gocache.Cache // without a janitor, which could not be stopped
 
 	hits, misses atomic.Uint64
 
@@ -94,8 +119,8 @@ func (c *cache) get(text string) *entry {
 	return nil
 }
 
-// ask is get, counted.
-func (c *cache) ask(text string) *entry {
+// lookUp is get that counts hits and misses.
+func (c *cache) lookUp(text string) *entry {
 	e := c.get(text)
 	if e == nil {
 		c.misses.Add(1)
@@ -105,8 +130,8 @@ func (c *cache) ask(text string) *entry {
 	return e
 }
 
-// put remembers e for ttl and returns the entry to use: of two requests that
-// opened the same text at once both get the first one's.
+// put caches e for ttl and returns the entry to use: if two requests opened the same
+// text at the same time, both get the entry of the first.
 func (c *cache) put(e *entry, ttl time.Duration, now time.Time) *entry {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -118,7 +143,7 @@ func (c *cache) put(e *entry, ttl time.Duration, now time.Time) *entry {
 		return known
 	}
 	if ttl > 0 && c.items.ItemCount() < c.max {
-		e.text = strings.Clone(e.text) // do not hold on to the request's header
+		e.text = strings.Clone(e.text) // do not retain the request's header
 		c.items.Set(e.text, e, ttl)
 	}
 	return e
@@ -128,5 +153,6 @@ func (c *cache) forget(text string) { c.items.Delete(text) }
 
 func (c *cache) sweep() { c.items.DeleteExpired() }
 
-// sweepEvery is how often at most a full map is walked for what has expired.
+// sweepEvery is the shortest interval between two sweeps of a full map for expired
+// entries.
 const sweepEvery = time.Second

@@ -11,23 +11,23 @@ import (
 	"dinggate/internal/identity"
 )
 
-// settable is a wall clock that somebody sets. Like the times in a cookie it
-// has no monotonic reading.
+// settable is a wall clock that a test sets. Like the times in a cookie it has no monotonic
+// reading.
 type settable struct{ ahead atomic.Int64 }
 
 func (c *settable) now() time.Time {
 	return time.Now().Round(0).Add(time.Duration(c.ahead.Load()))
 }
 
-// TestClockIsSet: threats V18. What a session is worth after the clock was set,
-// known to the process or new to it.
+// TestClockIsSet: the state of a session after the clock was set, known to the process or new to
+// it (threats V18).
 func TestClockIsSet(t *testing.T) {
 	for _, c := range []struct {
 		name          string
 		idle          time.Duration
 		step          time.Duration
-		down          bool  // DingTalk is away
-		cached, fresh error // of a cookie that is known, and of the same in a process that starts now
+		down          bool  // DingTalk is unreachable
+		cached, fresh error // of a known cookie, and of the same in a new process
 		lookups       int32
 	}{
 		{"30 s ahead", 0, 30 * time.Second, false, nil, nil, 0},
@@ -48,7 +48,7 @@ func TestClockIsSet(t *testing.T) {
 			_, cookie := signIn(t, m, zhangsan)
 			allows(t, m, cookie.Value)
 			if c.down {
-				d.say(func(context.Context, *Session) (identity.User, error) { return identity.User{}, errDown })
+				d.answers(func(context.Context, *Session) (identity.User, error) { return identity.User{}, errDown })
 			}
 			clock.ahead.Store(int64(c.step))
 			if _, err := load(t, m, cookie.Value); !is(err, c.cached) {
@@ -58,7 +58,7 @@ func TestClockIsSet(t *testing.T) {
 				t.Errorf("%s: of a cookie that is new here Load() = %v, want %v", c.name, err, c.fresh)
 			}
 			wantCalls(t, d, c.lookups)
-			clock.ahead.Store(0) // and it is set right again
+			clock.ahead.Store(0) // the clock is corrected
 			if got, err := load(t, m, cookie.Value); err != nil {
 				t.Errorf("%s: set right again, Load() = %v, %v, want the session", c.name, got, err)
 			}
@@ -66,9 +66,9 @@ func TestClockIsSet(t *testing.T) {
 	}
 }
 
-// TestFactsOfTheFuture: threats V18. What was found out while the clock was
-// ahead counts no longer once it was set back: a person is looked up as often as
-// ever, a change counts, and who left is out.
+// TestFactsOfTheFuture: facts found while the clock was ahead are not valid after it is set back:
+// a person is looked up at the usual interval, a change takes effect, and a leaver is signed out
+// (threats V18).
 func TestFactsOfTheFuture(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := &settable{}
@@ -94,11 +94,11 @@ func TestFactsOfTheFuture(t *testing.T) {
 			t.Errorf("the person is in %v, want %v, which was found after the clock was set", s.User.Departments, moved.Departments)
 		}
 		time.Sleep(time.Second)
-		_, now := signIn(t, m, zhangsan) // whose facts count in all sessions
+		_, now := signIn(t, m, zhangsan) // whose facts apply to all sessions
 		if s := allows(t, m, cookie.Value); !slices.Equal(s.User.Departments, zhangsan.Departments) {
 			t.Errorf("the person is in %v, want %v, as the sign-in after that found", s.User.Departments, zhangsan.Departments)
 		}
-		d.say(func(context.Context, *Session) (identity.User, error) { return identity.User{}, errLeft })
+		d.answers(func(context.Context, *Session) (identity.User, error) { return identity.User{}, errLeft })
 		time.Sleep(6 * time.Minute)
 		allows(t, m, now.Value) // and looked up
 		synctest.Wait()
@@ -108,8 +108,7 @@ func TestFactsOfTheFuture(t *testing.T) {
 	})
 }
 
-// TestIdleAcrossAStep: nobody knows how long somebody was idle who was here in
-// the future.
+// TestIdleAcrossAStep: the idle time of a person whose last request is in the future is unknown.
 func TestIdleAcrossAStep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		clock := &settable{}
@@ -123,8 +122,8 @@ func TestIdleAcrossAStep(t *testing.T) {
 	})
 }
 
-// TestConnectionsAcrossAStep: nor does an open connection outlast what its
-// session is worth by the clock of now: a leaver's would stay.
+// TestConnectionsAcrossAStep: an open connection ends with its session by the present clock, too:
+// otherwise a leaver's would stay open.
 func TestConnectionsAcrossAStep(t *testing.T) {
 	for _, step := range []time.Duration{-time.Hour, 25 * time.Hour} {
 		synctest.Test(t, func(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 func TestCookieCheck(t *testing.T) {
 	good := secret(1).Reveal()
 	for _, c := range []struct {
-		secret, domain, sameSite, want string // want: part of the finding; "" = none
+		secret, domain, sameSite, want string // want: part of the mistake; "" if none
 	}{
 		{good, "", "lax", ""},
 		{good, "example.com", "", ""},
@@ -42,7 +42,7 @@ func TestCookieCheck(t *testing.T) {
 	}
 	var p conf.Problems
 	CookieConfig{}.Check(&p, "cookie")
-	wantFinding(t, &p, `cookie.secrets is empty; make one with "dinggate keygen"`)
+	wantFinding(t, &p, `cookie.secrets is empty; generate one with "dinggate keygen"`)
 	p = conf.Problems{}
 	CookieConfig{Secrets: make([]conf.Secret, 9)}.Check(&p, "cookie")
 	if p.Mistakes() != 10 {
@@ -50,7 +50,7 @@ func TestCookieCheck(t *testing.T) {
 	}
 	p = conf.Problems{}
 	CookieConfig{Secrets: []conf.Secret{secret(1), secret(1)}}.Check(&p, "cookie")
-	wantFinding(t, &p, "warning: cookie.secrets[1] is there twice")
+	wantFinding(t, &p, "warning: cookie.secrets[1] is repeated")
 }
 
 func TestSessionCheck(t *testing.T) {

@@ -23,7 +23,7 @@ func CookieName(https bool, domain string) string {
 // sign-out, never because of ErrStore or ErrUnconfirmed.
 func (m *Manager) Clear() *http.Cookie { return m.At("").Clear() }
 
-// until makes a browser keep c until the session's lifetime is over, never longer.
+// until makes a browser discard c when the session's lifetime is over.
 func until(c *http.Cookie, expires, now time.Time) *http.Cookie {
 	c.Expires = expires
 	c.MaxAge = max(1, int(expires.Sub(now)/time.Second))

@@ -7,35 +7,41 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"dinggate/internal/identity"
 )
 
-// SignIn is what a session begins with.
+// SignIn describes the sign-in that a session begins with.
 type SignIn struct {
 	User  identity.User
 	Token identity.Token
 
-	// Since is a moment, by Manager.Time, before anybody was asked who this is: what
-	// ends the person's sessions while the answer is under way ends this one too
-	// (threats K18). Zero, or later than now: now.
+	// Since is a time, by Manager.Time, before the provider was called: a revocation of the person
+	// while the provider answers also ends this session (threats K18). Zero, or later than now, is
+	// now.
 	Since time.Time
 
-	Silent bool // nobody clicked, scanned a code or typed a password
+	Silent bool // no click, QR code scan or password was involved
 
 	Fingerprint uint64 // of a local account's password, see Accounts
+
+	// For lists of sessions only: see Seen.
+	Device string
+	Client netip.Addr
 }
 
-// Create is Begin for somebody who was confirmed this moment.
+// Create is Begin with a user and a token alone: the sign-in is now, and not silent.
 func (m *Manager) Create(ctx context.Context, user identity.User, token identity.Token) (*Session, *http.Cookie, error) {
 	return m.Begin(ctx, SignIn{User: user, Token: token})
 }
 
-// Begin begins a session under a new random id, so that a cookie planted
-// before the sign-in gains nothing (threats C1). Its profile counts in all
-// sessions of the person at once. What does not fit into a cookie, or into a record of
-// the shared Store, is cut (see fitUser). ErrStore: nobody is signed in.
+// Begin begins a session under a new random id, so that a cookie planted before the
+// sign-in gains nothing (threats C1). Its profile replaces that of all sessions of the
+// person at once. It returns the session and its cookie for public_url's host. Data that does
+// not fit into a cookie, or into a record of the shared Store, is truncated (see Config.Fit).
+// After any error there is no session; ErrStore: the Store is unavailable.
 func (m *Manager) Begin(ctx context.Context, in SignIn) (*Session, *http.Cookie, error) {
 	m.init()
 	now, token := m.Time(), in.Token
@@ -81,25 +87,26 @@ func (m *Manager) Begin(ctx context.Context, in SignIn) (*Session, *http.Cookie,
 	}
 	e := m.enter(text, s, t, moment, false)
 	if _, live := m.freshness.epoch(); live && m.Config.shared() {
-		e.answered(now, epoch) // otherwise the first request asks: an end of meanwhile may have been missed
+		e.answered(now, epoch) // otherwise the first request looks it up: a revocation may have been missed
 	}
 	m.remember(e, now)
+	m.index.enlist(s, &in, now)
 	return s, until(m.Cookie.cookie(m.Secure, text), e.expires, now), nil
 }
 
-// Renewable reports whether another cookie should replace the one s came with:
-// the first secret did not seal it, what it says itself of the person or the
-// token is not the newest, or a quarter of the idle limit has passed. It is cheap.
+// Renewable reports whether the cookie that s came with should be replaced: it was not
+// sealed by the first secret, its profile or token is not the newest, or a quarter of
+// the idle limit has passed. It is cheap.
 func (m *Manager) Renewable(s *Session) bool {
 	e, idle := s.entry, m.Config.Idle
 	return e != nil && (e.old || idle > 0 && m.Time().Sub(e.sealed) > idle/4 ||
 		e.ticket == nil && (s.Checked.After(e.origin.Checked) || s.Token != e.origin.Token))
 }
 
-// Renew returns that cookie, or nil. Its lifetime ends when the old one's did,
-// and the old cookie stays valid, so that requests under way lose nothing
-// (threats C15). A cookie that did not arrive is offered again after a minute at
-// the soonest.
+// Renew returns the new cookie, or nil. Its lifetime ends when the old one's did, and
+// the old cookie stays valid, so that concurrent requests do not fail (threats C15). A
+// cookie that did not reach the browser is sent again after one minute at the
+// earliest.
 func (m *Manager) Renew(s *Session) *http.Cookie {
 	if !m.Renewable(s) {
 		return nil
@@ -111,7 +118,7 @@ func (m *Manager) Renew(s *Session) *http.Cookie {
 	}
 	last := e.renewed.Load()
 	if e.ticket == nil && s.Token != e.origin.Token && e.offer(s.Token) {
-		last = 0 // a token that was exchanged is of no more use: at once
+		last = 0 // an exchanged token is useless: renew at once
 		e.renewed.Store(0)
 	}
 	if last != 0 && now.Sub(time.UnixMilli(last)) < pause || !e.renewed.CompareAndSwap(last, now.UnixMilli()) {
@@ -125,12 +132,12 @@ func (m *Manager) Renew(s *Session) *http.Cookie {
 	cookies := m.At(place)
 	value, err := m.records.sealCookie(cookies.sealName(), &again, e.ticket, now)
 	if err != nil {
-		return nil // the old cookie still serves
+		return nil // the old cookie is still valid
 	}
 	return until(cookies.cookie(value), e.expires, now)
 }
 
-// offer reports whether t is a token that no cookie has taken along yet.
+// offer reports whether t is a token that was not sealed into a cookie yet.
 func (e *entry) offer(t identity.Token) bool {
 	last := e.offered.Load()
 	return (last == nil || *last != t) && e.offered.CompareAndSwap(last, &t)

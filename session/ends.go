@@ -12,13 +12,14 @@ import (
 // End is the end of one session, of a person's sessions, or of everybody's.
 type End = revocation.End
 
-// Confirm looks at a person who signed in once and need not be here: s has the
-// session's id, or none where only the person counts, who it was, when they signed
-// in and when that was last confirmed. It returns s with the newest profile. A lookup
-// at DingTalk that is due is started, and not waited for.
+// Confirm checks the session of a person who signed in earlier and sends no request
+// now: s has the session's id, or none if any session of the person will do, the user,
+// when they signed in and when that was last confirmed. It returns s with the newest
+// profile. If a lookup at DingTalk is due, it is started but not waited for.
 //
-// ErrRevoked: the session or the person has ended. ErrUnconfirmed: the membership
-// was confirmed too long ago. ErrStore: nothing is known now.
+// ErrRevoked: the session, or all sessions of the person, were revoked.
+// ErrUnconfirmed: the membership was confirmed too long ago. ErrStore: the state is
+// unknown.
 func Confirm(ctx context.Context, m *Manager, s *Session) (*Session, error) {
 	m.init()
 	now := m.Time()
@@ -28,11 +29,11 @@ func Confirm(ctx context.Context, m *Manager, s *Session) (*Session, error) {
 	if m.Store != nil {
 		ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 		defer cancel()
-		if err := m.freshness.askEnds(ctx, s, now); err != nil {
+		if err := m.freshness.lookUpEnds(ctx, s, now); err != nil {
 			return nil, err
 		}
 		if s.ID != "" && now.Before(s.SignedIn.Add(m.Config.Lifetime)) {
-			if _, err := m.freshness.askSession(ctx, s.ID, s, now); err != nil {
+			if _, err := m.freshness.lookUpSession(ctx, s.ID, s, now); err != nil {
 				return nil, err
 			}
 		}
@@ -60,5 +61,5 @@ func Confirm(ctx context.Context, m *Manager, s *Session) (*Session, error) {
 	return &newest, nil
 }
 
-// Ends is when a session ends that was signed in at the given moment.
+// Ends returns the end of the lifetime of a session that was signed in at the given moment.
 func Ends(m *Manager, signedIn time.Time) time.Time { return signedIn.Add(m.Config.Lifetime) }

@@ -17,9 +17,9 @@ func TestRecheckUser(t *testing.T) {
 		allows(t, m, c.Value)
 		moved := zhangsan
 		moved.Departments = []int64{7}
-		d.say(func(context.Context, *Session) (identity.User, error) { return moved, nil })
+		d.answers(func(context.Context, *Session) (identity.User, error) { return moved, nil })
 		time.Sleep(time.Second)
-		m.RecheckUser(Person{UserID: "somebody else"})
+		m.RecheckUser(Person{UserID: "another"})
 		wantCalls(t, d, 0)
 		m.RecheckUser(Person{UserID: zhangsan.UserID})
 		wantCalls(t, d, 1)
@@ -27,7 +27,7 @@ func TestRecheckUser(t *testing.T) {
 			t.Errorf("Load() after an event = %v, want the new departments long before the next recheck", s.User)
 		}
 		wantCalls(t, d, 1)
-		d.say(func(context.Context, *Session) (identity.User, error) {
+		d.answers(func(context.Context, *Session) (identity.User, error) {
 			return identity.User{}, &identity.Failure{Class: identity.Refused, Code: "not_member"}
 		})
 		time.Sleep(time.Second)

@@ -12,30 +12,30 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// freshness decides how long an answer of the Store counts, and asks again. Ends,
-// and people to look up again, arrive through the Journal within moments, so that
-// no request has to ask; the limits below bound what a journal that fails
-// unnoticed can cost:
+// freshness decides how long a lookup in the Store is valid, and repeats it. Revocations, and
+// people to look up again, arrive through the Journal within moments, so that no request has to
+// wait for the Store; the limits below bound the effect of a journal that fails undetected:
 //
-//	journal live    0 ── fresh ── 5 s ── stale ── 10 s ── asked before the request passes
-//	                                     asked again in the background
-//	disconnected    0 ── fresh ── 2 s ── asked before the request passes
+//	journal live    0 ── fresh ── 5 s ── stale ── 10 s ── looked up before the request passes
+//	                                     looked up in the background
+//	disconnected    0 ── fresh ── 2 s ── looked up before the request passes
 //
-// A session that is in use is asked about every 5 s in the background; one that
-// comes back after 10 s waits for one answer. When the journal falls silent, a
-// session may pass for 2 s more on what is known; after that the Store decides.
-// A Store that fails is ErrStore, but not at once: see outlives. Without a Journal
-// every request asks.
+// A session in use is looked up every 5 s in the background; the first request after a
+// pause of 10 s waits for one lookup. When the journal disconnects, a session may pass
+// for 2 s more without a lookup; after that the Store decides. A failing Store is
+// ErrStore, but not at once: see outlives. Without a Journal every request does a
+// lookup.
 type freshness struct {
 	records    *records
 	revoked    *revocation.Set
 	replicator *revocation.Replicator
 	tasks      *tasks
+	catchUp    func(context.Context, *entry) // lets this replica learn what the others have confirmed about the person
 
-	questions singleflight.Group // by cookie text: one question about a known session
-	loads     singleflight.Group // by cookie text: one load of a session that is not known
-	slots     chan struct{}      // a place for each question that nobody waits for
-	answer    atomic.Int64       // when the Store last answered a question, in Unix milliseconds
+	lookups singleflight.Group // by cookie text: one lookup of a known session at a time
+	loads   singleflight.Group // by cookie text: one load of an unknown session at a time
+	slots   chan struct{}      // a slot for each background lookup
+	answer  atomic.Int64       // when the Store last answered a lookup, in Unix milliseconds
 }
 
 const (
@@ -43,45 +43,48 @@ const (
 	trustLive         = 2 * revalidateEvery
 	trustDisconnected = 2 * time.Second
 
-	trustWatched = time.Minute // open connections, looked at by Run: as trustLive
+	retryAfter = 2 * time.Second // the retry interval after a failed lookup while the session continues
+
+	catchUpWithin = 100 * time.Millisecond // how much longer than the rest a confirmation of another replica may take
+
+	trustWatched = time.Minute // open connections, inspected by Run: as trustLive
 )
 
 type answerAge int
 
 const (
-	unknown answerAge = iota // ask and wait: the zero value
-	stale                    // pass, and ask
+	unknown answerAge = iota // look up and wait: the zero value
+	stale                    // pass, and look up in the background
 	fresh                    // pass
 )
 
-// epoch reports whether the journal is live, and in which epoch: what was learned
-// in another one may have changed without an event.
+// epoch reports whether the journal is live, and in which epoch: a lookup made in an
+// earlier epoch may be outdated without an event.
 func (f *freshness) epoch() (epoch uint64, live bool) {
 	connection, live := f.replicator.State()
 	return uint64(connection)<<32 | uint64(f.revoked.Epoch()), live
 }
 
-// age is how much an earlier answer about e is worth; within is trustLive or
-// trustWatched.
+// age is the state of the last lookup of e; within is trustLive or trustWatched.
 func (f *freshness) age(e *entry, now time.Time, within time.Duration) answerAge {
-	asked := e.asked.Load()
+	looked := e.looked.Load()
 	switch {
-	case asked == 0:
+	case looked == 0:
 		return unknown
 	case !f.records.config.shared():
-		return fresh // of a Store of this process alone: whatever ended later ended here
+		return fresh // the Store belongs to this process: later revocations happened here
 	case f.replicator.Journal == nil:
 		return unknown
 	}
-	age := time.Duration(now.UnixMilli()-asked) * time.Millisecond
+	age := time.Duration(now.UnixMilli()-looked) * time.Millisecond
 	epoch, live := f.epoch()
 	learned := e.epoch.Load()
 	live = live && epoch == learned
 	switch {
 	case age < -skew:
-		return unknown // the clock was set
+		return unknown // the clock was set back
 	case uint32(epoch) != uint32(learned):
-		return unknown // an end was forgotten here, or not understood
+		return unknown // a revocation was discarded here, or could not be read
 	case live && age < within/2 || !live && age < trustDisconnected:
 		return fresh
 	case live && age < within:
@@ -90,14 +93,15 @@ func (f *freshness) age(e *entry, now time.Time, within time.Duration) answerAge
 	return unknown
 }
 
-// answered notes that the Store knew e to live at the given moment.
+// answered records that e had not ended, by the Store, at the given moment. The moment
+// comes first: who reads the epoch first never finds a new one with an old moment.
 func (e *entry) answered(at time.Time, epoch uint64) {
+	e.looked.Store(at.UnixMilli())
 	e.epoch.Store(epoch)
-	e.asked.Store(at.UnixMilli())
 }
 
-// settle makes sure that what is known here of the end of e is young enough.
-// The only error is ErrStore.
+// settle makes sure that the last lookup of e is recent enough. The only error is
+// ErrStore.
 func (f *freshness) settle(ctx context.Context, e *entry, now time.Time) error {
 	if f.records.store == nil && !f.records.config.shared() {
 		return nil
@@ -106,15 +110,23 @@ func (f *freshness) settle(ctx context.Context, e *entry, now time.Time) error {
 	case fresh:
 		return nil
 	case stale:
-		f.askInBackground(e)
+		f.lookUpInBackground(e)
 		return nil
 	}
 	return f.revalidate(ctx, e)
 }
 
-// settleOrOutlive is settle for the only cookie of a request: of several, one that
-// cannot be judged must not pass for one that lives.
+// settleOrOutlive is settle for a request with a single cookie: of several, one whose
+// state is unknown must not count as valid.
+//
+// While the Store answers other lookups but not those of e, as a Redis Cluster does
+// that has lost one master, only one request per interval waits for it.
 func (f *freshness) settleOrOutlive(ctx context.Context, e *entry, now time.Time) error {
+	silent := time.Duration(now.UnixMilli()-e.unanswered.Load()) * time.Millisecond
+	if silent >= 0 && silent < retryAfter && f.outlives(e) {
+		f.lookUpInBackground(e)
+		return nil
+	}
 	err := f.settle(ctx, e, now)
 	if err != nil && ctx.Err() == nil && f.outlives(e) {
 		return nil
@@ -122,22 +134,23 @@ func (f *freshness) settleOrOutlive(ctx context.Context, e *entry, now time.Time
 	return err
 }
 
-// outlives reports whether e goes on although the Store does not answer: for
-// Config.StoreGrace from the moment up to which its end would be known here. Only a
-// session that the Store has confirmed to this process goes on, and none after an
-// end was forgotten here or could not be read.
+// outlives reports whether e continues although the Store does not answer: for
+// Config.StoreGrace, from the moment up to which its revocation would be known here.
+// Only a session that the Store has confirmed to this process continues, and none
+// after a revocation was discarded here or could not be read.
 func (f *freshness) outlives(e *entry) bool {
-	asked, learned := e.asked.Load(), e.epoch.Load()
+	learned := e.epoch.Load()
+	looked := e.looked.Load()
 	epoch, live := f.epoch()
-	if asked == 0 || !f.records.config.shared() || uint32(epoch) != uint32(learned) {
+	if looked == 0 || !f.records.config.shared() || uint32(epoch) != uint32(learned) {
 		return false
 	}
-	known := time.UnixMilli(asked)
+	known := time.UnixMilli(looked)
 	switch connection := epoch >> 32; {
-	case live && connection == learned>>32: // ends arrive, questions fail
+	case live && connection == learned>>32: // events arrive, lookups fail
 		known = later(known, time.UnixMilli(f.answer.Load()))
-	case connection == learned>>32+1: // ends arrived until the journal was lost, though it may be live again
-		known = later(known, f.replicator.Lost())
+	case connection > learned>>32: // events arrived until that journal was lost, however often it was lost since
+		known = later(known, f.replicator.Lost(uint32(learned>>32)))
 	}
 	age := f.records.now().Sub(known)
 	return age > -skew && age < f.records.config.StoreGrace
@@ -150,71 +163,80 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// askInBackground asks about e unless that is under way, or too many questions are.
-func (f *freshness) askInBackground(e *entry) {
-	if !e.asking.CompareAndSwap(false, true) {
+// lookUpInBackground starts a lookup of e unless one is running, or too many are.
+func (f *freshness) lookUpInBackground(e *entry) {
+	if !e.looking.CompareAndSwap(false, true) {
 		return
 	}
 	select {
 	case f.slots <- struct{}{}:
-		done := func() { e.asking.Store(false); <-f.slots }
-		if !f.tasks.start(func() { defer done(); <-f.question(e) }) {
+		done := func() { e.looking.Store(false); <-f.slots }
+		if !f.tasks.start(func() { defer done(); <-f.lookup(e) }) {
 			done()
 		}
 	default:
-		e.asking.Store(false)
+		e.looking.Store(false)
 	}
 }
 
-// revalidate waits for the Store's answer, one for all requests that want it now.
-// The question goes on when the client has gone (threats V17).
+// revalidate waits for a lookup, which concurrent requests share. The lookup continues
+// when the client has disconnected (threats V17).
 func (f *freshness) revalidate(ctx context.Context, e *entry) error {
 	select {
-	case answer := <-f.question(e):
+	case answer := <-f.lookup(e):
 		return answer.Err
 	case <-ctx.Done():
-		return unavailable("asking about a session", ctx.Err())
+		return unavailable("looking up a session", ctx.Err())
 	}
 }
 
-// question joins the question about e that is under way, or begins one.
-func (f *freshness) question(e *entry) <-chan singleflight.Result {
-	return f.questions.DoChan(e.text, func() (any, error) {
+// lookup joins the running lookup of e, or starts one.
+func (f *freshness) lookup(e *entry) <-chan singleflight.Result {
+	return f.lookups.DoChan(e.text, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 		defer cancel()
 		at := f.records.now()
-		epoch, _ := f.epoch() // before the question: what changes from here on is an event
-		err := f.ask(ctx, e.origin)
+		epoch, _ := f.epoch() // before the lookup: later changes arrive as events
+		caughtUp := make(chan struct{})
+		go func() { defer close(caughtUp); f.catchUp(ctx, e) }()
+		err := f.lookUp(ctx, e.origin)
+		select {
+		case <-caughtUp:
+		case <-time.After(catchUpWithin):
+		}
 		if err == nil {
 			e.answered(at, epoch)
+			e.unanswered.Store(0)
+		} else {
+			e.unanswered.Store(f.records.now().UnixMilli())
 		}
 		return nil, err
 	})
 }
 
-// ask brings into memory what the Store knows about the end of s. All questions
-// go out at once, and one that fails does not stop the others: of a Redis Cluster
-// one part may be away. The only error is ErrStore: not all were answered.
-func (f *freshness) ask(ctx context.Context, s *Session) error {
+// lookUp loads into memory the revocations in the Store that may end s. All lookups run
+// concurrently, and a failing one does not stop the others: part of a Redis Cluster may be down.
+// The only error is ErrStore: at least one lookup failed.
+func (f *freshness) lookUp(ctx context.Context, s *Session) error {
 	if f.records.store == nil {
-		return unavailable("asking about a session", errNoStore)
+		return unavailable("looking up a session", errNoStore)
 	}
 	now := f.records.now()
 	var g errgroup.Group
-	g.Go(func() error { _, err := f.askSession(ctx, s.ID, s, now); return err })
-	g.Go(func() error { return f.askEnds(ctx, s, now) })
+	g.Go(func() error { _, err := f.lookUpSession(ctx, s.ID, s, now); return err })
+	g.Go(func() error { return f.lookUpEnds(ctx, s, now) })
 	return g.Wait()
 }
 
-// askSession returns the record of a session that lives, nil of one that has
-// ended; s is the session where it is known already.
-func (f *freshness) askSession(ctx context.Context, id string, s *Session, now time.Time) (record []byte, err error) {
+// lookUpSession returns the record of a session that has not ended, nil if it has; s is the
+// session if it is known already.
+func (f *freshness) lookUpSession(ctx context.Context, id string, s *Session, now time.Time) (record []byte, err error) {
 	record, ended, err := f.records.session(ctx, id)
 	f.noteAnswer(err, now)
 	if err != nil || !ended {
 		return record, err
 	}
-	// Audited: the replica that ended it wrote the line.
+	// Audited: the replica that revoked it wrote the audit line.
 	end := revocation.Revocation{Until: f.records.config.outlived(now), Reason: "signed_out", Audited: true}
 	if s != nil {
 		end.Who, end.Since = s.key(f.records.service), s.SignedIn
@@ -223,28 +245,28 @@ func (f *freshness) askSession(ctx context.Context, id string, s *Session, now t
 	return nil, nil
 }
 
-// noteAnswer notes that the Store answered a question of that moment: as long as
-// it answers any, a session goes on whose own record is away, see outlives.
+// noteAnswer records that the Store answered a lookup begun at that moment: as long as
+// it answers any, a session continues whose own record is unavailable, see outlives.
 func (f *freshness) noteAnswer(err error, at time.Time) {
 	if err == nil {
 		f.answer.Store(at.UnixMilli())
 	}
 }
 
-// askEnds asks about everybody whose end would be the end of s.
-func (f *freshness) askEnds(ctx context.Context, s *Session, now time.Time) error {
+// lookUpEnds looks up the revocations that would end s.
+func (f *freshness) lookUpEnds(ctx context.Context, s *Session, now time.Time) error {
 	var g errgroup.Group
-	g.Go(func() error { return f.askEnd(ctx, everybody, now) })
+	g.Go(func() error { return f.lookUpEnd(ctx, everybody, now) })
 	for _, key := range s.keys(f.records.service) {
 		if key.Text != "" {
-			g.Go(func() error { return f.askEnd(ctx, key, now) })
+			g.Go(func() error { return f.lookUpEnd(ctx, key, now) })
 		}
 	}
 	return g.Wait()
 }
 
-// askEnd brings the end of a person's sessions into memory.
-func (f *freshness) askEnd(ctx context.Context, key identity.Key, now time.Time) error {
+// lookUpEnd loads the revocation of a person's sessions into memory.
+func (f *freshness) lookUpEnd(ctx context.Context, key identity.Key, now time.Time) error {
 	end, found, err := f.records.end(ctx, key)
 	f.noteAnswer(err, now)
 	if err != nil || !found {

@@ -13,7 +13,7 @@ import (
 	"dinggate/store/storetest"
 )
 
-// fleet is replicas that run, over one store and one journal.
+// fleet is running replicas with one store and one journal.
 type fleet struct {
 	store   *faulty
 	journal *storetest.FakeJournal
@@ -23,7 +23,7 @@ type fleet struct {
 
 func newFleet(t *testing.T, n int) *fleet {
 	f := &fleet{store: new(faulty), journal: new(storetest.FakeJournal), people: new(directory)}
-	f.people.say(func(_ context.Context, s *Session) (identity.User, error) { return s.User, nil })
+	f.people.answers(func(_ context.Context, s *Session) (identity.User, error) { return s.User, nil })
 	for range n {
 		f.add(t)
 	}
@@ -46,31 +46,31 @@ func (f *fleet) run(t *testing.T, m *Manager) {
 	synctest.Wait()
 }
 
-func (f *fleet) asked() int {
+func (f *fleet) reads() int {
 	f.store.mu.Lock()
 	defer f.store.mu.Unlock()
 	return f.store.gets
 }
 
-// wantAsked runs do and counts the questions to the store.
-func (f *fleet) wantAsked(t *testing.T, what string, want bool, do func()) {
+// wantReads runs do and checks whether it reads the store.
+func (f *fleet) wantReads(t *testing.T, what string, want bool, do func()) {
 	t.Helper()
-	before := f.asked()
+	before := f.reads()
 	do()
 	synctest.Wait()
-	if n := f.asked() - before; (n > 0) != want {
-		t.Errorf("%s: the store was asked %d times, want any: %v", what, n, want)
+	if n := f.reads() - before; (n > 0) != want {
+		t.Errorf("%s: the store was read %d times, want any: %v", what, n, want)
 	}
 }
 
-func TestManager_KnownSessionAsksNoStore(t *testing.T) {
+func TestManager_KnownSessionReadsNoStore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 2)
 		a, b := f.all[0], f.all[1]
 		_, c := signIn(t, a, zhangsan)
-		f.wantAsked(t, "just signed in", false, func() { allows(t, a, c.Value) })
-		f.wantAsked(t, "first seen elsewhere", true, func() { allows(t, b, c.Value) })
-		f.wantAsked(t, "known", false, func() {
+		f.wantReads(t, "just signed in", false, func() { allows(t, a, c.Value) })
+		f.wantReads(t, "first seen elsewhere", true, func() { allows(t, b, c.Value) })
+		f.wantReads(t, "known", false, func() {
 			for range 40 {
 				time.Sleep(100 * time.Millisecond)
 				allows(t, b, c.Value)
@@ -78,12 +78,12 @@ func TestManager_KnownSessionAsksNoStore(t *testing.T) {
 		})
 		time.Sleep(revalidateEvery / 2)
 		f.store.set(nil, true)
-		f.wantAsked(t, "in use for longer", true, func() { allows(t, b, c.Value) }) // does not wait for the answer
+		f.wantReads(t, "in use for longer", true, func() { allows(t, b, c.Value) }) // does not wait for the answer
 		time.Sleep(storeTimeout)
 		f.store.set(nil, false)
 		allows(t, b, c.Value)
 		time.Sleep(trustLive)
-		f.wantAsked(t, "back after a pause", true, func() { allows(t, b, c.Value) })
+		f.wantReads(t, "back after a pause", true, func() { allows(t, b, c.Value) })
 	})
 }
 
@@ -93,7 +93,7 @@ func TestEndsSpread(t *testing.T) { // threats C10, K15
 		"leaver": func(m *Manager, s *Session) error {
 			return m.RevokeUser(context.Background(), Person{UserID: s.User.UserID}, "left")
 		},
-		"everybody": func(m *Manager, _ *Session) error { return m.RevokeAll(context.Background(), "organisation_gone") },
+		"all users": func(m *Manager, _ *Session) error { return m.RevokeAll(context.Background(), "organisation_gone") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -110,9 +110,9 @@ func TestEndsSpread(t *testing.T) { // threats C10, K15
 				}
 				synctest.Wait()
 				wantClosed(t, "a connection at the other replica", gone, true)
-				f.wantAsked(t, "the end was heard", false, func() { refuses(t, b, ErrRevoked, c.Value) })
-				refuses(t, f.add(t), ErrRevoked, c.Value) // a replica that starts now
-				if name == "everybody" {
+				f.wantReads(t, "the revocation was received", false, func() { refuses(t, b, ErrRevoked, c.Value) })
+				refuses(t, f.add(t), ErrRevoked, c.Value) // a new replica
+				if name == "all users" {
 					refuses(t, b, ErrRevoked, other.Value)
 				} else {
 					allows(t, b, other.Value)
@@ -130,41 +130,41 @@ func TestManager_JournalFallsSilent(t *testing.T) {
 		f := newFleet(t, 2)
 		a, b := f.all[0], f.all[1]
 		s, c := signIn(t, a, zhangsan)
-		_, kept := signIn(t, a, lisi)
+		_, other := signIn(t, a, lisi)
 		gone, stop := b.Watch(allows(t, b, c.Value))
 		defer stop()
-		allows(t, b, kept.Value)
+		allows(t, b, other.Value)
 		f.journal.Cut()
 		synctest.Wait()
 		if err := a.Revoke(t.Context(), s.ID); err != nil {
-			t.Errorf("Revoke(store well, journal cut) = %v, want nil: who asks hears of it", err)
+			t.Errorf("Revoke(store well, journal cut) = %v, want nil: the next lookup finds it", err)
 		}
 		time.Sleep(trustDisconnected)
 		refuses(t, b, ErrRevoked, c.Value)
-		f.wantAsked(t, "nothing is heard", true, func() { allows(t, b, kept.Value) })
-		f.wantAsked(t, "asked a moment ago", false, func() { allows(t, b, kept.Value) })
+		f.wantReads(t, "no entry arrives", true, func() { allows(t, b, other.Value) })
+		f.wantReads(t, "read a moment ago", false, func() { allows(t, b, other.Value) })
 		f.journal.Lose()
 		f.journal.Mend()
-		time.Sleep(time.Second + time.Millisecond) // the outbox goes out
-		wantClosed(t, "a connection whose end was not heard", gone, true)
+		time.Sleep(time.Second + time.Millisecond) // the outbox is sent
+		wantClosed(t, "a connection whose revocation was not received", gone, true)
 		if n := a.Stats().Unsent; n != 0 {
 			t.Errorf("Stats().Unsent = %d after the journal is back, want 0", n)
 		}
-		allows(t, b, kept.Value)
+		allows(t, b, other.Value)
 		time.Sleep(trustDisconnected)
-		f.wantAsked(t, "learned after the gap", false, func() { allows(t, b, kept.Value) })
+		f.wantReads(t, "learned after the gap", false, func() { allows(t, b, other.Value) })
 	})
 }
 
-func TestManager_AsksAgainAfterAGap(t *testing.T) {
+func TestManager_ReadsAgainAfterAGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 1)
 		_, c := signIn(t, f.all[0], zhangsan)
 		time.Sleep(trustDisconnected)
-		f.wantAsked(t, "live", false, func() { allows(t, f.all[0], c.Value) })
+		f.wantReads(t, "live", false, func() { allows(t, f.all[0], c.Value) })
 		f.journal.Lose() // live again at once, but entries may be missing
 		synctest.Wait()
-		f.wantAsked(t, "after the gap", true, func() { allows(t, f.all[0], c.Value) })
+		f.wantReads(t, "after the gap", true, func() { allows(t, f.all[0], c.Value) })
 	})
 }
 
@@ -173,30 +173,30 @@ func TestOutage(t *testing.T) { // threats V14
 		f := newFleet(t, 2)
 		a, b := f.all[0], f.all[1]
 		s, c := signIn(t, a, zhangsan)
-		_, kept := signIn(t, a, lisi)
+		_, other := signIn(t, a, lisi)
 		allows(t, b, c.Value)
-		allows(t, b, kept.Value)
+		allows(t, b, other.Value)
 		f.journal.Cut()
 		f.store.set(errors.New("connection refused"), false)
 		time.Sleep(time.Second)
-		allows(t, b, kept.Value)
+		allows(t, b, other.Value)
 		if err := a.Revoke(t.Context(), s.ID); !isError(err, ErrStore) {
 			t.Errorf("Revoke(outage) = %v, want ErrStore", err)
 		}
-		refuses(t, a, ErrRevoked, c.Value) // an end known here holds at once
+		refuses(t, a, ErrRevoked, c.Value) // a revocation known here takes effect at once
 		time.Sleep(b.Config.StoreGrace - time.Second - time.Millisecond)
-		allows(t, b, kept.Value)
-		allows(t, b, c.Value) // one from elsewhere may be late by the grace
+		allows(t, b, other.Value)
+		allows(t, b, c.Value) // one from elsewhere may be late by the grace period
 		time.Sleep(time.Millisecond)
-		refuses(t, b, ErrStore, kept.Value)
+		refuses(t, b, ErrStore, other.Value)
 		time.Sleep(time.Hour)
-		refuses(t, b, ErrStore, kept.Value)
+		refuses(t, b, ErrStore, other.Value)
 		refuses(t, a, ErrRevoked, c.Value)
 		f.store.set(nil, false)
 		f.journal.Mend()
-		allows(t, b, kept.Value) // at once
+		allows(t, b, other.Value) // at once
 		time.Sleep(time.Second + time.Millisecond)
-		refuses(t, b, ErrRevoked, c.Value) // the sign-out in the outage was not forgotten
+		refuses(t, b, ErrRevoked, c.Value) // the sign-out during the outage was not lost
 		if n := a.Stats().Unsent; n != 0 {
 			t.Errorf("Stats().Unsent = %d after the outage, want 0", n)
 		}
@@ -212,12 +212,12 @@ func TestManager_EventReachesEveryReplica(t *testing.T) { // threats K15, V11
 		}
 		moved := zhangsan
 		moved.Roles = nil
-		f.people.say(func(context.Context, *Session) (identity.User, error) { time.Sleep(2 * time.Second); return moved, nil })
+		f.people.answers(func(context.Context, *Session) (identity.User, error) { time.Sleep(2 * time.Second); return moved, nil })
 		for i, event := range []func(){
 			func() { f.all[1].RecheckUser(Person{UserID: "user-z"}) },
 			func() { f.all[0].RecheckPlaces(Places{Departments: []int64{1}, Roles: []int64{99}}) },
 			func() { f.all[2].RecheckPlaces(Places{Departments: []int64{4201}}) },
-			func() { f.all[2].RecheckPlaces(Places{Departments: []int64{43}, Roles: []int64{5}}) }, // nobody, by now
+			func() { f.all[2].RecheckPlaces(Places{Departments: []int64{43}, Roles: []int64{5}}) }, // no one, by now
 		} {
 			time.Sleep(20 * time.Second)
 			event()
@@ -254,13 +254,13 @@ func TestManager_NewProfileReachesEveryReplica(t *testing.T) { // threats C8
 	})
 }
 
-func TestManager_FullSetAsksTheStoreAgain(t *testing.T) { // threats D5
+func TestManager_FullSetReadsTheStoreAgain(t *testing.T) { // threats D5
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 1)
 		m := replica(t, f.store, f.people)
 		m.Journal, m.MaxRevoked = f.journal, 3
 		f.run(t, m)
-		_, kept := signIn(t, m, lisi)
+		_, other := signIn(t, m, lisi)
 		var ended []string
 		for range 10 {
 			s, c := signIn(t, m, zhangsan)
@@ -268,7 +268,7 @@ func TestManager_FullSetAsksTheStoreAgain(t *testing.T) { // threats D5
 			m.Revoke(t.Context(), s.ID)
 			ended = append(ended, c.Value)
 		}
-		allows(t, m, kept.Value)
+		allows(t, m, other.Value)
 		for _, text := range ended {
 			refuses(t, m, ErrRevoked, text)
 		}
@@ -287,7 +287,7 @@ func TestForeignAndUnreadableEntries(t *testing.T) {
 		for _, e := range []struct {
 			what  string
 			entry []byte
-			asks  bool
+			reads bool
 		}{
 			{"too short", []byte("x"), false},
 			{"another organisation's",
@@ -300,7 +300,7 @@ func TestForeignAndUnreadableEntries(t *testing.T) {
 			f.journal.Append(t.Context(), e.entry)
 			synctest.Wait()
 			time.Sleep(trustDisconnected)
-			f.wantAsked(t, e.what, e.asks, func() { allows(t, m, c.Value) })
+			f.wantReads(t, e.what, e.reads, func() { allows(t, m, c.Value) })
 		}
 	})
 }
@@ -357,7 +357,7 @@ func TestOnce(t *testing.T) { // threats K15
 			{b, "e1", nil, 2}, // it failed: again
 			{a, "e1", nil, 2},
 			{b, "e1", nil, 2},
-			{b, "", nil, 3}, // without an id nobody can tell
+			{b, "", nil, 3}, // without an id this is unknown
 			{b, "", nil, 4},
 			{manager(t), "e1", nil, 5}, // nothing is shared
 		} {

@@ -48,7 +48,7 @@ var (
 	lisi = identity.User{UnionID: "union-l", UserID: "user-l", Username: "lisi"}
 )
 
-// manager is one that checks nobody again until a test says so.
+// manager is a Manager without rechecks until a test enables them.
 func manager(t testing.TB) *Manager {
 	return &Manager{
 		Keyring: newKeyring(t, 1), Config: Defaults(), Realm: "dingcorp", Secure: true,
@@ -89,7 +89,7 @@ func refuses(t testing.TB, m *Manager, want error, texts ...string) {
 
 func is(err, target error) bool { return errors.Is(err, target) }
 
-// isError wants exactly one of the sentinels, so that a refusal cannot pass for an outage.
+// isError requires exactly one of the sentinels, so that a refusal cannot pass for an outage.
 func isError(err, want error) bool {
 	for _, e := range []error{ErrNone, ErrExpired, ErrRevoked, ErrForged, ErrStore, ErrUnconfirmed} {
 		if is(err, e) != (e == want) {
@@ -105,14 +105,16 @@ type directory struct {
 	answer atomic.Pointer[func(context.Context, *Session) (identity.User, error)]
 }
 
-func (d *directory) say(f func(context.Context, *Session) (identity.User, error)) { d.answer.Store(&f) }
+func (d *directory) answers(f func(context.Context, *Session) (identity.User, error)) {
+	d.answer.Store(&f)
+}
 
 func (d *directory) knows(u identity.User) {
-	d.say(func(context.Context, *Session) (identity.User, error) { return u, nil })
+	d.answers(func(context.Context, *Session) (identity.User, error) { return u, nil })
 }
 
 func (d *directory) fails(err error) {
-	d.say(func(context.Context, *Session) (identity.User, error) { return identity.User{}, err })
+	d.answers(func(context.Context, *Session) (identity.User, error) { return identity.User{}, err })
 }
 
 func (d *directory) recheck(ctx context.Context, s *Session) (identity.User, error) {

@@ -13,71 +13,72 @@ import (
 	"dinggate/store"
 )
 
-// Manager makes sessions and recognises them.
+// Manager creates sessions and loads them from cookies.
 //
 // Set the fields, then share the pointer; it is safe for concurrent use. Keyring,
-// Config and Realm are needed: without them every session is refused. Run does
-// the housekeeping and owns the lookups in the background.
+// Config and Realm are required: without them every session is refused. Run does the
+// background work and owns the background lookups.
 type Manager struct {
 	Keyring *keyring.Keyring
 	Config  Config
 	Cookie  CookieConfig
 	Realm   string           // corp_id or the SSO service's URL; a cookie of another realm is ErrForged (threats C9)
 	Secure  bool             // public_url is https
-	Headers Headers          // rendered once per session and change
-	Now     func() time.Time // nil: time.Now
+	Headers Headers          // the headers that are rendered once per session and change
+	Now     func() time.Time // nil is time.Now
 
-	// Store keeps the sessions with Config.Store redis; how often it is asked
-	// depends on the Journal. With cookie it is a store of this process alone
-	// that outlives a restart; it is asked when a cookie is first seen. Nil:
-	// sign-outs are in memory.
+	// Store holds the sessions with Config.Store redis; the Journal determines how often it is
+	// read. With cookie it is a store of this process that survives a restart; it is read when a
+	// cookie is first seen. If nil, sign-outs are in memory only.
 	Store store.Store
 
-	// Journal spreads what ends to the other replicas, so that requests need not
-	// ask the Store (see freshness for the bounds); only with Config.Store redis,
-	// and only while Run runs. Nil: every request asks.
+	// Journal sends revocations to the other replicas, so that requests need not read the Store
+	// (see freshness for the bounds); only with Config.Store redis, and only while Run runs. If
+	// nil, every request reads the Store.
 	Journal store.Journal
 
-	// Service says that an SSO service names the people: it may give several of
-	// them one unionid (threats T36), so that no two are one person here unless
-	// their usernames are the same too.
+	// Index stores the list of sessions for List; it is written in the background. If nil, List
+	// returns the sessions that this process has seen.
+	Index store.Swapper
+
+	// Service means that an SSO service identifies the people. It may give several of
+	// them one unionid (threats T36), so two are the same person only if their
+	// usernames are equal too.
 	Service bool
 
-	// Accounts are the local accounts of now. A session that was begun with a
-	// password ends with it, wherever and whenever that was (threats T34). Nil:
-	// nobody is a local account.
+	// Accounts are the current local accounts. A session that was begun with a password is revoked
+	// when that password changes, on every replica and across restarts (threats T34). If nil,
+	// there are no local accounts.
 	Accounts Accounts
 
-	// Recheck looks a person up again. A *identity.Failure of class Refused ends
-	// every session of the person; any other error counts as silence, which
-	// sessions outlive by Config.Grace. The context lives 10 s. Without Refresh,
-	// s may be without a token: an event asked, not a request. Nil: membership
-	// is never looked at again.
+	// Recheck looks a person up again. A *identity.Failure of class Refused ends every session of
+	// the person; any other error is no answer, which sessions outlive by Config.Grace. The
+	// context has a deadline of 10 s. Without Refresh, s may have no token, if an event and not a
+	// request caused the lookup. If nil, membership is never checked again.
 	Recheck func(ctx context.Context, s *Session) (identity.User, error)
 
-	// Mirror confirms people whom it knows as they are here, in place of a Recheck
-	// of each. It never ends a session. Nil: each is looked up.
+	// Mirror confirms people whose record in the directory equals the known profile, in place of a
+	// Recheck of each. It never ends a session. If nil, each person is looked up.
 	Mirror *mirror.Mirror
 
-	// Refresh exchanges a refresh token for new tokens, for sessions whose sign-in
-	// yielded one and its expiry. Errors are as Recheck's, but a refusal ends
-	// this session alone. Recheck is not called with a token that has expired.
-	// Nil: tokens are left to expire.
+	// Refresh exchanges a refresh token for new tokens, for sessions whose sign-in returned one
+	// and its expiry. Errors are as Recheck's, but a refusal ends this session only. Recheck is
+	// not called with an expired token. If nil, tokens are not refreshed.
 	Refresh func(ctx context.Context, refresh string) (identity.Token, error)
 
-	// OnRevoked is called once for every session that ended by revocation, for the audit
-	// log; reason is a word such as `not_member`. Not of one given to Revoke,
-	// nor for one that simply expired. Each replica reports those it has seen.
-	// If nil, it is not called.
+	// OnRevoked is called once for every session that ended by revocation, for the
+	// audit log; reason is a word such as `not_member`. It is not called for a session
+	// given to Revoke, nor for one that expired. Each replica reports those it has
+	// seen. If nil, it is not called.
 	OnRevoked func(s *Session, reason string)
 
-	// OnEnd is called with every end that the Manager, or one that inherits from it,
-	// learns of: at least once with each that came about here, on another replica or
-	// in the Store. It must not wait, nor call the Manager. A Manager that inherits
-	// goes on with that of the first. If nil, it is not called.
+	// OnEnd is called at least once with every revocation that the Manager, or one
+	// that inherits from it, learns of: made here, received from another replica, or
+	// read from the Store. It must not block, nor call the Manager. A Manager that
+	// inherits uses the OnEnd of the first. If nil, it is not called.
 	OnEnd func(End)
 
-	// OnTokenTruncated is called for a new session whose cookie has no room for its whole token:
+	// OnTokenTruncated is called for a new session whose cookie has no space for its whole token:
 	// see Session.Token. If nil, it is not called.
 	OnTokenTruncated func(s *Session)
 
@@ -89,31 +90,33 @@ type Manager struct {
 	parts
 }
 
-// Limits bound what a Manager has in memory; 0 means the number beside it.
+// Limits bound what a Manager has in memory, and does at once; 0 means the number beside it.
 type Limits struct {
-	MaxSessions int // 10,000 cookies known without opening them; as many tokens that are refreshed
+	MaxSessions int // 10,000 cached cookies; the same number of tokens that are refreshed
 	MaxPeople   int // 50,000
-	MaxRevoked  int // 100,000; past it everybody signs in again
+	MaxRevoked  int // 100,000; if exceeded, all people have to sign in again
 	MaxWatches  int // 50,000 open connections
-	MaxRechecks int // 16 lookups at a time, and 16 refreshes
-	MaxAsks     int // 32 questions to the Store at a time that nobody waits for
+	MaxRechecks int // 16 concurrent lookups, and 16 refreshes
+	MaxAsks     int // 32 concurrent background reads of the Store
+	MaxSingly   int // 144 people whom RecheckEverybody looks up one by one; of more it reads the directory
 }
 
-// Headers says what a session's person looks like to others.
+// Headers are the rules for the headers that describe a session's user.
 type Headers struct {
 	Request  identity.HeaderRules // for upstreams
 	Response identity.HeaderRules // for gateways
 }
 
-// Accounts knows the passwords of local accounts by fingerprints: numbers that
-// differ between any two passwords, and between equal ones that were set anew.
+// Accounts compares the passwords of local accounts by fingerprints: numbers that
+// differ between any two passwords, and between equal passwords that were set at
+// different times.
 type Accounts interface {
-	// Version changes whenever Holds may answer otherwise. It is asked on every
+	// Version changes whenever the result of Holds may change. It is called on every
 	// request of a local account.
 	Version() uint64
 
-	// Holds reports whether a session of the account with this fingerprint is
-	// still good; 0 is that of a session which an older release made.
+	// Holds reports whether a session of the account with this fingerprint is still
+	// valid; 0 is the fingerprint of a session that an older release made.
 	Holds(name string, fingerprint uint64) bool
 }
 
@@ -126,7 +129,7 @@ const (
 	maxTexts = 8
 )
 
-// Time is what the manager's clock says.
+// Time is the current time by the manager's clock.
 func (m *Manager) Time() time.Time {
 	if m.Now != nil {
 		return m.Now()
@@ -134,14 +137,13 @@ func (m *Manager) Time() time.Time {
 	return time.Now()
 }
 
-// Load recognises a session. texts are all the values that one request carried
-// under our cookie name; exactly one of them must be a session, since of two
-// it cannot be known which one was planted (threats C3). Those that have expired or
-// were revoked do not count.
+// Load returns the session of a request. texts are all the values of our cookie name in one
+// request; exactly one of them must be a valid session, since of two it cannot be determined which
+// one was planted (threats C3). Expired and revoked ones are ignored.
 //
-// A membership that was last confirmed too long ago makes Load wait for a
-// lookup, at most patience. Otherwise it never waits for DingTalk, and for a
-// Store only as Manager.Store says.
+// If the membership was last confirmed too long ago, Load waits for a lookup, at most
+// patience. Otherwise it never waits for DingTalk, and for a Store only as
+// Manager.Store says.
 //
 // Errors are ErrNone, ErrExpired, ErrRevoked, ErrForged (no session: sign in),
 // ErrStore and ErrUnconfirmed (503, keep the cookie), possibly wrapped.
@@ -152,7 +154,7 @@ func (m *Manager) Load(ctx context.Context, texts []string, patience time.Durati
 	if err != nil {
 		return nil, err
 	}
-	if m.ended(e) { // before the network
+	if m.ended(e) { // before any network call
 		return nil, ErrRevoked
 	}
 	if err := m.freshness.settleOrOutlive(ctx, e, now); err != nil {
@@ -167,7 +169,7 @@ func (m *Manager) Load(ctx context.Context, texts []string, patience time.Durati
 		}
 		now = m.Time()
 		if m.ended(e) {
-			return nil, ErrRevoked // the refresh was refused
+			return nil, ErrRevoked // the refresh token was refused
 		}
 	}
 	s, err := m.confirm(ctx, e, now, patience)
@@ -178,9 +180,9 @@ func (m *Manager) Load(ctx context.Context, texts []string, patience time.Durati
 	return s, nil
 }
 
-// identify finds the session that the cookies stand for.
+// identify returns the entry of the one valid session among the cookies.
 func (m *Manager) identify(ctx context.Context, texts []string, now time.Time) (*entry, error) {
-	if len(texts) == 1 { // nearly always, and known
+	if len(texts) == 1 { // the usual case, and a cache hit
 		if e := m.cache.get(texts[0]); e != nil && !e.over(m.Config.Idle, now) {
 			m.cache.hits.Add(1)
 			return e, nil
@@ -196,8 +198,8 @@ func (m *Manager) identify(ctx context.Context, texts []string, now time.Time) (
 	return found.load(ctx, m, now)
 }
 
-// ended looks at the revocations, and at a local account's password, if
-// anything has changed since the last look.
+// ended checks the revocations, and a local account's password, if either has changed
+// since the last check.
 func (m *Manager) ended(e *entry) bool {
 	generation := m.revoked.Generation()
 	if generation == e.generation.Load() &&
@@ -206,7 +208,7 @@ func (m *Manager) ended(e *entry) bool {
 	}
 	version := uint64(0)
 	if m.Accounts != nil {
-		version = m.Accounts.Version() + 1 // before the look: a change meanwhile has it made again
+		version = m.Accounts.Version() + 1 // before the check: a concurrent change causes another check
 	}
 	if reason, out := m.endOf(e.origin); out {
 		m.cache.forget(e.text)
@@ -218,8 +220,8 @@ func (m *Manager) ended(e *entry) bool {
 	return false
 }
 
-// endOf reports whether s has been revoked, or was begun with a password that is
-// not its account's any more, and why.
+// endOf reports whether s has been revoked, or was begun with a password that the
+// account no longer has, and the reason.
 func (m *Manager) endOf(s *Session) (reason string, out bool) {
 	if s.User.Local && (m.Accounts == nil || !m.Accounts.Holds(s.User.Username, s.Fingerprint)) {
 		return "account_changed", true
@@ -228,9 +230,9 @@ func (m *Manager) endOf(s *Session) (reason string, out bool) {
 	return m.revoked.Find(one, s.keys(m.Service))
 }
 
-// remember puts e into the cache; its sealed profile counts if it is the newest
-// that this process knows. With an idle limit the cache also knows when the last
-// request came, wherever a gateway keeps renewed cookies to itself.
+// remember caches e; its sealed profile is used if it is the newest in this process.
+// With an idle limit the cache also records the last request, since a gateway may not
+// pass renewed cookies on to the browser.
 func (m *Manager) remember(e *entry, now time.Time) *entry {
 	p := m.members.Of(e.key, now)
 	m.checker.Learn(p, membership.Profile{User: e.origin.User, Checked: e.origin.Checked})
@@ -243,7 +245,7 @@ func (m *Manager) remember(e *entry, now time.Time) *entry {
 	return m.cache.put(e, ttl, now)
 }
 
-// confirm lets a session pass, starts a lookup for it, or waits for one.
+// confirm accepts a session, starts a lookup for it, or waits for one.
 func (m *Manager) confirm(ctx context.Context, e *entry, now time.Time, patience time.Duration) (*Session, error) {
 	s, p := m.view(e, now)
 	if m.Recheck == nil {
@@ -279,11 +281,25 @@ func (m *Manager) confirm(ctx context.Context, e *entry, now time.Time, patience
 	return s, nil
 }
 
+// catchUp uses another replica's confirmation of a person who is due here. Otherwise a replica
+// that rarely gets a person's requests would let them pass on a confirmation that was replaced
+// long ago.
+func catchUp(ctx context.Context, m *Manager, e *entry) {
+	if m.Recheck == nil || e.origin.User.Local {
+		return
+	}
+	now := m.Time()
+	s, p := m.view(e, now)
+	if m.checker.Standing(p, s.Checked, e.recheck, now) != membership.Fresh && (m.Mirror == nil || !m.checker.Consult(p, now)) {
+		m.checker.CatchUp(ctx, p)
+	}
+}
+
 func (h Headers) render(u *identity.User, t identity.Token) identity.HeaderSet {
 	return identity.HeaderSet{Request: h.Request.Render(u, t), Response: h.Response.Render(u, t)}
 }
 
-// view is the session with the newest profile, and the person behind it.
+// view is the session with the newest profile, and its member.
 func (m *Manager) view(e *entry, now time.Time) (*Session, *membership.Member) {
 	p := e.member.Load()
 	if p.Evicted() {

@@ -51,9 +51,9 @@ func TestLoad(t *testing.T) {
 	m := manager(t)
 	made, c := signIn(t, m, zhangsan)
 	_, c2 := signIn(t, m, zhangsan)
-	stranger := manager(t)
-	stranger.Realm = "dingother"
-	_, foreign := signIn(t, stranger, zhangsan)
+	other := manager(t)
+	other.Realm = "dingother"
+	_, foreign := signIn(t, other, zhangsan)
 	plainName := manager(t)
 	plainName.Secure = false
 	_, plain := signIn(t, plainName, zhangsan)
@@ -89,7 +89,7 @@ func TestLoad(t *testing.T) {
 			}
 		}
 	}
-	m2 := manager(t) // a restart: everything comes out of the cookie
+	m2 := manager(t) // a restart: everything is in the cookie
 	got := allows(t, m2, good)
 	if got.ID != made.ID || got.User.Username != "zhangsan" || got.Token != made.Token || !got.SignedIn.Equal(made.SignedIn) ||
 		got.Headers.Request[0].Value[0] != "zhangsan" {
@@ -98,9 +98,9 @@ func TestLoad(t *testing.T) {
 	if allows(t, m2, good) != got {
 		t.Error("Load() again made another session, want the one in the cache")
 	}
-	refuses(t, &Manager{}, ErrForged, good) // the zero value lets nobody in
+	refuses(t, &Manager{}, ErrForged, good) // the zero value refuses every session
 	if _, _, err := (&Manager{}).Create(t.Context(), zhangsan, identity.Token{}); err == nil {
-		t.Error("the zero Manager signs somebody in")
+		t.Error("the zero Manager accepts a session")
 	}
 	if _, _, err := m.Create(t.Context(), identity.User{UnionID: "u"}, identity.Token{}); err == nil {
 		t.Error("Create(no username) = nil, want an error")
@@ -123,7 +123,7 @@ func TestTimes(t *testing.T) { // threats C7
 	for _, c := range []struct {
 		name                      string
 		idle                      time.Duration
-		signedIn, checked, sealed time.Duration // from now
+		signedIn, checked, sealed time.Duration // relative to now
 		want                      error
 	}{
 		{"fresh", 0, 0, 0, 0, nil},
@@ -166,7 +166,7 @@ func TestLifetimeAndIdleFromTheCache(t *testing.T) {
 		m.Config.Idle = time.Hour
 		_, c := signIn(t, m, zhangsan)
 		_, lazy := signIn(t, m, lisi)
-		for range 47 { // the same old cookie: a gateway keeps renewals to itself
+		for range 47 { // the same old cookie: a gateway does not forward renewals
 			time.Sleep(30 * time.Minute)
 			allows(t, m, c.Value)
 		}
@@ -211,7 +211,7 @@ func TestRenew(t *testing.T) {
 		if m.Renew(&Session{}) != nil {
 			t.Error("Renew(of no cookie) = a cookie, want nil")
 		}
-		// The end does not move.
+		// The end of the lifetime does not change.
 		for range 3 * 24 {
 			time.Sleep(20 * time.Minute)
 			s, err := load(t, m, again.Value)
@@ -282,10 +282,10 @@ func TestFullCacheStopsRemembering(t *testing.T) {
 		if got := m.Stats(); got.Cached != 2 || got.People > 2 {
 			t.Errorf("Stats() = %+v, want 2 cached and at most 2 people", got)
 		}
-		time.Sleep(2 * time.Hour) // what is remembered has expired: there is room again
+		time.Sleep(2 * time.Hour) // the entries have expired: there is space again
 		allows(t, m, cookies[4].Value)
 		if m.cache.get(cookies[4].Value) == nil {
-			t.Error("a swept cache does not remember")
+			t.Error("a swept cache does not store")
 		}
 	})
 }
@@ -301,7 +301,7 @@ func TestForgeriesLeaveNothingBehind(t *testing.T) { // threats D4
 	}
 }
 
-func TestEndedContext(t *testing.T) { // threats V17: without a store nothing waits for the client
+func TestEndedContext(t *testing.T) { // threats V17: without a store no call depends on the client
 	m := manager(t)
 	_, c := signIn(t, m, zhangsan)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -10,7 +10,7 @@ import (
 	"dinggate/session/mirror"
 )
 
-// mirrored is a manager over a directory and a mirror of it, whose people a test sets.
+// mirrored is a manager with a directory and a mirror of it, whose people a test sets.
 func mirrored(t *testing.T, people *[]identity.User) (*Manager, *directory) {
 	m, d := checked(t)
 	m.Mirror = &mirror.Mirror{
@@ -30,8 +30,8 @@ func mirrored(t *testing.T, people *[]identity.User) (*Manager, *directory) {
 	return m, d
 }
 
-// TestManager_MirrorConfirms: who is in the mirror as here costs no lookup, also
-// after a night; the confirmation is as old as the reading.
+// TestManager_MirrorConfirms: a person whose record in the mirror is the same here costs no
+// lookup, also after a night; the confirmation is as old as the reading.
 func TestManager_MirrorConfirms(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, d := mirrored(t, &[]identity.User{zhangsan, lisi})
@@ -53,8 +53,8 @@ func TestManager_MirrorConfirms(t *testing.T) {
 	})
 }
 
-// TestManager_MirrorEndsNothing: who is missing in the mirror, or is another there, is
-// looked up; the lookup decides.
+// TestManager_MirrorEndsNothing: a person who is missing in the mirror, or whose record differs,
+// is looked up; the lookup decides.
 func TestManager_MirrorEndsNothing(t *testing.T) {
 	renamed := zhangsan
 	renamed.Name = "张三丰"
@@ -66,7 +66,7 @@ func TestManager_MirrorEndsNothing(t *testing.T) {
 		{"missing, a member", []identity.User{lisi}, false},
 		{"missing, has left", []identity.User{lisi}, true},
 		{"another record", []identity.User{renamed}, false},
-		{"nobody at all", nil, false},
+		{"no people", nil, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -95,8 +95,8 @@ func TestManager_MirrorEndsNothing(t *testing.T) {
 	}
 }
 
-// TestManager_MirrorBeforeEvent: what an event named is looked up, although the
-// mirror, read before it, still says the same.
+// TestManager_MirrorBeforeEvent: a person named by an event is looked up, although the mirror,
+// read before it, still has the same record.
 func TestManager_MirrorBeforeEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, d := mirrored(t, &[]identity.User{zhangsan})
@@ -110,10 +110,10 @@ func TestManager_MirrorBeforeEvent(t *testing.T) {
 		d.fails(errDown)
 		m.RecheckUser(Person{UserID: zhangsan.UserID})
 		wantCalls(t, d, 1)
-		time.Sleep(40 * time.Second) // the mirror is still of before
+		time.Sleep(40 * time.Second) // the mirror is older
 		allows(t, m, c.Value)
 		wantCalls(t, d, 2)
-		time.Sleep(3 * time.Minute) // read after the event: it answers it
+		time.Sleep(3 * time.Minute) // read after the event: it suffices
 		allows(t, m, c.Value)
 		wantCalls(t, d, 2)
 	})

@@ -11,8 +11,8 @@ import (
 	"dinggate/internal/identity"
 )
 
-// candidate is a cookie that verifies: a session that is known, or a ticket to
-// ask the Store for one.
+// candidate is a cookie that verifies: a known session, or a ticket whose session has
+// to be loaded from the Store.
 type candidate struct {
 	entry  *entry
 	ticket *ticket
@@ -22,8 +22,8 @@ type candidate struct {
 
 type candidates []candidate
 
-// find opens the cookies. It returns the first that verifies, and in more the
-// others that do.
+// find opens the cookies. It returns the first that verifies, and the others that do
+// in more.
 func (m *Manager) find(texts []string, now time.Time) (found candidate, more candidates, err error) {
 	if len(texts) == 0 {
 		return found, nil, ErrNone
@@ -50,13 +50,13 @@ func (m *Manager) find(texts []string, now time.Time) (found candidate, more can
 	return found, more, nil
 }
 
-// live is Load of a candidate, without the question about the membership.
+// live is Load of a candidate, without the membership check.
 func (c candidate) live(ctx context.Context, m *Manager, now time.Time) (*entry, error) {
 	e, err := c.load(ctx, m, now)
 	if err != nil {
 		return nil, err
 	}
-	if m.ended(e) { // before the network
+	if m.ended(e) { // before any network call
 		return nil, ErrRevoked
 	}
 	if err := m.freshness.settle(ctx, e, now); err != nil {
@@ -68,11 +68,11 @@ func (c candidate) live(ctx context.Context, m *Manager, now time.Time) (*entry,
 	return e, nil
 }
 
-// only returns the one of several candidates that is still a session. One that
-// has ended opens nothing, so that it does not matter whether it was planted: an
-// old cookie of another path or domain, which the browser goes on sending, keeps
-// nobody out. Two that live are refused, also of one person: it cannot be known
-// which was planted (threats C3). One that cannot be judged now refuses them all.
+// only returns the one of several candidates that is still a session. Whether an ended
+// session was planted does not matter, since it grants nothing: an old cookie of
+// another path or domain, which the browser continues to send, does not block the
+// valid one. Two valid ones are refused, also of one person: it cannot be determined
+// which was planted (threats C3). One whose state is unknown causes all to be refused.
 func (all candidates) only(ctx context.Context, m *Manager, now time.Time) (found *entry, err error) {
 	for _, c := range all {
 		e, err := c.live(ctx, m, now)
@@ -91,11 +91,11 @@ func (all candidates) only(ctx context.Context, m *Manager, now time.Time) (foun
 	return found, nil
 }
 
-// open finds what a cookie text stands for, from memory or from the text. It
-// asks nobody. A ticket without a shared Store, left over from another
-// configuration, is ErrForged: sign in.
+// open returns the session or ticket of a cookie text, from the cache or by opening it. It makes
+// no network call. A ticket without a shared Store, from another configuration, is ErrForged: sign
+// in.
 func (m *Manager) open(text string, now time.Time) (candidate, error) {
-	if e := m.cache.ask(text); e != nil {
+	if e := m.cache.lookUp(text); e != nil {
 		if e.over(m.Config.Idle, now) {
 			return candidate{}, ErrExpired
 		}
@@ -136,7 +136,19 @@ func (m *Manager) open(text string, now time.Time) (candidate, error) {
 	return candidate{entry: m.remember(e, now)}, nil
 }
 
-// plausible finds what is wrong with a cookie that verifies.
+// Opens reports whether one of the current secrets of m opens one of these cookie texts. It
+// does not check whether the session has ended.
+func Opens(m *Manager, texts []string) bool {
+	for _, text := range texts[:min(len(texts), maxTexts)] {
+		place, value := placeOf(text)
+		if _, _, err := m.Keyring.Open(purpose, m.At(place).sealName(), value); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// plausible checks the content of a cookie that verifies.
 func plausible(ours, realm string, now time.Time, times ...time.Time) error {
 	for _, t := range times {
 		if t.Sub(now) > skew {
@@ -149,7 +161,7 @@ func plausible(ours, realm string, now time.Time, times ...time.Time) error {
 	return nil
 }
 
-// times makes an entry that knows its own times alone.
+// times makes an entry with the times only.
 func (c Config) times(signedIn, sealed time.Time) *entry {
 	e := &entry{sealed: sealed, begins: sealed.Add(-skew), expires: signedIn.Add(c.Lifetime)}
 	e.seen.Store(sealed.UnixMilli())
@@ -160,9 +172,9 @@ func (c Config) times(signedIn, sealed time.Time) *entry {
 func (m *Manager) enter(text string, s *Session, t *ticket, sealed time.Time, old bool) *entry {
 	e := m.Config.times(s.SignedIn, sealed)
 	e.text, e.origin, e.ticket, e.key, e.old = text, s, t, identity.KeyOf(&s.User, m.Service), old
-	// Up to a fifth sooner, the same for every request of a session: sessions
-	// that began together do not come due together (V10), and none later than
-	// the configuration promises (C8).
+	// Up to a fifth earlier, the same for every request of a session: sessions that
+	// began together are not due together (V10), and none is due later than configured
+	// (C8).
 	e.recheck = m.Config.Recheck - m.Config.Recheck/5*jitter(s.ID)/256
 	s.Headers = m.Headers.render(&s.User, s.Token)
 	s.entry = e
@@ -179,21 +191,19 @@ func jitter(id string) time.Duration {
 	return time.Duration(raw[0])
 }
 
-// maxCarried is the most cookies of our name that a sign-out looks at. A page
-// that is planted beside ours has no room for more in a Cookie header that
-// servers take.
-const maxCarried = 64
+// maxPresented is the maximum number of cookies of our name that a sign-out processes. A page that
+// plants cookies cannot fit more into a Cookie header that servers accept.
+const maxPresented = 64
 
-// Carried lists the sessions that live of all that one request carried under our
-// cookie name, each once, for a sign-out: where Load refuses two that verify,
-// since it cannot be known which one was planted, a person who signs out wants
-// neither to go on. DingTalk is not asked.
+// Presented lists the valid sessions of all cookies of our name in one request, each once, for a
+// sign-out: Load refuses two valid ones, since it cannot be determined which one was planted, but
+// a person who signs out wants to end both. DingTalk is not called.
 //
-// ErrStore: one cannot be judged now. ErrForged: there are more cookies than are
-// looked at; nothing may be said of them.
-func (m *Manager) Carried(ctx context.Context, texts []string) (all []*Session, err error) {
+// ErrStore: the state of one is unknown. ErrForged: there are more cookies than are
+// processed, so that the result would be incomplete.
+func (m *Manager) Presented(ctx context.Context, texts []string) (all []*Session, err error) {
 	m.init()
-	if len(texts) > maxCarried {
+	if len(texts) > maxPresented {
 		return nil, fmt.Errorf("%w: %d cookies of our name", ErrForged, len(texts))
 	}
 	for _, text := range texts {
@@ -203,7 +213,7 @@ func (m *Manager) Carried(ctx context.Context, texts []string) (all []*Session, 
 			continue
 		}
 		e, err := c.live(ctx, m, now)
-		if errors.Is(err, ErrStore) { // one that was seen here can be ended here, and told to the others later
+		if errors.Is(err, ErrStore) { // a session seen by this process can be ended here, and the others notified later
 			known, failed := c.load(ctx, m, now)
 			if failed != nil || m.ended(known) || !m.freshness.outlives(known) {
 				return nil, err

@@ -9,7 +9,7 @@ import (
 	"dinggate/session/revocation"
 )
 
-// parts are what init makes of the fields of a Manager.
+// parts are the components of a Manager that init makes from its fields.
 type parts struct {
 	cache      *cache
 	revoked    *revocation.Set
@@ -21,6 +21,9 @@ type parts struct {
 	freshness  *freshness
 	watches    *watches
 	tasks      *tasks
+	index      *indexer
+	rounds     *rounds
+	singly     int
 }
 
 func (m *Manager) init() { m.once.Do(func() { build(m) }) }
@@ -33,17 +36,20 @@ func build(m *Manager) {
 		}
 		return usual
 	}
+	var oldIndex *indexer
 	if old := m.inherited; old != nil {
+		oldIndex = old.index
 		m.inherited = nil
-		m.revoked, m.members, m.watches = old.revoked, old.members, old.watches
+		m.revoked, m.members, m.watches, m.rounds = old.revoked, old.members, old.watches, old.rounds
 		m.replicator, m.tokens = revocation.NewReplicator(old.replicator), &tokens{states: old.tokens.states}
 	} else {
 		m.revoked = revocation.NewSet(or(m.MaxRevoked, 100_000), m.OnEnd)
 		m.members = membership.NewMembers(or(m.MaxPeople, 50_000))
-		m.watches = newWatches(or(m.MaxWatches, 50_000))
+		m.watches, m.rounds = newWatches(or(m.MaxWatches, 50_000)), new(rounds)
 		m.replicator, m.tokens = revocation.NewReplicator(nil), &tokens{states: newTokenStates(or(m.MaxSessions, 10_000))}
 	}
 	m.revoked.SetStored(m.Config.shared() && m.Store != nil)
+	m.singly = or(m.MaxSingly, usualSingly)
 	m.cache = newCache(or(m.MaxSessions, 10_000), m.Time())
 	m.tasks = newTasks()
 	m.records = &records{
@@ -63,6 +69,7 @@ func build(m *Manager) {
 		revoked:    m.revoked,
 		replicator: r,
 		tasks:      m.tasks,
+		catchUp:    func(ctx context.Context, e *entry) { catchUp(ctx, m, e) },
 		slots:      make(chan struct{}, or(m.MaxAsks, 32)),
 	}
 	ts := m.tokens
@@ -70,14 +77,15 @@ func build(m *Manager) {
 	ts.enabled = func() bool { return m.Refresh != nil }
 	ts.refresh = func(ctx context.Context, refresh string) (identity.Token, error) { return m.Refresh(ctx, refresh) }
 	ts.refused = func(ctx context.Context, s *Session, reason string) {
-		// A Store that fails learns of it later.
+		// If the Store fails, the revocation is sent later.
 		_ = m.revoke(ctx, s.ID, revocation.Revocation{Reason: reason, Who: s.key(m.Service), Since: s.SignedIn})
 		m.audit(s, reason)
 	}
 	m.checker = newChecker(m, or(m.MaxRechecks, 16))
+	m.index = newIndexer(m, oldIndex)
 }
 
-// newChecker makes the part that looks people up.
+// newChecker makes the component that looks people up.
 func newChecker(m *Manager, lookups int) *membership.Checker[*Session] {
 	c := &membership.Checker[*Session]{
 		Members: m.members,
@@ -91,7 +99,7 @@ func newChecker(m *Manager, lookups int) *membership.Checker[*Session] {
 	}
 	c.Lookup = func(ctx context.Context, s *Session) (identity.User, error) {
 		if t := s.Token; m.Refresh != nil && t.Access != "" && !t.Expires.IsZero() && !m.Time().Before(t.Expires) {
-			// A refusal of it would say nothing about the person.
+			// A refusal because of an expired token is no answer about the person.
 			return identity.User{}, &identity.Failure{Class: identity.Later, Code: "token_expired"}
 		}
 		return m.Recheck(ctx, s)
@@ -103,9 +111,10 @@ func newChecker(m *Manager, lookups int) *membership.Checker[*Session] {
 		c.Mirrored = m.Mirror.Confirms
 	}
 	c.Refused = func(ctx context.Context, s *Session, p *membership.Member, reason string) {
-		// A Store that fails answers ErrStore to every replica's next request anyway.
+		// If the Store fails, the next request gets ErrStore at every replica anyway.
 		_ = m.end(ctx, personEnded(revocation.PersonOf(p.Key()), reason, m.Time()))
-		// The session of an event has no ID: each session of the person has its line when it is seen.
+		// The session of an event has no ID: each session of the person is audited
+		// when it is next seen.
 		if s.ID != "" {
 			m.audit(s, reason)
 		}
@@ -113,7 +122,7 @@ func newChecker(m *Manager, lookups int) *membership.Checker[*Session] {
 	c.Changed = func(p *membership.Member, checked time.Time, ours bool) {
 		m.watches.end(func(s *Session) bool { return s.key(m.Service) == p.Key() })
 		if ours {
-			// The others find the profile in the Store.
+			// The other replicas read the profile from the Store.
 			m.announce(revocation.Event{Kind: revocation.PersonChanged, At: checked, Who: revocation.PersonOf(p.Key())})
 		}
 	}
@@ -121,9 +130,9 @@ func newChecker(m *Manager, lookups int) *membership.Checker[*Session] {
 	return c
 }
 
-// Inherit takes over what old knows of sign-outs, people and open connections,
-// and what it has not announced to other replicas yet, so that a reload of the
-// configuration brings no session back. Call it before any other method.
+// Inherit takes over the revocations, people and open connections of old, and the
+// events it has not yet sent to other replicas, so that a reload of the configuration
+// revives no session. Call it before any other method.
 func (m *Manager) Inherit(old *Manager) {
 	old.init()
 	m.inherited = old

@@ -13,10 +13,9 @@ import (
 	"dinggate/internal/wire"
 )
 
-// The payload is what the cookie's seal protects, or the box of a record in the
-// Store:
+// The payload is the content of a sealed cookie, or of a sealed record in the Store:
 //
-//	version        1 byte: 1, or 3 where 1 leaves open who the person is
+//	version        1 byte: 1, or 3 if version 1 would not identify the person
 //	id             16 bytes
 //	realm          text
 //	times          signed in, checked, sealed: unsigned varint, Unix milliseconds, 0 = none
@@ -28,17 +27,16 @@ import (
 //	marks          version 4, behind the kind of version 3, which may be `m` of anybody else:
 //	               1 byte, not 0: 1 = the sign-in was silent, 2 = lists of the person were cut
 //
-// Version 1 has no kind: without a unionid and a token it is a local account's,
-// since a person whom an SSO service names brings a token. Where that would be read
-// wrongly (a local account, which needs its fingerprint; what was found out about
-// somebody without a unionid) version 3 is written, and version 4 where there is a mark.
-// Everybody else keeps version 1, which releases before read too.
+// Version 1 has no kind: without a unionid and a token it is a local account's, since an SSO
+// service returns a token for every person. If that would be wrong (a local account, which needs
+// its fingerprint; a profile found by a lookup of a person without a unionid), version 3 is
+// written, and version 4 if there is a mark. Otherwise version 1 is written, which older releases
+// read too.
 //
-// A text is an unsigned varint length and its bytes. Varints are minimal and
-// nothing follows the end, so that there is one spelling of a session. A new
-// field makes a new version: old versions go on being read, a newer one is
-// ErrForged, so that two releases side by side ask for a sign-in instead of
-// answering 500 (threats V33). Version 2 is the ticket.
+// A text is an unsigned varint length and its bytes. Varints are minimal and nothing follows the
+// end, so that a session has one encoding. A new field requires a new version: old versions are
+// still read, a newer one is ErrForged, so that of two releases side by side the older one
+// requires a sign-in instead of answering 500 (threats V33). Version 2 is the ticket.
 const (
 	version      = 1
 	versionKinds = 3
@@ -56,8 +54,8 @@ const (
 const (
 	idLength = 16
 	maxRealm = 255
-	maxUser  = 900  // what fitUser cuts a person to where the cookie carries it, so that every replica and every restart knows the same of them
-	maxPlain = 1679 // base64 twice, IV, MAC and time make 3,072 bytes of it; name and attributes need up to 400
+	maxUser  = 900  // limit of fitUser in a cookie, so that every replica has the same data about a person
+	maxPlain = 1679 // 3,072 bytes in base64 twice with IV, MAC and time; name and attributes need up to 400
 )
 
 var errTooLarge = errors.New("does not fit into a cookie")
@@ -73,11 +71,12 @@ func rawID(text string) ([]byte, error) {
 	return id, err
 }
 
-// fitUser cuts a person to max bytes: a name after 128 bytes; a job number
-// longer than 64 bytes goes whole, since half of one is another app's; then
-// lists lose their ends, ancestors first, then departments, roles last. Rules
-// only ever let in what they find, so that a cut never grants. What identifies
-// (unionid, userid, username, e-mail) is never cut: then it is an error.
+// fitUser truncates a person's data to max bytes: a name after 128 bytes; a job number
+// longer than 64 bytes is dropped, since half of one may be another person's; then
+// lists are cut at the end, ancestors first, then departments, roles last. Rules allow
+// only by what is present, so that truncation never grants access. Identifying fields
+// (unionid, userid, username, e-mail) are never cut: if they do not fit, it is an
+// error.
 func fitUser(u identity.User, max int) (identity.User, error) {
 	for len(u.Name) > 128 {
 		_, n := utf8.DecodeLastRuneInString(u.Name)
@@ -106,9 +105,9 @@ func longest(max int, fits func(n int) bool) int {
 	return sort.Search(max, func(n int) bool { return !fits(n + 1) })
 }
 
-// encode writes s as sealed at the given time, in at most max bytes. What there
-// is no room for leaves s.Token: the refresh token first, then the access token
-// too. That there was one remains to be seen by its time. s is not shared yet.
+// encode writes s as sealed at the given time, in at most max bytes. If there is not
+// enough room, s.Token loses the refresh token first, then the access token too. Its
+// expiry stays and shows that there was one. s must not be shared yet.
 func encode(s *Session, sealed time.Time, max int) ([]byte, error) {
 	id, err := rawID(s.ID)
 	if err != nil || len(s.Realm) > maxRealm {
@@ -184,8 +183,8 @@ func appendKind(b []byte, s *Session, nameless bool) []byte {
 	return append(b, kindMember)
 }
 
-// decode reads what encode wrote with the same max, of this version or an older
-// one. Any error is ErrForged.
+// decode is the inverse of encode with the same max, for this version and older ones. Any error is
+// ErrForged.
 func decode(b []byte, max int) (s *Session, sealed time.Time, err error) {
 	if len(b) < 1+idLength || len(b) > max || b[0] != version && b[0] != versionKinds && b[0] != versionMarks {
 		return nil, time.Time{}, fmt.Errorf("%w: payload of another version", ErrForged)
@@ -221,7 +220,8 @@ func decode(b []byte, max int) (s *Session, sealed time.Time, err error) {
 	return s, sealed, nil
 }
 
-// readKind reads what version 3 adds, and refuses what appendKind does not write.
+// readKind reads the fields of version 3, and refuses anything that appendKind does
+// not write.
 func readKind(r *wire.Reader, s *Session, nameless, member bool) {
 	switch r.Byte() {
 	case kindMember:

@@ -19,8 +19,8 @@ func sample() *Session {
 		Token: identity.Token{Access: "a", Refresh: "r", Expires: at.Add(time.Hour)}, SignedIn: at, Checked: at.Add(time.Minute)}
 }
 
-// version1 was written by the first release. It must decode for ever: a changed
-// format is a new version beside this one.
+// version1 was written by the first release. It must always decode: a changed format is a new
+// version beside this one.
 const version1 = "01303132333435363738396162636465660864696e67636f7270fba0f1c2b134dbf5f4c2b134fba0f1c2" +
 	"b13407756e696f6e2d7a06757365722d7a087a68616e6773616e06e5bca0e4b889147a68616e6773616e406578616d706c652e636f6d0330" +
 	"30370254d2410354d24102010a06e4b8bbe7aea101610172fbfdccc4b134"
@@ -97,7 +97,7 @@ func TestFitUser(t *testing.T) { // threats C16, D8
 			got, want int
 		}{{"ancestors", len(got.Ancestors), c.ancestors}, {"departments", len(got.Departments), c.departments}, {"roles", len(got.Roles), c.roles}} {
 			if l.want >= 0 && l.got != l.want || l.want < 0 && (l.got == 0 || l.got >= before) {
-				t.Errorf("fitUser(%s) keeps %d %s, want %d", c.name, l.got, l.what, l.want)
+				t.Errorf("fitUser(%s) has %d %s, want %d", c.name, l.got, l.what, l.want)
 			}
 		}
 		if again, _ := fitUser(got, maxUser); !reflect.DeepEqual(again, got) {
@@ -127,7 +127,7 @@ func TestCookieAlwaysFits(t *testing.T) { // threats O5, C16
 			continue
 		}
 		if n := len(s.Token.Access); n != 0 && n != token {
-			t.Errorf("Create(token of %d bytes) keeps %d of them, want all or nothing", token, n)
+			t.Errorf("Create(token of %d bytes) has %d of them, want all or nothing", token, n)
 		}
 		if n := len(s.Token.Access); token <= 400 && n != token {
 			t.Errorf("Create(token of %d bytes) drops it", token)
@@ -141,17 +141,19 @@ func TestCookieAlwaysFits(t *testing.T) { // threats O5, C16
 	}
 }
 
-// TestTokenThatDoesNotFit: the refresh token goes first, then the access token;
-// that there was one can still be told, also by the cookie.
+// TestTokenThatDoesNotFit: the refresh token is dropped first, then the access token; that there
+// was one is still known, also from the cookie.
 func TestTokenThatDoesNotFit(t *testing.T) {
 	m := manager(t)
-	var told []string
-	m.OnTokenTruncated = func(s *Session) { told = append(told, fmt.Sprint(len(s.Token.Access), " ", len(s.Token.Refresh))) }
+	var truncated []string
+	m.OnTokenTruncated = func(s *Session) {
+		truncated = append(truncated, fmt.Sprint(len(s.Token.Access), " ", len(s.Token.Refresh)))
+	}
 	for _, tt := range []struct {
 		access, refresh int
-		keeps           string
+		want            string
 	}{{0, 0, "0 0"}, {100, 100, "100 100"}, {1000, 100, "1000 100"}, {1000, 1000, "1000 0"}, {1600, 10, "0 0"}} {
-		told = nil
+		truncated = nil
 		given := identity.Token{Access: strings.Repeat("a", tt.access), Refresh: strings.Repeat("r", tt.refresh), Expires: m.Time().Add(time.Hour)}
 		if tt.access == 0 {
 			given = identity.Token{}
@@ -161,11 +163,11 @@ func TestTokenThatDoesNotFit(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := allows(t, m, c.Value).Token
-		if keeps := fmt.Sprint(len(got.Access), " ", len(got.Refresh)); keeps != tt.keeps || got != s.Token {
-			t.Errorf("of a token of %d and %d bytes %s are kept, want %s", tt.access, tt.refresh, keeps, tt.keeps)
+		if fits := fmt.Sprint(len(got.Access), " ", len(got.Refresh)); fits != tt.want || got != s.Token {
+			t.Errorf("of a token of %d and %d bytes %s are stored, want %s", tt.access, tt.refresh, fits, tt.want)
 		}
-		if whole := got.Access == given.Access && got.Refresh == given.Refresh; whole == (len(told) == 1) {
-			t.Errorf("of a token of %d and %d bytes is told %q", tt.access, tt.refresh, told)
+		if whole := got.Access == given.Access && got.Refresh == given.Refresh; whole == (len(truncated) == 1) {
+			t.Errorf("of a token of %d and %d bytes OnTokenTruncated got %q", tt.access, tt.refresh, truncated)
 		}
 		if (got == identity.Token{}) != (given == identity.Token{}) {
 			t.Errorf("of a token of %d and %d bytes nothing is left", tt.access, tt.refresh)
@@ -204,17 +206,17 @@ func FuzzPayload(f *testing.F) {
 	})
 }
 
-// version1Local was written by the first release for a local account, whose kind
-// only the missing unionid and token tell; the others by this one.
+// version1Local was written by the first release for a local account, whose kind follows only from
+// the missing unionid and token; the others by this one.
 const (
 	version1Local  = "01303132333435363738396162636465660864696e67636f7270fba0f1c2b134fba0f1c2b134fba0f1c2b1340000027a73027a730000000000000000"
 	version3Local  = "03303132333435363738396162636465660864696e67636f7270fba0f1c2b134fba0f1c2b134fba0f1c2b1340000027a73027a7300000000000000006cd96e"
 	version3Person = "03303132333435363738396162636465660864696e67636f7270fba0f1c2b134fba0f1c2b134fba0f1c2b1340000027a73027a73000000000000000070"
 )
 
-// TestPayloadKinds: a local account is nobody else (threats T32), in a cookie of
-// an older release too, and a release that reads only version 1 goes on reading
-// everybody who has a unionid or a token (V33).
+// TestPayloadKinds: a local account is no other person (threats T32), also in a cookie of an older
+// release, and a release that reads only version 1 still reads every person with a unionid or a
+// token (V33).
 func TestPayloadKinds(t *testing.T) {
 	at := time.UnixMilli(1_800_000_000_123).UTC()
 	of := func(u identity.User, token identity.Token, fingerprint uint64) *Session {
@@ -225,11 +227,11 @@ func TestPayloadKinds(t *testing.T) {
 		name    string
 		s       *Session
 		version byte
-		text    string // "": not kept
+		text    string // "" if it does not fit
 	}{
 		{"a local account", of(zs, identity.Token{}, 14169), 3, version3Local},
-		{"facts of somebody without a unionid", of(nameless, identity.Token{}, 0), 3, version3Person},
-		{"somebody without a unionid", of(nameless, token, 0), 1, ""},
+		{"facts of a person without a unionid", of(nameless, identity.Token{}, 0), 3, version3Person},
+		{"a person without a unionid", of(nameless, token, 0), 1, ""},
 		{"a member", of(zhangsan, identity.Token{}, 0), 1, ""},
 	} {
 		b, err := encode(tt.s, at, maxPlain)

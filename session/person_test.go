@@ -47,7 +47,7 @@ func (p *passwords) Holds(name string, fingerprint uint64) bool {
 
 var local = identity.User{Username: "zs", Name: "zs", Local: true}
 
-// begin signs somebody in, as somebody was who was asked for at the given moment.
+// begin signs a person in, as of the time in in.Since.
 func begin(t testing.TB, m *Manager, in SignIn) (*Session, string) {
 	t.Helper()
 	s, c, err := m.Begin(t.Context(), in)
@@ -57,16 +57,16 @@ func begin(t testing.TB, m *Manager, in SignIn) (*Session, string) {
 	return s, c.Value
 }
 
-// TestKindsOfPeople: a local account, somebody without a unionid and two people
-// to whom a service gives one unionid share nothing, whatever they are called
-// (threats T32, T36): no facts, no end.
+// TestKindsOfPeople: a local account, a person without a unionid and two people to whom a service
+// assigns one unionid share no facts and no revocations, whatever their names are (threats T32,
+// T36).
 func TestKindsOfPeople(t *testing.T) {
-	everybody := []identity.User{
+	all := []identity.User{
 		{Username: "zs", Local: true}, {Username: "ZS", Local: true}, {Username: "zs"}, {Username: "ZS"},
 		{UnionID: "0", Username: "zs"}, {UnionID: "0", Username: "ls"}, {UnionID: "1", Username: "zs"},
 	}
 	for shared := range 2 {
-		for i, leaver := range everybody {
+		for i, leaver := range all {
 			synctest.Test(t, func(t *testing.T) {
 				accounts := new(passwords)
 				accounts.set("zs", 1)
@@ -75,7 +75,7 @@ func TestKindsOfPeople(t *testing.T) {
 				m.Service, m.Accounts = true, accounts
 				m.Recheck = func(_ context.Context, s *Session) (identity.User, error) {
 					u := s.User
-					if u.Email = "asked@" + s.Token.Access; s.User.Username == leaver.Username && s.User.UnionID == leaver.UnionID && s.User.Local == leaver.Local {
+					if u.Email = "looked-up@" + s.Token.Access; s.User.Username == leaver.Username && s.User.UnionID == leaver.UnionID && s.User.Local == leaver.Local {
 						return u, &identity.Failure{Class: identity.Refused, Code: "left"}
 					}
 					return u, nil
@@ -86,8 +86,8 @@ func TestKindsOfPeople(t *testing.T) {
 					replica = manager(t)
 					replica.Service, replica.Accounts, replica.Recheck, replica.Config, replica.Store = true, accounts, m.Recheck, m.Config, m.Store
 				}
-				cookies := make([]string, len(everybody))
-				for i, u := range everybody {
+				cookies := make([]string, len(all))
+				for i, u := range all {
 					in := SignIn{User: u, Fingerprint: accounts.now[u.Username]}
 					if !u.Local {
 						in.Token, in.Fingerprint = identity.Token{Access: u.UnionID + u.Username}, 0
@@ -95,7 +95,7 @@ func TestKindsOfPeople(t *testing.T) {
 					_, cookies[i] = begin(t, m, in)
 				}
 				time.Sleep(m.Config.Recheck + time.Second)
-				for _, text := range cookies { // everybody is looked up once, on one replica or the other
+				for _, text := range cookies { // each person is looked up once, on one replica or the other
 					_, _ = load(t, m, text)
 					synctest.Wait()
 				}
@@ -105,8 +105,8 @@ func TestKindsOfPeople(t *testing.T) {
 						if !is(err, ErrRevoked) {
 							t.Errorf("%+v left: Load() = %v, %v, want ErrRevoked", leaver, s, err)
 						}
-					} else if want := "asked@" + s.Token.Access; err != nil || s.User.Email != want && replica == m {
-						t.Errorf("%+v left: Load(%+v) = %v, %v, want %s", leaver, everybody[j], s, err, want)
+					} else if want := "looked-up@" + s.Token.Access; err != nil || s.User.Email != want && replica == m {
+						t.Errorf("%+v left: Load(%+v) = %v, %v, want %s", leaver, all[j], s, err, want)
 					}
 				}
 			})
@@ -114,7 +114,7 @@ func TestKindsOfPeople(t *testing.T) {
 	}
 }
 
-// TestNamesOfPeople: who a revocation is about.
+// TestNamesOfPeople: whom a revocation affects.
 func TestNamesOfPeople(t *testing.T) {
 	people := map[string]identity.User{
 		"local zs": {Username: "zs", Local: true}, "zs": {Username: "zs", UserID: "z1"},
@@ -147,14 +147,13 @@ func TestNamesOfPeople(t *testing.T) {
 	}
 }
 
-// TestLeftMeanwhile: who leaves, or whose organisation or binding ends, while the
-// question who they are is under way, is out (threats K18), on every replica and
-// after a restart.
+// TestLeftMeanwhile: a person who leaves, or whose organisation or binding ends, while the
+// provider is called, is signed out (threats K18), on every replica and after a restart.
 func TestLeftMeanwhile(t *testing.T) {
 	for how, leave := range map[string]func(m *Manager) error{
 		"the person by userid":  func(m *Manager) error { return m.RevokeUser(t.Context(), Person{UserID: zhangsan.UserID}, "left") },
 		"the person by unionid": func(m *Manager) error { return m.RevokeUser(t.Context(), Person{UnionID: zhangsan.UnionID}, "unbound") },
-		"everybody":             func(m *Manager) error { return m.RevokeAll(t.Context(), "organisation_gone") },
+		"all users":             func(m *Manager) error { return m.RevokeAll(t.Context(), "organisation_gone") },
 	} {
 		for shared := range 2 {
 			synctest.Test(t, func(t *testing.T) {
@@ -185,16 +184,16 @@ func TestLeftMeanwhile(t *testing.T) {
 		}
 	}
 	m := manager(t)
-	for _, since := range []time.Time{{}, time.Now().Add(time.Hour)} { // of nobody's clock
+	for _, since := range []time.Time{{}, time.Now().Add(time.Hour)} { // of no clock
 		if s, _ := begin(t, m, SignIn{User: lisi, Since: since}); time.Since(s.SignedIn).Abs() > time.Minute {
 			t.Errorf("Begin since %v is signed in at %v", since, s.SignedIn)
 		}
 	}
 }
 
-// TestPasswordChanges: a session ends with the password that began it, wherever
-// and however late it was begun (threats T34); one of the new password lives on,
-// also where a replica that reads its file late ends the account's sessions.
+// TestPasswordChanges: a session ends with the password that began it, wherever and however late
+// it was begun (threats T34); one of the new password stays valid, also if a replica that reads
+// its file late ends the account's sessions.
 func TestPasswordChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := new(store.Memory)
@@ -242,19 +241,19 @@ func TestPasswordChanges(t *testing.T) {
 				refuses(t, m, ErrRevoked, text)
 			}
 		}
-		c, _ := replica(2) // it has never known the old password
+		c, _ := replica(2) // it has never read the old password
 		allows(t, c, after)
 		refuses(t, c, ErrRevoked, late)
 		c.Accounts = nil
 		refuses(t, c, ErrRevoked, after)
 		if len(ended) == 0 || ended[0] != "account_changed" {
-			t.Errorf("Ended heard %q", ended)
+			t.Errorf("OnRevoked got %q", ended)
 		}
 	})
 }
 
-// TestOlderSessionOfAnAccount: a cookie without a fingerprint, of an older
-// release, is good as long as the account's password stays (threats V33, T34).
+// TestOlderSessionOfAnAccount: a cookie without a fingerprint, of an older release, is valid as
+// long as the account's password stays (threats V33, T34).
 func TestOlderSessionOfAnAccount(t *testing.T) {
 	m, p := manager(t), new(passwords)
 	p.set("zs", 1)
@@ -275,7 +274,7 @@ func TestOlderSessionOfAnAccount(t *testing.T) {
 	refuses(t, m, ErrRevoked, old)
 }
 
-// TestWatchEndsWithThePassword: an open connection does.
+// TestWatchEndsWithThePassword: an open connection ends with the password.
 func TestWatchEndsWithThePassword(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, p := manager(t), new(passwords)
@@ -288,7 +287,7 @@ func TestWatchEndsWithThePassword(t *testing.T) {
 		gone, stop := m.Watch(s)
 		defer stop()
 		p.set("zs", 2)
-		time.Sleep(20 * time.Second) // a replica that nobody told of the change looks by itself
+		time.Sleep(20 * time.Second) // a replica that was not notified of the change finds it by itself
 		synctest.Wait()
 		select {
 		case <-gone:

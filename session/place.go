@@ -7,22 +7,16 @@ import (
 	"time"
 )
 
-// A place is where browsers hold a session cookie: "" is public_url's host with all
-// that cookie.domain covers, anything else a host out of its reach. The same session
-// has a cookie in each place that its browser has been to, with one id: it ends in
-// all of them at once. The place is under the seal, so that a cookie of one opens
-// nothing in another: a foreign domain that is taken over gives no more than its own
-// pages.
-
-// TextAt is the text of a cookie as Load wants it, of a request in a place.
+// TextAt returns the text that Load expects for the value of a session cookie that a request to a
+// host in this place sent; see Cookies.
 func TextAt(place, value string) string {
 	if place == "" {
 		return value
 	}
-	return place + placeMark + value // no header holds a line break: it cannot be sent
+	return place + placeMark + value // no header can hold a line break, so no client can send one
 }
 
-// TextsAt is TextAt of each value, in values itself.
+// TextsAt is TextAt of each value; it changes and returns values.
 func TextsAt(place string, values []string) []string {
 	if place != "" {
 		for i, value := range values {
@@ -34,7 +28,7 @@ func TextsAt(place string, values []string) []string {
 
 const placeMark = "\n"
 
-// placeOf parts a text into place and value.
+// placeOf splits a text into place and value.
 func placeOf(text string) (place, value string) {
 	if place, value, ok := strings.Cut(text, placeMark); ok {
 		return place, value
@@ -42,17 +36,24 @@ func placeOf(text string) (place, value string) {
 	return "", text
 }
 
-// Cookies are those of the sessions in one place.
+// Cookies makes the session cookies of one place.
+//
+// A place is the scope of a session cookie: "" is public_url's host with all that
+// cookie.domain covers, anything else is a host outside that scope. The same session
+// has a cookie in each place that its browser has visited, with one id: it ends in all
+// of them at once. The place is sealed into the cookie, so that a cookie of one place
+// is invalid in another: an attacker who takes over a foreign domain gains access to
+// that domain's pages only.
 type Cookies struct {
 	manager *Manager
 	place   string
 }
 
-// At are the cookies of a place.
+// At returns the cookies of a place, as web.Origins.Place names it.
 func (m *Manager) At(place string) Cookies { return Cookies{m, place} }
 
-// Name is the name of the session cookie. Outside cookie.domain it is always bound to
-// its host, where browsers can do that.
+// Name is the name of the session cookie. Outside cookie.domain it always has the
+// prefix that binds it to its host, if browsers accept that.
 func (c Cookies) Name() string {
 	if c.place == "" {
 		return c.manager.CookieName()
@@ -60,7 +61,7 @@ func (c Cookies) Name() string {
 	return CookieName(c.manager.Secure, "")
 }
 
-// sealName is what the seal of a cookie vouches for: its name, and its place.
+// sealName is the name that the seal authenticates: the cookie's name, and its place.
 func (c Cookies) sealName() string {
 	if c.place == "" {
 		return c.Name()
@@ -83,8 +84,8 @@ func (c Cookies) Clear() *http.Cookie {
 	return cleared
 }
 
-// Text is the cookie text that s came with, as Load wants it; "" for a session that
-// Load or Create did not make.
+// Text is the cookie text that s came with, as Load expects it; "" for a session that neither
+// Load nor Begin returned.
 func (s *Session) Text() string {
 	if s.entry == nil {
 		return ""
@@ -93,7 +94,8 @@ func (s *Session) Text() string {
 }
 
 // Of makes the cookie of a session that Load has found in another place. Its lifetime
-// ends when the session's does.
+// ends when the session's does. The error means that s has no cookie (see Session.Text), or that
+// its data does not fit into one.
 func (c Cookies) Of(s *Session) (*http.Cookie, error) {
 	m := c.manager
 	m.init()

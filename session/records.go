@@ -21,21 +21,20 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// records are what a Manager keeps in its Store. The last part of every key is a
-// hash, so that a dump names nobody and no key holds a character that a store
-// treats specially (threats C17):
+// records are the records of a Manager in its Store. The last part of every key is a
+// hash, so that a dump contains no names and no key holds a character that is special
+// to a store (threats C17):
 //
 //	session:<id>    store: redis. The session, in a box that only the ticket in the cookie opens;
-//	                a sign-out takes it away. "1" when the cookie carries the session, as
-//	                releases before 1.0 made them. A store that lost everything signs
-//	                everybody out, nobody in.
+//	                a sign-out deletes it. "1" if the cookie carries the session, as in releases
+//	                before 1.0. A store that lost its data signs everyone out, and no one in.
 //	revoked:<id>    store: cookie. The session was signed out.
-//	end:<name>      sessions of this person end that were signed in until the moment it holds
+//	end:<name>      sessions of this person that were signed in until the time in it are revoked
 //	end:<everybody> the same for all
 //	facts:<person>  store: redis. What a recheck found, sealed by the keyring
-//	lease:<person>  store: redis. A replica is asking DingTalk about this person
+//	lease:<person>  store: redis. A replica is looking this person up at DingTalk
 //	token:<id>      with Refresh. The newest token of a session, in a box (see openToken)
-//	event:<id>      store: redis. This event of the organisation has been dealt with
+//	event:<id>      store: redis. This event of the organisation has been handled
 type records struct {
 	store   store.Store
 	keyring *keyring.Keyring
@@ -46,12 +45,12 @@ type records struct {
 }
 
 const (
-	storeTimeout = time.Second      // for what one request asks of the store
-	factsTime    = 15 * time.Second // beyond what a session may live on them
-	eventTime    = 24 * time.Hour   // longer than an event is delivered again for
+	storeTimeout = time.Second      // the deadline of a request's calls to the store
+	factsTime    = 15 * time.Second // longer than a session may continue on them
+	eventTime    = 24 * time.Hour   // longer than an event may be redelivered
 )
 
-// everybody is the key of the revocation of all sessions, in the Store alone.
+// everybody is the key of the revocation of all sessions, used in the Store only.
 var everybody = identity.Key{Kind: '*'}
 
 var errNoStore = errors.New("there is none")
@@ -66,16 +65,16 @@ func (r *records) personKey(kind string, key identity.Key) string {
 	return r.key(kind, string(key.Kind), key.Text)
 }
 
-// unavailable is ErrStore with its cause.
+// unavailable wraps the cause in ErrStore.
 func unavailable(doing string, err error) error {
 	return fmt.Errorf("%w: %s: %w", ErrStore, doing, err)
 }
 
-// session returns the record of a session that lives; nil: it has ended, or is
-// in its cookie and has not ended. ended distinguishes these.
+// session returns the record of a session that has not ended; nil if it has ended, or
+// if the cookie carries the session. ended distinguishes these.
 func (r *records) session(ctx context.Context, id string) (record []byte, ended bool, err error) {
 	if r.store == nil {
-		return nil, false, unavailable("asking about a session", errNoStore)
+		return nil, false, unavailable("looking up a session", errNoStore)
 	}
 	kind := "revoked"
 	if r.config.shared() {
@@ -83,7 +82,7 @@ func (r *records) session(ctx context.Context, id string) (record []byte, ended 
 	}
 	record, err = r.store.Get(ctx, r.key(kind, id))
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return nil, false, unavailable("asking about a session", err)
+		return nil, false, unavailable("looking up a session", err)
 	}
 	if found := err == nil; found != r.config.shared() {
 		return nil, true, nil
@@ -98,16 +97,16 @@ func (r *records) end(ctx context.Context, key identity.Key) (end revocation.Rev
 		return end, false, nil
 	}
 	if err != nil {
-		return end, false, unavailable("asking about a person", err)
+		return end, false, unavailable("looking up a person", err)
 	}
 	if end, found = readEnd(string(text)); !found {
-		return end, false, unavailable("asking about a person", errors.New("the record does not read"))
+		return end, false, unavailable("looking up a person", errors.New("the record cannot be decoded"))
 	}
 	return end, true, nil
 }
 
-// readEnd reads what end:… holds: the moment in Unix milliseconds, of a local
-// account with a slash and the fingerprint that goes on, a blank, the reason.
+// readEnd parses a record end:…: the time in Unix milliseconds; for a local account a slash and
+// the fingerprint that is spared; a blank, the reason.
 func readEnd(text string) (end revocation.Revocation, ok bool) {
 	moment, reason, ok := strings.Cut(text, " ")
 	ms, spare, _ := strings.Cut(moment, "/")
@@ -116,7 +115,7 @@ func readEnd(text string) (end revocation.Revocation, ok bool) {
 		return revocation.Revocation{}, false
 	}
 	end = revocation.Revocation{Before: time.UnixMilli(before), Reason: reason}
-	end.Spare, _ = strconv.ParseUint(spare, 16, 64) // one that does not read spares nobody
+	end.Spare, _ = strconv.ParseUint(spare, 16, 64) // if it is malformed, no session is spared
 	return end, true
 }
 
@@ -127,8 +126,8 @@ func writeEnd(end revocation.Revocation) []byte {
 	return fmt.Appendf(nil, "%d %s", end.Before.UnixMilli(), end.Reason)
 }
 
-// putSession puts a new session where every replica finds it, and returns the
-// ticket to it. It may empty s.Token.
+// putSession stores a new session for all replicas, and returns its ticket. It may
+// empty s.Token.
 func (r *records) putSession(ctx context.Context, s *Session) (*ticket, error) {
 	if r.store == nil {
 		return nil, unavailable("storing a session", errNoStore)
@@ -154,8 +153,8 @@ func (r *records) putSession(ctx context.Context, s *Session) (*ticket, error) {
 	return t, nil
 }
 
-// openSession opens the record of a ticket. A record of a newer release, or one
-// that an attacker put there, is ErrForged: sign in (threats V33).
+// openSession opens the record of a ticket. A record of a newer release, or one that
+// an attacker wrote, is ErrForged: sign in (threats V33).
 func (r *records) openSession(t *ticket, box []byte) (*Session, error) {
 	plain, err := keyring.OpenBox(t.key, r.key("session", t.id), box)
 	if err != nil {
@@ -171,8 +170,8 @@ func (r *records) openSession(t *ticket, box []byte) (*Session, error) {
 	return s, nil
 }
 
-// sealCookie makes the text of a cookie: of a ticket, or of a whole session, whose
-// s.Token it may empty.
+// sealCookie makes the text of a cookie: of a ticket, or of a whole session, in which
+// case it may empty s.Token.
 func (r *records) sealCookie(name string, s *Session, t *ticket, now time.Time) (string, error) {
 	var plain []byte
 	var err error
@@ -187,7 +186,8 @@ func (r *records) sealCookie(name string, s *Session, t *ticket, now time.Time) 
 	return r.keyring.Seal(purpose, name, plain)
 }
 
-// writeRevocation is how a sign-out gets into the Store; nil without one.
+// writeRevocation returns a func that writes a sign-out to the Store; nil without a
+// Store.
 func (r *records) writeRevocation(id string, tokens bool) func(context.Context) error {
 	if r.store == nil {
 		return nil
@@ -200,14 +200,15 @@ func (r *records) writeRevocation(id string, tokens bool) func(context.Context) 
 		if errors.Is(err, store.ErrNotFound) {
 			err = nil
 		}
-		if tokens { // nobody can open it any more
+		if tokens { // its key is gone
 			_, _ = r.store.Take(ctx, r.key("token", id))
 		}
 		return err
 	}
 }
 
-// writeEnds is how the end of people gets into the Store; nil without one.
+// writeEnds returns a func that writes a revocation of people to the Store; nil
+// without a Store.
 func (r *records) writeEnds(keys []identity.Key, end revocation.Revocation) func(context.Context) error {
 	if r.store == nil {
 		return nil
@@ -225,11 +226,14 @@ func (r *records) writeEnds(keys []identity.Key, end revocation.Revocation) func
 var _ membership.Shared = (*records)(nil)
 
 // Lease names the lease of the lookup of a person.
-func (r *records) Lease(key identity.Key) (store.Store, string) {
+func (r *records) Lease(key identity.Key, named bool) (store.Store, string) {
+	if named {
+		return r.store, r.personKey("lease-event", key)
+	}
 	return r.store, r.personKey("lease", key)
 }
 
-// ReadProfile is nil when there is none, or none that this release reads.
+// ReadProfile returns nil if there is none, or none that this release can read.
 func (r *records) ReadProfile(ctx context.Context, person identity.Key) (*membership.Profile, error) {
 	if r.store == nil {
 		return nil, unavailable("reading a profile", errNoStore)
@@ -253,8 +257,8 @@ func (r *records) ReadProfile(ctx context.Context, person identity.Key) (*member
 	return &membership.Profile{User: s.User, Checked: s.Checked}, nil
 }
 
-// WriteProfile shares what a lookup found; when that fails the other replicas
-// look up for themselves.
+// WriteProfile shares the result of a lookup; if it fails, the other replicas make
+// their own.
 func (r *records) WriteProfile(ctx context.Context, person identity.Key, p membership.Profile) {
 	id := base64.RawURLEncoding.EncodeToString(bytes.Repeat([]byte{0}, idLength))
 	plain, err := encode(&Session{ID: id, Realm: r.realm, User: p.User, Checked: p.Checked}, p.Checked, maxRecord)
@@ -282,8 +286,8 @@ func (r *records) sealToken(k *tokenState, t identity.Token) ([]byte, error) {
 	return r.keyring.SealRecord(name, plain)
 }
 
-// openToken is nil for a record of a newer release, or one that does not open:
-// then the session's own token is the newest we can read.
+// openToken returns nil for a record of a newer release, or one that cannot be opened: the
+// session's own token is then the newest.
 func (r *records) openToken(k *tokenState, box []byte) *identity.Token {
 	name := r.key("token", k.id)
 	var plain []byte
@@ -317,7 +321,8 @@ func (r *records) readToken(ctx context.Context, k *tokenState) (*identity.Token
 	return r.openToken(k, box), nil
 }
 
-// writeToken tries for a while: the token it replaces is used up.
+// writeToken retries for a while: the token that this one replaces can no longer be
+// used.
 func (r *records) writeToken(ctx context.Context, k *tokenState, t identity.Token) error {
 	if r.store == nil {
 		return nil
@@ -354,8 +359,8 @@ func (r *records) once(ctx context.Context, event string, do func() error) error
 		return do()
 	}
 	key := r.key("event", event)
-	asking, cancel := context.WithTimeout(ctx, storeTimeout/2)
-	_, err := r.store.Get(asking, key)
+	reading, cancel := context.WithTimeout(ctx, storeTimeout/2)
+	_, err := r.store.Get(reading, key)
 	cancel()
 	if err == nil {
 		return nil

@@ -10,22 +10,36 @@ import (
 	"time"
 
 	"dinggate/internal/identity"
+	"dinggate/session/membership"
 	"dinggate/store"
 )
 
-// faulty is a Store that a test can make ill.
+// faulty is a Store in which a test can inject failures.
 type faulty struct {
 	store.Memory
 	mu   sync.Mutex
 	err  error
 	hang bool
-	keys map[string]string // all that was ever written
+	keys map[string]string // every key that was written
 	gets int
-	put  error // of Put alone
+	put  error // of Put only
 	wait time.Duration
+	dead string // the key whose read hangs until ctx ends
 }
 
-// slow has every answer take its time.
+func (f *faulty) hangs(key string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.dead = key
+}
+
+func (f *faulty) reads() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.gets
+}
+
+// slow delays every answer.
 func (f *faulty) slow(wait time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -68,7 +82,12 @@ func (f *faulty) wrote(key string, value []byte) {
 func (f *faulty) Get(ctx context.Context, key string) ([]byte, error) {
 	f.mu.Lock()
 	f.gets++
+	dead := f.dead != "" && f.dead == key
 	f.mu.Unlock()
+	if dead {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	if err := f.fault(ctx); err != nil {
 		return nil, err
 	}
@@ -104,7 +123,7 @@ func (f *faulty) Take(ctx context.Context, key string) ([]byte, error) {
 	return f.Memory.Take(ctx, key)
 }
 
-// replica is a manager beside others over one store and one directory.
+// replica is one of several managers with one store and one directory.
 func replica(t *testing.T, db store.Store, d *directory) *Manager {
 	m := manager(t)
 	m.Config.Store = StoreRedis
@@ -130,14 +149,14 @@ func TestReplicasAgreeOnRevocation(t *testing.T) { // threats C10, B6
 		refuses(t, replica(t, store, d), ErrRevoked, c.Value) // after a restart
 		allows(t, a, other.Value)
 		time.Sleep(time.Second)
-		var heard []string
-		b.OnRevoked = func(_ *Session, reason string) { heard = append(heard, reason) }
+		var ends []string
+		b.OnRevoked = func(_ *Session, reason string) { ends = append(ends, reason) }
 		a.RevokeUser(t.Context(), Person{UserID: "user-z"}, "left the company")
 		for range 2 {
 			refuses(t, b, ErrRevoked, other.Value)
 		}
-		if len(heard) != 1 || heard[0] != "left the company" {
-			t.Errorf("Ended heard %q on the other replica", heard)
+		if len(ends) != 1 || ends[0] != "left the company" {
+			t.Errorf("OnRevoked got %q on the other replica", ends)
 		}
 		allows(t, b, colleague.Value)
 		time.Sleep(time.Second)
@@ -155,7 +174,7 @@ func TestManager_EmptiedStoreSignsOut(t *testing.T) { // threats V16
 	allows(t, b, again.Value)
 }
 
-func TestManager_FailingStoreSignsNobodyOut(t *testing.T) { // threats V14, V15, V17
+func TestManager_FailingStoreEndsNoSession(t *testing.T) { // threats V14, V15, V17
 	synctest.Test(t, func(t *testing.T) {
 		a, _, store, _ := replicas(t)
 		s, c := signIn(t, a, zhangsan)
@@ -164,15 +183,15 @@ func TestManager_FailingStoreSignsNobodyOut(t *testing.T) { // threats V14, V15,
 		allows(t, a, c.Value) // within session.store_grace
 		time.Sleep(a.Config.StoreGrace)
 		refuses(t, a, ErrStore, c.Value)
-		refuses(t, a, ErrForged, "junk") // told without the store
+		refuses(t, a, ErrForged, "junk") // refused without the store
 		if _, _, err := a.Create(t.Context(), lisi, identity.Token{}); !isError(err, ErrStore) {
-			t.Errorf("Create(ill store) = %v, want ErrStore", err)
+			t.Errorf("Create(failing store) = %v, want ErrStore", err)
 		}
 		if err := a.Revoke(t.Context(), "x"); !isError(err, ErrStore) {
-			t.Errorf("Revoke(ill store) = %v, want ErrStore", err)
+			t.Errorf("Revoke(failing store) = %v, want ErrStore", err)
 		}
 		if err := a.RevokeUser(t.Context(), Person{UserID: "x", UnionID: "y"}, ""); !isError(err, ErrStore) {
-			t.Errorf("RevokeUser(ill store) = %v, want ErrStore", err)
+			t.Errorf("RevokeUser(failing store) = %v, want ErrStore", err)
 		}
 		store.set(nil, true)
 		began := time.Now()
@@ -246,7 +265,7 @@ func TestOneLookupForAllReplicas(t *testing.T) { // threats V11
 		_, c := signIn(t, a, zhangsan)
 		moved := zhangsan
 		moved.Email = "new@example.com"
-		d.say(func(context.Context, *Session) (identity.User, error) { time.Sleep(2 * time.Second); return moved, nil })
+		d.answers(func(context.Context, *Session) (identity.User, error) { time.Sleep(2 * time.Second); return moved, nil })
 		time.Sleep(8 * time.Hour)
 		var all sync.WaitGroup
 		for _, m := range []*Manager{a, b, c3} {
@@ -260,6 +279,46 @@ func TestOneLookupForAllReplicas(t *testing.T) { // threats V11
 		}
 		all.Wait()
 		wantCalls(t, d, 1)
+	})
+}
+
+// TestReplicasShareConfirmations: a person who is due on two replicas is confirmed on both by the
+// lookup of one, also while DingTalk is not called: on the other from their next request there.
+func TestReplicasShareConfirmations(t *testing.T) { // threats V10
+	synctest.Test(t, func(t *testing.T) {
+		a, b, db, d := replicas(t)
+		_, c := signIn(t, a, zhangsan)
+		began := time.Now()
+		allows(t, b, c.Value)
+		time.Sleep(6 * time.Minute)
+		allows(t, a, c.Value) // looked up in the background
+		synctest.Wait()
+		wantCalls(t, d, 1)
+		time.Sleep(7 * time.Minute) // due on both
+		d.fails(membership.ErrPostponed)
+		if got := allows(t, b, c.Value).Checked.Sub(began); got != 6*time.Minute {
+			t.Errorf("confirmed %v after the sign-in, as the other replica knows, want 6m", got)
+		}
+		time.Sleep(time.Minute)
+		gets := db.reads()
+		allows(t, b, c.Value) // nothing newer is known, and no request is refused
+		synctest.Wait()
+		if db.reads() == gets {
+			t.Error("the Store was not read for a person who is due")
+		}
+
+		// A Store that does not return the confirmation in time delays no request for long.
+		e := b.cache.get(c.Value)
+		facts := b.records.personKey("facts", e.key)
+		db.hangs(facts)
+		time.Sleep(time.Minute)
+		begun := time.Now()
+		allows(t, b, c.Value)
+		if waited := time.Since(begun); waited > catchUpWithin {
+			t.Errorf("a request waited %v for another replica's confirmation, want %v at most", waited, catchUpWithin)
+		}
+		db.hangs("")
+		time.Sleep(time.Minute)
 	})
 }
 
@@ -315,23 +374,23 @@ func TestLocalStoreOutlivesARestart(t *testing.T) { // threats C10: state_dir wi
 		m := local()
 		s, c := signIn(t, m, zhangsan)
 		_, other := signIn(t, m, lisi)
-		_, kept := signIn(t, m, identity.User{UnionID: "u", Username: "u"})
+		_, known := signIn(t, m, identity.User{UnionID: "u", Username: "u"})
 		time.Sleep(time.Second)
 		m.Revoke(t.Context(), s.ID)
 		m.RevokeUser(t.Context(), Person{UserID: "user-l"}, "left")
 		restarted := local()
 		refuses(t, restarted, ErrRevoked, c.Value)
 		refuses(t, restarted, ErrRevoked, other.Value)
-		allows(t, restarted, kept.Value)
+		allows(t, restarted, known.Value)
 		gets := store.gets
-		allows(t, restarted, kept.Value)
+		allows(t, restarted, known.Value)
 		if store.gets != gets {
-			t.Error("a known session asks a local store again")
+			t.Error("a known session reads a local store again")
 		}
 		third := local()
 		store.set(errors.New("disk"), false)
-		refuses(t, third, ErrStore, kept.Value)
+		refuses(t, third, ErrStore, known.Value)
 		store.set(nil, false)
-		allows(t, third, kept.Value)
+		allows(t, third, known.Value)
 	})
 }

@@ -10,20 +10,33 @@ import (
 	"dinggate/session/revocation"
 )
 
-// Revoke ends one session, here at once and, with a Store, for every replica or
-// the next start. The caller knows why and writes the audit line; OnRevoked is not
-// called. An unknown id is no error. It goes on when ctx ends: a person who asked
-// to be signed out is signed out although the browser has gone. ErrStore: ended
-// here alone, and elsewhere when the Store is back while this process lives.
+// Revoke ends one session, here at once and, with a Store, for every replica and after a restart.
+// The caller writes the audit line; OnRevoked is not called. An unknown id is no error. It
+// continues when ctx is cancelled: a person who signs out is signed out although the browser has
+// disconnected. ErrStore: it ended here only, and ends elsewhere when the Store is back while this
+// process lives.
 func (m *Manager) Revoke(ctx context.Context, id string) error {
 	m.init()
 	return m.revoke(ctx, id, revocation.Revocation{Reason: "signed_out", Audited: true})
 }
 
-// RevokeSession is Revoke of a session that is at hand.
+// RevokeSession is Revoke of a loaded session.
 func (m *Manager) RevokeSession(ctx context.Context, s *Session) error {
 	m.init()
 	end := revocation.Revocation{Reason: "signed_out", Audited: true, Who: s.key(m.Service), Since: s.SignedIn}
+	return m.revoke(ctx, s.ID, end)
+}
+
+// RevokeOwn is Revoke of another session of the same person as s.
+func RevokeOwn(ctx context.Context, m *Manager, s *Session, id string) error {
+	m.init()
+	return m.revoke(ctx, id, revocation.Revocation{Reason: "signed_out", Audited: true, Who: s.key(m.Service)})
+}
+
+// RevokeSeen is Revoke of a session of a Listing.
+func RevokeSeen(ctx context.Context, m *Manager, s *Seen) error {
+	m.init()
+	end := revocation.Revocation{Reason: "signed_out", Audited: true, Who: s.key, Since: s.SignedIn}
 	return m.revoke(ctx, s.ID, end)
 }
 
@@ -32,6 +45,7 @@ func (m *Manager) revoke(ctx context.Context, id string, end revocation.Revocati
 	end.Until = m.Config.outlived(now)
 	m.revoked.EndSession(id, end, now)
 	m.watches.end(func(s *Session) bool { return s.ID == id })
+	m.index.delist(id, end.Who)
 	err := m.replicator.Send(ctx, revocation.Write{
 		Store: m.records.writeRevocation(id, m.Refresh != nil),
 		Entry: m.replicator.Entry(revocation.Event{Kind: revocation.SessionEnded, At: now, ID: id}),
@@ -43,18 +57,17 @@ func (m *Manager) revoke(ctx context.Context, id string, end revocation.Revocati
 	return nil
 }
 
-// RevokeAll ends every session that lives now, on every replica: the
-// organisation is gone, or it is not known who should still be in. Errors are as
-// RevokeUser's.
+// RevokeAll ends every session that is valid now, on every replica: the organisation no longer
+// exists, or its current members are unknown. Errors are as RevokeUser's.
 func (m *Manager) RevokeAll(ctx context.Context, reason string) error {
 	m.init()
 	return m.end(ctx, revocation.Event{Kind: revocation.EverybodyEnded, At: m.Time(), Reason: reason})
 }
 
 // RevokeUser ends every session that the person signed in to until now; a later
-// sign-in lives. reason is a word for the audit log, such as `left`. It goes on
-// when ctx ends. ErrStore: ended here alone; other replicas learn of it when the
-// Store is back, or find out at their next recheck.
+// sign-in is not affected. reason is a word for the audit log, such as `left`. It
+// continues when ctx is cancelled. ErrStore: ended here only; other replicas learn of
+// it when the Store is back, or at their next recheck.
 func (m *Manager) RevokeUser(ctx context.Context, who Person, reason string) error {
 	m.init()
 	if len(who.Keys()) == 0 {
@@ -70,8 +83,8 @@ func personEnded(who Person, reason string, at time.Time) revocation.Event {
 	return revocation.Event{Kind: revocation.PersonEnded, At: at, Reason: reason, Who: who}
 }
 
-// end applies the end of a person, or of everybody, here and sends it to the other
-// replicas.
+// end applies a revocation of a person, or of everybody, here and sends it to the
+// other replicas.
 func (m *Manager) end(ctx context.Context, e revocation.Event) error {
 	m.apply(e)
 	keys := e.Who.Keys()
@@ -79,6 +92,7 @@ func (m *Manager) end(ctx context.Context, e revocation.Event) error {
 		keys = []identity.Key{everybody}
 	}
 	end := revocation.Revocation{Before: e.At, Reason: e.Reason, Spare: e.Who.Spare}
+	m.index.delistEnded(keys, end)
 	err := m.replicator.Send(ctx, revocation.Write{
 		Store: m.records.writeEnds(keys, end),
 		Entry: m.replicator.Entry(e),
@@ -90,8 +104,7 @@ func (m *Manager) end(ctx context.Context, e revocation.Event) error {
 	return nil
 }
 
-// apply draws the consequence of an event, also of another replica; it may be
-// applied twice.
+// apply applies an event, also one of another replica; it is idempotent.
 func (m *Manager) apply(e revocation.Event) {
 	now := m.Time()
 	end := revocation.Revocation{Before: e.At, Until: m.Config.outlived(now), Reason: e.Reason}
@@ -110,9 +123,9 @@ func (m *Manager) apply(e revocation.Event) {
 		m.revoked.EndAll(end)
 		m.closeEnded(end.Reason)
 	case revocation.PersonChanged:
-		m.invalidate(e.Who.Matches(m.Service), e.At, now)
+		m.invalidate(e.Who.Matches(m.Service), e.At, now, false)
 	case revocation.PlacesChanged:
-		m.invalidate(e.Places.Contain, e.At, now)
+		placesChanged(m, e.Places, e.At, now)
 	}
 }
 
@@ -123,7 +136,7 @@ func (m *Manager) closeEnded(reason string) {
 	}
 }
 
-// audit gives the audit log one line per session that ended.
+// audit reports each session that ended to the audit log, once.
 func (m *Manager) audit(s *Session, reason string) {
 	now := m.Time()
 	if m.OnRevoked != nil && m.revoked.Audit(s.ID, m.Config.outlived(now), now) {
@@ -131,11 +144,11 @@ func (m *Manager) audit(s *Session, reason string) {
 	}
 }
 
-// RecheckUser has a person looked up again now, because something is said to
-// have changed. A person who is not known here has nothing to be looked up for;
-// what cannot start now starts with the person's next request. It never waits.
+// RecheckUser looks a person up again now, because an event reported a change. If the
+// person is not known here, it does nothing; a lookup that cannot start now starts
+// with the person's next request. It never blocks.
 //
-// Every replica does the same; with a Store one lookup serves them all.
+// Every replica does the same; with a Store they share one lookup.
 func (m *Manager) RecheckUser(who Person) {
 	m.init()
 	if len(who.Keys()) == 0 {
@@ -146,12 +159,15 @@ func (m *Manager) RecheckUser(who Person) {
 	m.announce(e)
 }
 
-// RecheckPlaces is RecheckUser for everybody who is known to be in one of these
-// departments, or below it, or to have one of these roles.
+// RecheckPlaces is RecheckUser for all people who are known to be in one of these departments, or
+// below it, or to have one of these roles. For Everybody it is RecheckEverybody on every replica.
 func (m *Manager) RecheckPlaces(places Places) {
 	m.init()
-	now := m.Time()
-	m.invalidate(places.Contain, now, now)
+	now := time.UnixMilli(m.Time().UnixMilli()) // as the other replicas read it
+	if everyone(places) {
+		places = Everybody()
+	}
+	placesChanged(m, places, now, m.Time())
 	const most = revocation.MaxPlaces
 	for d, r := places.Departments, places.Roles; len(d)+len(r) > 0; {
 		part := Places{Departments: d[:min(len(d), most)], Roles: r[:min(len(r), most)]}
@@ -160,9 +176,9 @@ func (m *Manager) RecheckPlaces(places Places) {
 	}
 }
 
-// invalidate has the people who pass the test looked up again. A profile that
-// another replica finds after the given moment will do.
-func (m *Manager) invalidate(test func(identity.User) bool, since, now time.Time) {
+// invalidate causes the people who pass the test to be looked up again. A profile that another
+// replica obtains after since suffices.
+func (m *Manager) invalidate(test func(identity.User) bool, since, now time.Time, round bool) {
 	if m.Recheck == nil {
 		return
 	}
@@ -170,7 +186,11 @@ func (m *Manager) invalidate(test func(identity.User) bool, since, now time.Time
 		return &Session{Realm: m.Realm, User: p.User, Checked: p.Checked}
 	}
 	if m.Refresh != nil {
-		subject = nil // the question needs a token: the next request brings one
+		subject = nil // the lookup needs a token, which the next request has
+	}
+	if round {
+		m.checker.Round(test, since, now, subject)
+		return
 	}
 	m.checker.Invalidate(test, since, now, subject)
 }
@@ -180,17 +200,17 @@ func (m *Manager) announce(e revocation.Event) {
 	if m.Journal == nil {
 		return
 	}
-	// After one interval everybody was looked up anyway.
+	// After one interval all people have been looked up anyway.
 	w := revocation.Write{Entry: m.replicator.Entry(e), Until: e.At.Add(m.Config.Recheck)}
 	if !m.tasks.start(func() { _ = m.replicator.Send(m.tasks.context, w) }) {
 		m.replicator.SendLater(w)
 	}
 }
 
-// Once calls do for an event that no replica has dealt with; of one that was it
-// returns nil. An event whose do failed was not dealt with. It is no lock: two
-// replicas that get the event at once both call do, and so does one whose Store
-// does not answer.
+// Once calls do for an event that no replica has handled yet; otherwise it returns
+// nil. If do fails, the event counts as not handled. It is no lock: two replicas that
+// receive the event at the same time both call do, and so does one whose Store does
+// not answer.
 func (m *Manager) Once(ctx context.Context, event string, do func() error) error {
 	m.init()
 	return m.records.once(ctx, event, do)

@@ -22,11 +22,11 @@ func TestRevoke(t *testing.T) { // threats C10
 	refuses(t, m, ErrRevoked, c.Value) // no longer from the cache
 	gen := m.revoked.Generation()
 	if m.Revoke(t.Context(), s.ID); m.revoked.Generation() != gen {
-		t.Error("a second Revoke makes every known session ask again")
+		t.Error("a second Revoke makes every known session read the store again")
 	}
 	allows(t, m, other.Value)
 	again := *s
-	if text, _ := m.records.sealCookie(m.CookieName(), &again, nil, s.SignedIn); text != c.Value { // C4: the id counts, not the text
+	if text, _ := m.records.sealCookie(m.CookieName(), &again, nil, s.SignedIn); text != c.Value { // C4: the id identifies it, not the text
 		refuses(t, m, ErrRevoked, text)
 	}
 	if err := m.Revoke(t.Context(), "unknown"); err != nil {
@@ -87,15 +87,15 @@ func TestRevokeUser(t *testing.T) {
 					t.Errorf("RevokeUser(%+v): Load(%s) = %v, want revoked %v", c.who, c.user.Username, err, c.dies)
 				}
 			}
-			allows(t, m, later.Value) // K10: a userid may be somebody else's by now
+			allows(t, m, later.Value) // K10: a userid may belong to another person by now
 		})
 	}
 }
 
 func TestManager_OnRevokedIsCalledOnce(t *testing.T) {
 	m := manager(t)
-	var heard []string
-	m.OnRevoked = func(s *Session, reason string) { heard = append(heard, s.ID+" "+reason) }
+	var ends []string
+	m.OnRevoked = func(s *Session, reason string) { ends = append(ends, s.ID+" "+reason) }
 	out, c1 := signIn(t, m, zhangsan)
 	left, c2 := signIn(t, m, lisi)
 	m.Revoke(t.Context(), out.ID)
@@ -104,8 +104,8 @@ func TestManager_OnRevokedIsCalledOnce(t *testing.T) {
 		refuses(t, m, ErrRevoked, c1.Value)
 		refuses(t, m, ErrRevoked, c2.Value)
 	}
-	if want := left.ID + " left"; len(heard) != 1 || heard[0] != want {
-		t.Errorf("Ended heard %q, want %q", heard, want)
+	if want := left.ID + " left"; len(ends) != 1 || ends[0] != want {
+		t.Errorf("OnRevoked got %q, want %q", ends, want)
 	}
 }
 
@@ -122,15 +122,15 @@ func TestFullRevocationsFailClosed(t *testing.T) { // threats D5
 		time.Sleep(time.Second)
 		for i, id := range ids[:3] {
 			m.Revoke(t.Context(), id)
-			m.Revoke(t.Context(), id) // no place for the second time
+			m.Revoke(t.Context(), id) // no space for the second
 			refuses(t, m, ErrRevoked, texts[i])
 		}
 		allows(t, m, bystander.Value)
 		m.Revoke(t.Context(), ids[3])
 		if got := m.Stats().Revoked; got > 3 {
-			t.Errorf("%d revocations are kept, want at most 3", got)
+			t.Errorf("%d revocations are stored, want at most 3", got)
 		}
-		for _, text := range append(texts, bystander.Value) { // nobody who was signed out stays in
+		for _, text := range append(texts, bystander.Value) { // no signed-out session is valid
 			refuses(t, m, ErrRevoked, text)
 		}
 		time.Sleep(time.Second)
@@ -139,22 +139,22 @@ func TestFullRevocationsFailClosed(t *testing.T) { // threats D5
 		for i := range 100 {
 			m.RevokeUser(t.Context(), Person{UnionID: fmt.Sprint(i)}, "left")
 			if got := m.Stats().Revoked; got > 3 {
-				t.Errorf("%d revocations are kept, want at most 3", got)
+				t.Errorf("%d revocations are stored, want at most 3", got)
 			}
 		}
 		refuses(t, m, ErrRevoked, again.Value)
 	})
 }
 
-// TestManager_SignOutsAreCompacted: in a full set one mark for a person takes the place of their
-// sign-outs, of those first who have most (threats D14).
+// TestManager_SignOutsAreCompacted: in a full set one mark for a person replaces their sign-outs,
+// beginning with the people who have most (threats D14).
 func TestManager_SignOutsAreCompacted(t *testing.T) {
 	for _, max := range []int{5, 10, 100} {
 		synctest.Test(t, func(t *testing.T) {
 			m, p := manager(t), new(passwords)
 			p.set("zs", 1)
 			m.MaxRevoked, m.Accounts = max, p
-			m.Store = new(store.Memory) // of this process: a restart asks it
+			m.Store = new(store.Memory) // of this process: a restart reads it
 			var out []string
 			over := func(in SignIn) {
 				t.Helper()
@@ -171,18 +171,18 @@ func TestManager_SignOutsAreCompacted(t *testing.T) {
 				time.Sleep(time.Millisecond)
 				over([]SignIn{{User: zhangsan}, {User: local, Fingerprint: 1}}[i%2])
 				if got := m.Stats().Revoked; got > max {
-					t.Fatalf("%d revocations are kept, want at most %d", got, max)
+					t.Fatalf("%d revocations are stored, want at most %d", got, max)
 				}
 			}
 			allows(t, m, colleague)
-			refuses(t, m, ErrRevoked, own) // what it costs the one who does it
+			refuses(t, m, ErrRevoked, own) // the cost for the person who does it
 			for _, text := range out {
 				refuses(t, m, ErrRevoked, text)
 			}
 			time.Sleep(time.Millisecond)
 			_, again := begin(t, m, SignIn{User: zhangsan})
 			allows(t, m, again)
-			if err := m.RevokeUser(t.Context(), Person{Account: "zs", Spare: 1}, "account_changed"); err != nil { // it spares none that was signed out
+			if err := m.RevokeUser(t.Context(), Person{Account: "zs", Spare: 1}, "account_changed"); err != nil { // it spares no session that was signed out
 				t.Fatal(err)
 			}
 			restarted := manager(t)
@@ -230,7 +230,7 @@ func TestInheritKeepsSignOuts(t *testing.T) { // threats V27
 		reloaded.RevokeUser(t.Context(), Person{UnionID: "union-l"}, "left")
 		wantClosed(t, "the watch of before the reload", open, true)
 		refuses(t, reloaded, ErrRevoked, left.Value)
-		refuses(t, old, ErrRevoked, left.Value) // requests under way
+		refuses(t, old, ErrRevoked, left.Value) // running requests
 	})
 }
 
@@ -259,7 +259,7 @@ func TestWatch(t *testing.T) {
 	}{
 		{"nothing", func(*testing.T, *Manager, *Session) {}, false},
 		{"sign-out", func(t *testing.T, m *Manager, s *Session) { m.Revoke(t.Context(), s.ID) }, true},
-		{"somebody else's sign-out", func(t *testing.T, m *Manager, s *Session) { m.Revoke(t.Context(), "x") }, false},
+		{"another person's sign-out", func(t *testing.T, m *Manager, s *Session) { m.Revoke(t.Context(), "x") }, false},
 		{"left", func(t *testing.T, m *Manager, s *Session) {
 			m.RevokeUser(t.Context(), Person{UserID: "user-z"}, "left")
 		}, true},
@@ -283,7 +283,7 @@ func TestWatch(t *testing.T) {
 			c.happen(t, m, s)
 			wantClosed(t, c.name+": Watch()", gone, c.closed)
 			wantClosed(t, c.name+": a watch that stopped", dropped, false)
-			late, stopLate := m.Watch(s) // after it happened
+			late, stopLate := m.Watch(s) // after the revocation
 			if c.name != "new sign-in, same facts" {
 				wantClosed(t, c.name+": a later Watch()", late, c.closed)
 			}
@@ -322,7 +322,7 @@ func TestWatchIsBounded(t *testing.T) { // threats D5
 	stopD()
 }
 
-func TestManager_OverdueConnectionIsAskedFirst(t *testing.T) {
+func TestManager_OverdueConnectionIsCheckedFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, d := checked(t)
 		_, cookie := signIn(t, m, zhangsan)
@@ -337,11 +337,11 @@ func TestManager_OverdueConnectionIsAskedFirst(t *testing.T) {
 		m.inspect(t.Context())
 		synctest.Wait()
 		m.inspect(t.Context())
-		wantClosed(t, "a connection nobody can confirm", gone, true)
+		wantClosed(t, "a connection that cannot be confirmed", gone, true)
 	})
 }
 
-func TestRunLooksAfterOpenConnections(t *testing.T) { // a leaver whose browser only holds a WebSocket
+func TestRunLooksAfterOpenConnections(t *testing.T) { // a leaver whose browser only has a WebSocket open
 	for _, c := range []struct {
 		name   string
 		answer error
@@ -350,7 +350,7 @@ func TestRunLooksAfterOpenConnections(t *testing.T) { // a leaver whose browser 
 	}{
 		{"still a member", nil, time.Hour, false},
 		{"left", errLeft, 5*time.Minute + 15*time.Second, true},
-		{"not asked yet", errLeft, 3 * time.Minute, false},
+		{"not looked up yet", errLeft, 3 * time.Minute, false},
 		{"DingTalk is down, in grace", errDown, 18 * time.Minute, false},
 		{"DingTalk is down for longer", errDown, 21 * time.Minute, true},
 	} {
@@ -359,16 +359,16 @@ func TestRunLooksAfterOpenConnections(t *testing.T) { // a leaver whose browser 
 			if c.answer != nil {
 				d.fails(c.answer)
 			}
-			var heard []string
-			m.OnRevoked = func(_ *Session, reason string) { heard = append(heard, reason) }
+			var ends []string
+			m.OnRevoked = func(_ *Session, reason string) { ends = append(ends, reason) }
 			ctx, cancel := context.WithCancel(t.Context())
 			go m.Run(ctx)
 			_, cookie := signIn(t, m, zhangsan)
 			gone, stop := m.Watch(allows(t, m, cookie.Value))
 			time.Sleep(c.after)
 			wantClosed(t, c.name+": Watch()", gone, c.closed)
-			if left := c.answer == errLeft && c.closed; left != (len(heard) == 1) {
-				t.Errorf("%s: Ended heard %q", c.name, heard)
+			if left := c.answer == errLeft && c.closed; left != (len(ends) == 1) {
+				t.Errorf("%s: OnRevoked got %q", c.name, ends)
 			}
 			stop()
 			cancel()

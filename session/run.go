@@ -5,13 +5,14 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"dinggate/session/index"
 )
 
-// Run does the housekeeping until ctx ends, then waits for the lookups that
-// still run: it follows the Journal, sends other replicas what could not be sent
-// at once, drops what has expired, and looks again at sessions that only an open
-// connection uses, since no request does. Call it once. A Manager that is not
-// running serves all the same, except for that.
+// Run does the background work until ctx ends, then waits for running lookups. It follows the
+// Journal, sends writes that other replicas could not be sent at once, drops expired entries, and
+// checks sessions that only an open connection uses, since no request does. Call it once. A
+// Manager without Run works, except for that.
 //
 // After Run has returned no lookup starts any more.
 func (m *Manager) Run(ctx context.Context) {
@@ -25,22 +26,34 @@ func (m *Manager) Run(ctx context.Context) {
 		following.Go(func() { m.replicator.Follow(ctx) })
 	}
 	if m.Mirror != nil {
-		following.Go(func() { m.Mirror.Run(ctx, func() { m.checker.ConsultAll(m.Time()) }) })
+		following.Go(func() { m.Mirror.Run(ctx, func() { consultMirror(m) }) })
 	}
+	following.Go(func() { runRounds(ctx, m) })
 	swept := m.Time()
+	noted := swept.Add(-time.Duration(swept.UnixNano()) % index.Coarse) // so that replicas do not write at the same time
+	m.index.noted.Store(swept.UnixMilli())
 	for {
 		select {
 		case <-ctx.Done():
+			m.index.noteSeen(false)
 			m.tasks.close()
 			following.Wait()
+			m.index.flush()
 			return
 		case <-send.C:
 			m.replicator.SendPending(ctx)
+			if m.index.Resume() {
+				m.index.noteSeen(true)
+			}
 			continue
 		case <-m.watches.now:
 		case <-tick.C:
 		}
 		m.inspect(ctx)
+		if now := m.Time(); now.Sub(noted) >= index.Coarse {
+			noted = now
+			m.index.noteSeen(false)
+		}
 		if now := m.Time(); now.Sub(swept) >= time.Minute {
 			swept = now
 			m.cache.sweep()
@@ -53,13 +66,19 @@ func (m *Manager) Run(ctx context.Context) {
 
 // Stats counts what is in memory, for metrics.
 type Stats struct {
-	Cached, People, Revoked, Watched, Lookups int
+	Cached  int // cookies in the cache of verified sessions
+	People  int // people with sessions that were used recently
+	Revoked int // revocations
+	Watched int // open connections
+	Lookups int // rechecks in progress
 
-	Failing      int    // people whose lookups fail since the last that succeeded: their sessions live on grace
-	Hits, Misses uint64 // of the cache of verified sessions, since the start
+	Failing      int           // people whose lookups fail: their sessions continue during the grace period
+	Overdue      int           // people with a recent request whose confirmation is older than Config.Recheck
+	Oldest       time.Duration // the age of the oldest confirmation of a person with a recent request
+	Hits, Misses uint64        // of the cache of verified sessions, since the start
 
-	Live   bool // the Journal is live: ends of other replicas arrive within moments
-	Unsent int  // what other replicas have not learned yet
+	Live   bool // the Journal is live: revocations of other replicas arrive within moments
+	Unsent int  // writes not yet sent to other replicas
 }
 
 // Stats is safe to call at any time.
@@ -72,7 +91,11 @@ func (m *Manager) Stats() Stats {
 		Watched: m.watches.len(),
 		Unsent:  m.replicator.Pending(),
 	}
-	s.People, s.Failing = m.members.Count()
+	people := m.members.Count(m.Time(), m.Config.Recheck)
+	s.People, s.Failing = people.All, people.Failing
+	if m.Recheck != nil {
+		s.Overdue, s.Oldest = people.Overdue, people.Oldest
+	}
 	s.Hits, s.Misses = m.cache.hits.Load(), m.cache.misses.Load()
 	_, s.Live = m.freshness.epoch()
 	return s
@@ -95,7 +118,7 @@ func (m *Manager) inspect(ctx context.Context) {
 					return
 				}
 			}
-			if w.s.entry.untimely(m.Time()) { // the clock was set: else the watch's own timer is there first
+			if w.s.entry.untimely(m.Time()) { // the clock was set; otherwise the watch's own timer fires first
 				m.watches.close(w)
 				return
 			}
@@ -104,7 +127,7 @@ func (m *Manager) inspect(ctx context.Context) {
 				m.audit(w.s, reason)
 				return
 			}
-			// No patience: a lookup starts and the next round sees its answer.
+			// patience is 0: a lookup starts, and the next round uses its result.
 			if _, err := m.confirm(ctx, w.s.entry, m.Time(), 0); errors.Is(err, ErrUnconfirmed) {
 				if _, p := m.view(w.s.entry, m.Time()); p.Failing() {
 					m.watches.close(w)

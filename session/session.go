@@ -1,28 +1,30 @@
-// Package session remembers a signed-in person between requests.
+// Package session manages the sessions of signed-in people.
 //
-//	sign-in ──► Manager.Create ──► sealed cookie ──► browser
+//	sign-in ──► Manager.Begin ──► sealed cookie ──► browser
 //	                                                   │
 //	request ◄── *Session ◄── Manager.Load ◄────────────┘
 //	                            │
-//	   verified-session cache ──┤ else Keyring.Open ── payload, or ticket ── Store
-//	   lifetime, idle ──────────┤
+//	   verified-session cache ──┤ otherwise Keyring.Open ── payload, or ticket ── Store
+//	   lifetime, idle ──────────┤ ErrExpired
 //	   revocation, Store ───────┤ ErrRevoked, ErrStore
-//	   membership (Recheck) ────┘ in the background, with grace
+//	   token (Refresh) ─────────┤ of an SSO service
+//	   membership (Recheck) ────┘ in the background, with grace; if overdue, Load waits: ErrUnconfirmed
 //
-//	place ── cookies of one session on hosts of several domains
-//	manager, create, open ── cookies and sessions       cache ── known cookies
-//	records, ticket, payload ── what cookies and Store hold, and how it is sealed
-//	freshness ── when the Store is asked again          tokens ── refresh tokens
-//	membership ── people looked up again                revocation ── what has ended
+//	sign-out, leaver ──► Manager.Revoke… ──► here, Store, Journal ──► other replicas, open connections (watch)
 //
-// With `store: cookie` the cookie carries the whole session, and a Store, if the
-// command gives it a local one, keeps the sign-outs that must outlive a restart;
-// replicas share nothing. With `store: redis` the cookie is a ticket to a record
-// in a Store that all replicas share, and a Journal informs them of what ends, so
-// that a session that is known costs no question.
+// Files: manager, create and open make and load sessions; cache holds verified cookies; records,
+// ticket and payload define and seal the contents of cookies and Store; place has the cookies of one
+// session on hosts of several domains; freshness decides when the Store is read again; tokens
+// refreshes tokens; revoke ends sessions; watch closes open connections; parts connects the packages
+// below: membership (people looked up again), mirror (the same in bulk), revocation (ended sessions),
+// index (the list of sessions).
 //
-// Reading the Cookie header, deciding who may enter, and talking to DingTalk
-// live elsewhere.
+// With `store: cookie` the cookie carries the whole session, and a local Store, if there is one,
+// stores the sign-outs that must outlive a restart; replicas share nothing. With `store: redis`
+// the cookie is a ticket to a record in a Store that all replicas share, and a Journal sends them
+// revocations, so that a request of a known session does not read the Store.
+//
+// Other packages parse the Cookie header, authorize requests, and call DingTalk.
 package session
 
 import (
@@ -34,39 +36,39 @@ import (
 	"dinggate/session/revocation"
 )
 
-// Why there is no session. The first four mean "sign in"; the last two are
-// a failing service of ours: 503, the cookie is kept, nobody is signed out.
+// Reasons for which there is no session. The first four mean "sign in". The last two are failures:
+// answer 503 and keep the cookie; the session may be valid.
 var (
 	ErrNone        = errors.New("session: none")                           // no cookie
 	ErrExpired     = errors.New("session: expired")                        // past its lifetime or idle limit
-	ErrRevoked     = errors.New("session: revoked")                        // signed out, or the person is no member any more
-	ErrForged      = errors.New("session: does not verify")                // not ours, of another organisation, or of a newer format
-	ErrStore       = errors.New("session: the store is unavailable")       // nothing is known about this session now
-	ErrUnconfirmed = errors.New("session: membership cannot be confirmed") // DingTalk has been silent for longer than the grace
+	ErrRevoked     = errors.New("session: revoked")                        // signed out, or no longer a member
+	ErrForged      = errors.New("session: does not verify")                // forged, or of another realm or format
+	ErrStore       = errors.New("session: the store is unavailable")       // the state of this session is unknown now
+	ErrUnconfirmed = errors.New("session: membership cannot be confirmed") // rechecks have failed for longer than Config.Grace
 )
 
 // Session is one sign-in of one person.
 //
-// What Load and Create return is shared between requests: read it, never write
+// What Load and Begin return is shared between requests: read it, never write
 // to it. Its text in fmt and slog names the person and nothing secret.
 type Session struct {
-	ID       string         // random, one per sign-in; it opens nothing by itself
-	Realm    string         // the organisation this is a member of: corp_id, or the URL of the SSO service
+	ID       string         // random, one per sign-in; no credential
+	Realm    string         // the organisation of the session: corp_id, or the URL of the SSO service
 	User     identity.User  // newest facts known to this process
-	Token    identity.Token // what the sign-in yielded; without Refresh, or Access too, when that did not fit into the cookie
+	Token    identity.Token // of the sign-in; Refresh, or Access too, is empty if it did not fit into the cookie
 	SignedIn time.Time      // never changes
 	Silent   bool           // signed in inside the DingTalk client, without a click
 	Checked  time.Time      // when User was last confirmed
 	Headers  identity.HeaderSet
 
-	// Fingerprint is that of the password which began a local account's session
-	// (see Accounts). 0: unknown, of a session that an older release made.
+	// Fingerprint is that of the password with which a local account's session began (see
+	// Accounts). 0 is unknown, for a session that an older release made.
 	Fingerprint uint64
 
-	entry *entry // where it came from; nil for one that Load or Create did not make
+	entry *entry // its cache entry; nil unless Load or Create made the session
 }
 
-// key identifies the person behind a session.
+// key identifies the person of a session.
 func (s *Session) key(service bool) identity.Key {
 	if s.entry != nil && s == s.entry.origin {
 		return s.entry.key
@@ -74,16 +76,17 @@ func (s *Session) key(service bool) identity.Key {
 	return identity.KeyOf(&s.User, service)
 }
 
-// keys lists what s can be revoked by, the person's key first; the rest is zero.
+// keys lists the keys that s can be revoked by, the person's first; unused ones are
+// zero.
 func (s *Session) keys(service bool) [3]identity.Key { return identity.Keys(&s.User, s.key(service)) }
 
-// Person and Places say whose sessions end, or who is looked up again.
+// Person and Places select whose sessions end, or who is looked up again.
 type (
 	Person = revocation.Person
 	Places = revocation.Places
 )
 
-// String names the person; Token stays out of every log line.
+// String names the person; Token never appears in a log line.
 func (s *Session) String() string       { return "session of " + s.User.Username }
 func (s *Session) GoString() string     { return s.String() }
 func (s *Session) LogValue() slog.Value { return slog.StringValue(s.String()) }

@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// tasks are what runs in the background until Run ends.
+// tasks are the background goroutines of a Manager, until Run ends.
 type tasks struct {
 	context context.Context // ends with Run
 	cancel  context.CancelFunc
@@ -21,7 +21,7 @@ func newTasks() *tasks {
 	return t
 }
 
-// start runs f in the background; false when Run has ended.
+// start runs f in the background; it returns false if Run has ended.
 func (t *tasks) start(f func()) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -32,7 +32,7 @@ func (t *tasks) start(f func()) bool {
 	return true
 }
 
-// close ends the context, waits for what runs and starts nothing any more.
+// close ends the context, waits for running tasks and starts no new ones.
 func (t *tasks) close() {
 	t.mu.Lock()
 	t.closed = true

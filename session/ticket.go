@@ -15,10 +15,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// A ticket is all that the cookie carries when the Store keeps the session
-// (store: redis): which record, and the key that opens it. The key is in no
-// other place, so that the Store's content is useless to its readers and a
-// cookie is useless without the Store (threats C17).
+// A ticket is the content of the cookie if the Store holds the session (store: redis): the id of
+// the record, and the key that opens it. The key is stored nowhere else, so that the Store's
+// content is useless to its readers and a cookie is useless without the Store (threats C17).
 //
 //	version   1 byte, 2
 //	id        16 bytes
@@ -26,10 +25,9 @@ import (
 //	realm     text
 //	times     signed in, sealed
 //
-// The record under the ticket's id is a box (see keyring.SealBox) around a session as
-// the payload writes it. It never changes: what a recheck finds is in facts:…,
-// a refreshed token in token:…, and a sign-out takes the record away, so that
-// nothing can bring a session back that has ended.
+// The record of the ticket's id is a box (see keyring.SealBox) with a payload. It never changes:
+// the result of a recheck is in facts:…, a refreshed token in token:…, and a sign-out deletes
+// the record, so that nothing can revive a session that has ended.
 type ticket struct {
 	id       string
 	key      []byte
@@ -41,7 +39,7 @@ type ticket struct {
 const (
 	ticketVersion = 2
 	maxRecord     = 64 << 10
-	maxSharedUser = 24 << 10 // of a person, where the Store keeps it: hundreds of departments
+	maxSharedUser = 24 << 10 // of a person's data in the Store: hundreds of departments
 )
 
 func newTicket(s *Session) (*ticket, error) {
@@ -77,14 +75,14 @@ func decodeTicket(b []byte) (*ticket, error) {
 	return t, nil
 }
 
-// String keeps the key out of fmt.
+// String hides the key from fmt.
 func (t *ticket) String() string   { return "session.ticket" }
 func (t *ticket) GoString() string { return t.String() }
 
-// load returns the entry of a candidate. The session of a ticket is brought into
-// memory once for all requests that bring it now: a page whose parts all arrive at
-// a replica that does not know the session asks the Store once. It goes on when
-// the client has gone: others may wait for it.
+// load returns the entry of a candidate. Concurrent requests share one load of a
+// ticket's session: a page whose subresources all reach a replica that does not have
+// the session cached causes one read of the Store. The load continues when the client
+// has disconnected: other requests may wait for it.
 func (c candidate) load(ctx context.Context, m *Manager, now time.Time) (*entry, error) {
 	if c.entry != nil {
 		return c.entry, nil
@@ -95,22 +93,21 @@ func (c candidate) load(ctx context.Context, m *Manager, now time.Time) (*entry,
 		e, _ := loaded.Val.(*entry)
 		return e, loaded.Err
 	case <-ctx.Done():
-		return nil, unavailable("asking about a session", ctx.Err())
+		return nil, unavailable("looking up a session", ctx.Err())
 	}
 }
 
-// fetch asks the Store for the session of a ticket and all that it knows of it.
-// One question first, of one well-formed key; the others only for a session
-// that exists.
+// fetch reads the session of a ticket and its related records from the Store. The
+// first read is of the session alone; the others follow only if it exists.
 func (m *Manager) fetch(ctx context.Context, c candidate, now time.Time) (*entry, error) {
 	t := c.ticket
 	if m.revoked.Ended(t.id) {
-		return nil, ErrRevoked // before the network
+		return nil, ErrRevoked // before any network call
 	}
 	epoch, _ := m.freshness.epoch()
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
-	box, err := m.freshness.askSession(ctx, t.id, nil, now)
+	box, err := m.freshness.lookUpSession(ctx, t.id, nil, now)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +121,7 @@ func (m *Manager) fetch(ctx context.Context, c candidate, now time.Time) (*entry
 	e := m.enter(c.text, s, t, t.sealed, c.old)
 	var found *membership.Profile
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return m.freshness.askEnds(ctx, s, now) })
+	g.Go(func() error { return m.freshness.lookUpEnds(ctx, s, now) })
 	if m.Recheck != nil && now.Sub(s.Checked) >= e.recheck {
 		g.Go(func() (err error) { found, err = m.records.ReadProfile(ctx, e.key); return err })
 	}

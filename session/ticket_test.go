@@ -15,8 +15,8 @@ import (
 	"dinggate/internal/keyring"
 )
 
-// crowded is a person for whom no cookie has room.
-func crowded() identity.User {
+// oversized returns a person whose data does not fit into a cookie.
+func oversized() identity.User {
 	u := zhangsan
 	for i := range int64(200) {
 		u.Departments = append(u.Departments, 100_000_000+i)
@@ -29,7 +29,7 @@ func crowded() identity.User {
 func TestTicketHoldsWhatACookieCannot(t *testing.T) { // threats C16
 	synctest.Test(t, func(t *testing.T) {
 		a, b, store, d := replicas(t)
-		who := crowded()
+		who := oversized()
 		d.knows(who)
 		token := identity.Token{Access: strings.Repeat("a", 8000), Refresh: strings.Repeat("r", 8000), Expires: time.Now().Add(time.Hour).UTC()}
 		_, c, err := a.Create(t.Context(), who, token)
@@ -69,7 +69,7 @@ func TestManager_StoreAloneOpensNothing(t *testing.T) { // threats C17
 	if _, err := keyring.OpenBox(stolen.key, find(s.ID), mine); err == nil {
 		t.Error("another session's ticket opens the record")
 	}
-	store.Put(t.Context(), find(stolen.id), mine, time.Hour) // somebody else's record under our ticket
+	store.Put(t.Context(), find(stolen.id), mine, time.Hour) // another person's record under our ticket
 	refuses(t, b, ErrForged, c.Value)
 	store.Put(t.Context(), find(s.ID), mine[:len(mine)-1], time.Hour)
 	refuses(t, b, ErrForged, other.Value)
@@ -77,11 +77,11 @@ func TestManager_StoreAloneOpensNothing(t *testing.T) { // threats C17
 
 func TestTwoReleasesSideBySide(t *testing.T) { // threats V33
 	a, b, store, d := replicas(t)
-	old := manager(t) // it carries the session in the cookie, and marks it in the store
+	old := manager(t) // its cookie carries the session, with a mark in the store
 	s, whole := signIn(t, old, zhangsan)
 	a.init()
-	mark := a.records.key("session", s.ID)
-	store.Put(t.Context(), mark, []byte("1"), time.Hour)
+	record := a.records.key("session", s.ID)
+	store.Put(t.Context(), record, []byte("1"), time.Hour)
 	if got := allows(t, a, whole.Value); got.ID != s.ID {
 		t.Errorf("Load(older cookie) = %s, want %s", got.ID, s.ID)
 	}
@@ -104,7 +104,7 @@ func TestTwoReleasesSideBySide(t *testing.T) { // threats V33
 	inside[0]++
 	box, _ = keyring.SealBox(tk.key, a.records.key("session", tk.id), inside)
 	store.Put(t.Context(), a.records.key("session", tk.id), box, time.Hour)
-	refuses(t, replica(t, store, d), ErrForged, c.Value) // a newer record: sign in, no trouble
+	refuses(t, replica(t, store, d), ErrForged, c.Value) // a newer record: sign in, without an error
 }
 
 func TestManager_OneLoadForManyRequests(t *testing.T) {
@@ -126,10 +126,10 @@ func TestManager_OneLoadForManyRequests(t *testing.T) {
 		load50(f.all[1], ErrStore)
 		f.store.set(nil, false)
 		f.store.slow(100 * time.Millisecond)
-		before := f.asked()
+		before := f.reads()
 		load50(f.all[1], nil)
-		if n := f.asked() - before; n > 5 {
-			t.Errorf("50 requests with one ticket asked the store %d times, want once each for session, person and everybody", n)
+		if n := f.reads() - before; n > 5 {
+			t.Errorf("50 requests with one ticket read the store %d times, want once each for session, person and all people", n)
 		}
 		late := f.add(t)
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -170,7 +170,7 @@ func TestTicketTimes(t *testing.T) { // threats C7
 		time.Sleep(time.Minute)
 		refuses(t, short, ErrExpired, c.Value)
 		if store.gets != gets {
-			t.Error("the store was asked about tickets whose time is over")
+			t.Error("the store was read for expired tickets")
 		}
 		ahead := replica(t, store, d)
 		ahead.Now = func() time.Time { return time.Now().Add(10 * time.Minute) }
@@ -202,7 +202,7 @@ func TestRotateTwiceUnderLoad(t *testing.T) { // threats C6, V33
 				_, c := signIn(t, m, u)
 				jar = append(jar, c.Value)
 			}
-			for _, ring := range [][]byte{{2, 1}, {3, 2}} { // the first secret is gone after the second rotation
+			for _, ring := range [][]byte{{2, 1}, {3, 2}} { // the second rotation removes the first secret
 				m = next(m, ring...)
 				for i, text := range jar {
 					s := allows(t, m, text)
@@ -210,7 +210,7 @@ func TestRotateTwiceUnderLoad(t *testing.T) { // threats C6, V33
 					if c == nil {
 						t.Fatalf("%s: Renew(sealed with the old secret) = nil, want a cookie", kind)
 					}
-					allows(t, m, text) // requests under way lose nothing
+					allows(t, m, text) // running requests lose nothing
 					jar[i] = c.Value
 				}
 				time.Sleep(time.Minute)
@@ -223,7 +223,7 @@ func TestRotateTwiceUnderLoad(t *testing.T) { // threats C6, V33
 	})
 }
 
-// A known session costs nothing with a shared store either.
+// TestLoadKnownSharedAllocates: a known session is as cheap with a shared store.
 func TestLoadKnownSharedAllocates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 1)
@@ -239,7 +239,7 @@ func TestLoadKnownSharedAllocates(t *testing.T) {
 	})
 }
 
-// The law: what reads is written back the same.
+// FuzzTicket: encoding inverts decoding.
 func FuzzTicket(f *testing.F) {
 	t, _ := newTicket(&Session{ID: sample().ID, Realm: "dingcorp", SignedIn: time.UnixMilli(1e12)})
 	b, _ := t.encode(time.UnixMilli(1e12))

@@ -14,8 +14,7 @@ import (
 	"dinggate/store"
 )
 
-// tokens keep the access tokens fresh of sessions whose sign-in yielded a refresh
-// token:
+// tokens refresh the access tokens of sessions whose sign-in returned a refresh token:
 //
 //	got              expires − early      expires              expires + grace
 //	 ├───── fresh ─────────┼─ refreshed in ──┼─ a request waits ────┼─ ErrUnconfirmed
@@ -30,10 +29,10 @@ type tokens struct {
 	revoked *revocation.Set
 	tasks   *tasks
 	states  *tokenStates
-	slots   chan struct{} // a place for each refresh that runs
+	slots   chan struct{} // a slot for each running refresh
 
-	// enabled, refresh and refused: whether there is a Manager.Refresh, it, and what
-	// follows a refusal.
+	// enabled reports whether there is a Manager.Refresh, refresh calls it, and
+	// refused handles a refusal.
 	enabled func() bool
 	refresh func(ctx context.Context, refresh string) (identity.Token, error)
 	refused func(ctx context.Context, s *Session, reason string)
@@ -41,35 +40,35 @@ type tokens struct {
 
 const refreshEarly = 30 * time.Second // or a quarter of the token's life, if that is less
 
-// tokenState is the token of one session, shared by all cookie texts that carry
-// it: a cookie sealed before a refresh holds a token that is used up.
+// tokenState is the token of one session, shared by all cookie texts that carry it: a
+// cookie sealed before a refresh holds an exchanged token.
 type tokenState struct {
 	id      string
 	ticket  *ticket // nil: the cookie carries the session
 	expires time.Time
 
-	token atomic.Pointer[identity.Token] // the newest that may be used
+	token atomic.Pointer[identity.Token] // the newest usable token
 	due   atomic.Int64                   // when to refresh it, Unix milliseconds
-	used  atomic.Int64                   // about when a request last came, Unix milliseconds
+	used  atomic.Int64                   // approximate time of the last request, Unix milliseconds
 
-	mu       sync.Mutex      // held for moments
+	mu       sync.Mutex      // never held during a call
 	rotated  *identity.Token // received, but not stored yet
 	failing  time.Time       // first failure since the last success; zero: none
 	attempts int
 	next     time.Time     // no attempt before this
-	running  chan struct{} // closed when the refresh that runs is over; nil: none runs
+	running  chan struct{} // closed when the running refresh ends; nil: none is running
 }
 
-// tokenStates forgets, where it is full, a session that was not used for long:
-// the Store, or the cookie, still has the token.
+// tokenStates evicts the least recently used session when it is full: the Store, or
+// the cookie, still has the token.
 type tokenStates = bounded.LRU[string, *tokenState]
 
 func newTokenStates(max int) *tokenStates {
 	return bounded.NewLRU[string](max, func(k *tokenState) int64 { return k.used.Load() }, nil)
 }
 
-// add remembers the token of a session that may be refreshed. Of the token that
-// is known and the one that e brings, the one that lives longer is the newer.
+// add tracks the token of a session that may be refreshed. Of the known token and that
+// of e, the one with the later expiry is the newer.
 func (ts *tokens) add(e *entry, now time.Time) {
 	t := e.origin.Token
 	if !ts.enabled() || t.Refresh == "" || t.Expires.IsZero() {
@@ -90,15 +89,15 @@ func (ts *tokens) add(e *entry, now time.Time) {
 	e.token = k
 }
 
-// set makes t the token to use; got is when it was made.
+// set makes t the current token; got is when it was issued.
 func (k *tokenState) set(t identity.Token, got time.Time) {
 	k.token.Store(&t)
 	due := t.Expires.Add(-min(refreshEarly, max(0, t.Expires.Sub(got)/4)))
 	k.due.Store(due.UnixMilli())
 }
 
-// keepFresh sees to it that a session's token can be used, and returns what is
-// left of the patience. The only error is ErrUnconfirmed.
+// keepFresh makes sure that a session's token is usable, and returns what remains of
+// patience. The only error is ErrUnconfirmed.
 func (ts *tokens) keepFresh(ctx context.Context, e *entry, now time.Time, patience time.Duration) (time.Duration, error) {
 	k := e.token
 	if now.UnixMilli() < k.due.Load() {
@@ -132,8 +131,11 @@ func (ts *tokens) keepFresh(ctx context.Context, e *entry, now time.Time, patien
 	return 0, ErrUnconfirmed
 }
 
-// start makes sure that a refresh runs, unless one has just failed. It never
-// blocks; nil means that none runs.
+// start makes sure that a refresh is running, unless one has just failed. It never
+// blocks; nil means that none is running. Whether the last one failed, whether Run has
+// ended and whether one is running is checked under one lock, which
+// x/sync/singleflight cannot do: of many waiting requests none starts another call to
+// a service that hangs (threats D12).
 func (ts *tokens) start(e *entry, now time.Time) <-chan struct{} {
 	k := e.token
 	k.mu.Lock()
@@ -155,7 +157,7 @@ func (ts *tokens) start(e *entry, now time.Time) <-chan struct{} {
 	return nil
 }
 
-// run gets a new token and draws the consequence.
+// run gets a new token and applies the result.
 func (ts *tokens) run(e *entry) {
 	ctx, cancel := context.WithTimeout(ts.tasks.context, membership.LookupTimeout)
 	defer cancel()
@@ -187,9 +189,9 @@ func (ts *tokens) run(e *entry) {
 	}
 }
 
-// renew reads the token that another replica has got, or exchanges ours. The new
-// token is in the Store before anybody uses it: a replica that dies takes no
-// refresh token with it that the service has already replaced.
+// renew reads the token that another replica has obtained, or exchanges ours. The new
+// token is written to the Store before it is used: otherwise, a replica that crashes
+// would lose the refresh token that replaced the exchanged one.
 func (ts *tokens) renew(ctx context.Context, k *tokenState) (err error) {
 	if ts.records.store == nil {
 		return ts.exchange(ctx, k)
@@ -218,8 +220,8 @@ func (ts *tokens) renew(ctx context.Context, k *tokenState) (err error) {
 	return err
 }
 
-// exchange calls refresh, unless it has answered before and the answer could only
-// not be stored.
+// exchange calls refresh, unless an earlier call succeeded and only storing its result
+// failed.
 func (ts *tokens) exchange(ctx context.Context, k *tokenState) error {
 	now := ts.records.now
 	k.mu.Lock()
@@ -235,7 +237,7 @@ func (ts *tokens) exchange(ctx context.Context, k *tokenState) error {
 			return &identity.Failure{Class: identity.Internal, Code: "bad_answer", Err: unusable}
 		}
 		if got.Refresh == "" {
-			got.Refresh = k.token.Load().Refresh // a service that does not rotate
+			got.Refresh = k.token.Load().Refresh // the service does not rotate refresh tokens
 		}
 		got.Expires = got.Expires.UTC().Truncate(time.Millisecond)
 		t = &got
@@ -250,7 +252,7 @@ func (ts *tokens) exchange(ctx context.Context, k *tokenState) error {
 	return nil
 }
 
-// learn makes t count and ends a row of failures.
+// learn makes t the current token and ends a series of failures.
 func (k *tokenState) learn(t identity.Token, now time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

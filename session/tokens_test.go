@@ -13,7 +13,7 @@ import (
 	"dinggate/internal/identity"
 )
 
-// service is an SSO service that takes each refresh token once.
+// service is an SSO service that accepts each refresh token once.
 type service struct {
 	mu    sync.Mutex
 	calls int
@@ -116,7 +116,7 @@ func TestOneRefreshForAllTabs(t *testing.T) {
 		again := manager(t)              // after a restart
 		again.Refresh = v.refresh
 		holds(t, again, fresh[0].Value, "access 1")
-		time.Sleep(tokenLife - refreshEarly) // due, not expired: nobody waits
+		time.Sleep(tokenLife - refreshEarly) // due, not expired: no request waits
 		holds(t, m, fresh[0].Value, "access 1")
 		time.Sleep(2 * time.Second)
 		s := holds(t, m, fresh[0].Value, "access 2")
@@ -166,8 +166,8 @@ func TestRefusedRefreshEndsTheSession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, v := manager(t), new(service)
 		m.Refresh = v.refresh
-		var heard []string
-		m.OnRevoked = func(s *Session, reason string) { heard = append(heard, s.ID+" "+reason) }
+		var ends []string
+		m.OnRevoked = func(s *Session, reason string) { ends = append(ends, s.ID+" "+reason) }
 		s, c := enter(t, m)
 		gone, stop := m.Watch(s)
 		defer stop()
@@ -180,8 +180,8 @@ func TestRefusedRefreshEndsTheSession(t *testing.T) {
 		wantClosed(t, "its connection", gone, true)
 		allows(t, m, other.Value)
 		v.wantCalls(t, 1)
-		if len(heard) != 1 || heard[0] != s.ID+" sso_over" {
-			t.Errorf("Ended heard %q, want this session once", heard)
+		if len(ends) != 1 || ends[0] != s.ID+" sso_over" {
+			t.Errorf("OnRevoked got %q, want this session once", ends)
 		}
 	})
 }
@@ -191,10 +191,10 @@ func TestSilenceLivesOnGrace(t *testing.T) { // threats V9
 		m, v := manager(t), new(service)
 		m.Refresh = v.refresh
 		m.Config.Recheck = time.Minute
-		asked := 0
+		calls := 0
 		m.Recheck = func(_ context.Context, s *Session) (identity.User, error) {
 			if s.Token.Access == "access 0" && time.Now().After(s.Token.Expires) {
-				asked++
+				calls++
 			}
 			return s.User, nil
 		}
@@ -215,8 +215,8 @@ func TestSilenceLivesOnGrace(t *testing.T) { // threats V9
 			t.Errorf("Refresh was called %d times in %v, want few", v.calls, m.Config.Grace)
 		}
 		v.mu.Unlock()
-		if asked > 0 {
-			t.Errorf("Recheck was asked %d times with an expired token", asked)
+		if calls > 0 {
+			t.Errorf("Recheck was called %d times with an expired token", calls)
 		}
 		v.set(nil)
 		time.Sleep(3 * time.Minute)
@@ -243,11 +243,11 @@ func TestManager_TokenIsStoredBeforeItIsUsed(t *testing.T) {
 		f.store.setPut(nil)
 		time.Sleep(time.Minute)
 		holds(t, m, c.Value, "access 1")
-		v.wantCalls(t, 1) // what it had answered was kept
+		v.wantCalls(t, 1) // its answer was stored
 	})
 }
 
-func TestTokensOutliveARestart(t *testing.T) { // state_dir: the cookie that went out with the new token was lost
+func TestTokensOutliveARestart(t *testing.T) { // state_dir: the cookie with the new token was lost
 	synctest.Test(t, func(t *testing.T) {
 		store, v := new(faulty), new(service)
 		local := func() *Manager {

@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// watches are the open connections that end with their session.
+// watches are the open connections that are closed when their session ends.
 type watches struct {
 	max int
-	now chan struct{} // full: Run is to look at the open connections now
+	now chan struct{} // buffered: requests an inspection by Run
 
 	mu  sync.Mutex
 	all map[*watch]struct{}
@@ -19,7 +19,7 @@ func newWatches(max int) *watches {
 	return &watches{max: max, now: make(chan struct{}, 1), all: map[*watch]struct{}{}}
 }
 
-// inspectNow has Run look at the open connections now.
+// inspectNow makes Run inspect the open connections now.
 func (ws *watches) inspectNow() {
 	select {
 	case ws.now <- struct{}{}:
@@ -41,16 +41,14 @@ type watch struct {
 }
 
 // Watch returns a channel for a connection that outlives its request, such as a
-// WebSocket. It is closed when the session is revoked or past its lifetime,
-// when membership can no longer be confirmed, and when something that is known
-// of the person changed, since another rule may decide now: close the
-// connection, and a client that comes back is authorized again. The idle
-// limit does not close it. Losing membership while no request comes is noticed
-// by Run alone.
+// WebSocket. It is closed when the session is revoked or past its lifetime, when
+// membership can no longer be confirmed, and when the person's profile changed, since
+// another rule may apply now: close the connection; a client that reconnects is
+// authorized again. The idle limit does not close it. If no requests come, only Run
+// notices a lost membership.
 //
-// Call stop when the connection ends; more than once is fine. When
-// MaxWatches connections are open, or the session is over, the channel is
-// closed from the start.
+// Call stop when the connection ends; it may be called more than once. If MaxWatches
+// connections are open, or the session is over, the channel is closed from the start.
 func (m *Manager) Watch(s *Session) (gone <-chan struct{}, stop func()) {
 	m.init()
 	w := &watch{s: s, gone: make(chan struct{})}
@@ -58,7 +56,7 @@ func (m *Manager) Watch(s *Session) (gone <-chan struct{}, stop func()) {
 		close(w.gone)
 		return w.gone, func() {}
 	}
-	// What happened between Load and here found no watch to close.
+	// A revocation between Load and here found no watch to close.
 	_, out := m.endOf(s)
 	if s.entry != nil && !out {
 		newest, _ := m.view(s.entry, m.Time())
@@ -81,7 +79,7 @@ func (ws *watches) add(w *watch, left time.Duration) bool {
 	return true
 }
 
-// drop forgets w without closing its channel.
+// drop removes w without closing its channel.
 func (ws *watches) drop(w *watch) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
@@ -89,7 +87,7 @@ func (ws *watches) drop(w *watch) {
 	delete(ws.all, w)
 }
 
-// close ends w unless that has happened or w was dropped.
+// close closes w unless it is closed or was dropped.
 func (ws *watches) close(w *watch) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
@@ -98,7 +96,7 @@ func (ws *watches) close(w *watch) {
 	}
 }
 
-// remove closes the channel of w, which is open; it needs ws.mu.
+// remove closes the channel of w, which must be open; the caller holds ws.mu.
 func (ws *watches) remove(w *watch) {
 	w.timer.Stop()
 	delete(ws.all, w)
@@ -118,7 +116,7 @@ func (ws *watches) end(over func(*Session) bool) (ended []*Session) {
 	return ended
 }
 
-// list copies what is open, for a walk that takes its time.
+// list copies the open watches, for iteration without the lock.
 func (ws *watches) list() []*watch {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()

@@ -9,11 +9,10 @@ import (
 	"time"
 )
 
-// Lease lets one replica at a time do what all of them want done: ask DingTalk
-// about a person, refresh a token (threats V11). It is renewed while the work
-// goes on and is over soon after its holder dies (V12). It keeps work from being
-// done twice; it is no proof that no other replica does it. Get it with
-// AwaitLease, give it back with Release.
+// Lease lets one replica at a time do work that all replicas want done, such as looking a person
+// up at DingTalk or refreshing a token (threats V11). It is renewed during the work and expires
+// soon after its holder dies (V12). It avoids duplicate work, but does not exclude it. Get it with
+// AwaitLease, end it with Release.
 type Lease struct {
 	store Store
 	key   string
@@ -25,19 +24,22 @@ type Lease struct {
 const (
 	leaseTime    = 4 * time.Second
 	leaseRenew   = time.Second
-	leasePause   = 15 * time.Second // after a failure: the pause that all replicas keep
+	leasePause   = 15 * time.Second // after a failure, for all replicas
 	leasePoll    = 250 * time.Millisecond
 	leaseTimeout = time.Second // of one operation
 )
 
-// leaseFailed is what a lease holds in the pause after a failure: a caller that
-// wants the work done knows as much as its holder, and need not wait.
+// leaseFailed is the content of a lease in the pause after a failure: a caller that wants the work
+// done need not wait, since it would fail too.
 var leaseFailed = []byte("failed")
 
 // ErrTriedElsewhere means that another replica has just tried the work and failed.
 var ErrTriedElsewhere = errors.New("store: another replica has just tried and failed")
 
-// acquireLease takes the lease; ErrExists when another caller has it.
+// ErrHeld means that another caller had the lease until the context ended.
+var ErrHeld = errors.New("store: another replica has the lease")
+
+// acquireLease takes the lease; ErrExists if another caller has it.
 func acquireLease(ctx context.Context, s Store, key string) (*Lease, error) {
 	value := make([]byte, 16)
 	if _, err := rand.Read(value); err != nil {
@@ -55,8 +57,7 @@ func acquireLease(ctx context.Context, s Store, key string) (*Lease, error) {
 	return l, nil
 }
 
-// renew keeps the lease until it is given back, the work's context ends, or it
-// turns out to be another caller's.
+// renew keeps the lease until it is released, the work's context ends, or another caller has it.
 func (l *Lease) renew(ctx context.Context) {
 	defer close(l.done)
 	again := time.NewTicker(leaseRenew)
@@ -73,8 +74,8 @@ func (l *Lease) renew(ctx context.Context) {
 	}
 }
 
-// set writes the lease anew; false when it is another's. A store that does not
-// answer is asked again.
+// set writes the lease again; false if another caller has it. A store that does not answer is
+// tried again.
 func (l *Lease) set(ctx context.Context, value []byte, ttl time.Duration) (ours bool) {
 	ctx, cancel := context.WithTimeout(ctx, leaseTimeout)
 	defer cancel()
@@ -88,7 +89,8 @@ func (l *Lease) set(ctx context.Context, value []byte, ttl time.Duration) (ours 
 	return true
 }
 
-// Release gives the lease back, or after a failure keeps it as a pause for all.
+// Release ends the lease, or after a failure keeps it as a pause for all replicas. Call it once.
+// It has a deadline of its own; if the store does not answer, the lease expires.
 func (l *Lease) Release(failed bool) {
 	l.stop()
 	<-l.done
@@ -103,9 +105,11 @@ func (l *Lease) Release(failed bool) {
 	}
 }
 
-// AwaitLease calls found until it is done or the lease is the caller's; nil means
-// that found is done or an error, otherwise the caller has the lease and must do
-// the work. In the pause after another's failure it is ErrTriedElsewhere at once.
+// AwaitLease calls found until it reports done or the lease is the caller's. A nil Lease means
+// that found is done or err is set; otherwise the caller has the lease, must do the work and call
+// Release. In the pause after another replica's failure it returns ErrTriedElsewhere at once. If ctx
+// ends while another caller has the lease, the error is ErrHeld and wraps ctx's. Other errors are
+// those of found and of the Store.
 func AwaitLease(ctx context.Context, s Store, key string, found func(context.Context) (done bool, err error)) (*Lease, error) {
 	if s == nil {
 		return nil, errors.New("store: taking a lease: there is no store")
@@ -118,7 +122,7 @@ func AwaitLease(ctx context.Context, s Store, key string, found func(context.Con
 		}
 		l, err := acquireLease(ctx, s, key)
 		if err == nil {
-			// Between the last look and now its last holder may have finished.
+			// The last holder may have finished since the last call of found.
 			done, err := found(ctx)
 			if done || err != nil {
 				l.Release(false)
@@ -134,7 +138,7 @@ func AwaitLease(ctx context.Context, s Store, key string, found func(context.Con
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("store: waiting for another replica: %w", ctx.Err())
+			return nil, fmt.Errorf("%w: %w", ErrHeld, ctx.Err())
 		case <-again.C:
 		}
 	}

@@ -26,7 +26,7 @@ func TestLease_IsRenewed(t *testing.T) { // threats V11
 		if err != nil {
 			t.Fatalf("acquireLease() after the end = %v", err)
 		}
-		l.Release(true) // late: it is another's now
+		l.Release(true) // late: another caller has it now
 		other.Release(true)
 		time.Sleep(leasePause - time.Second)
 		if _, err := acquireLease(t.Context(), db, "lease:x"); !errors.Is(err, ErrExists) {

@@ -10,15 +10,15 @@ import (
 	gocache "github.com/patrickmn/go-cache"
 )
 
-// Memory is a Store in this process alone; a restart forgets it. The zero value
-// is ready.
+// Memory is a Store in this process only; a restart loses its records. The zero value is ready to
+// use.
 //
-// It is bounded, and a full one refuses to write: forgetting a used mark would
-// allow a replay (threats S4, D5).
+// It is bounded. A write to a full one is an error other than ErrExists: if it dropped a record
+// instead, a used code could be replayed (threats S4, D5).
 type Memory struct {
 	Max int // records; 0 means 100,000
 
-	mu    sync.Mutex // writers, and Get before the first of them
+	mu    sync.Mutex // held by writers, and by Get before the first of them
 	items *gocache.Cache
 	swept time.Time
 }
@@ -27,7 +27,7 @@ var errFull = errors.New("store: the memory store is full")
 
 var _ Store = (*Memory)(nil)
 
-// lock gives the records to one caller; unlock with m.mu.
+// lock locks the records; unlock with m.mu.
 func (m *Memory) lock(ctx context.Context) (*gocache.Cache, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -66,7 +66,7 @@ func (m *Memory) Put(ctx context.Context, key string, value []byte, ttl time.Dur
 	return m.write(items, key, value, ttl)
 }
 
-// Add writes a copy of value unless there is one.
+// Add writes a copy of value unless the key exists.
 func (m *Memory) Add(ctx context.Context, key string, value []byte, ttl time.Duration) error {
 	items, err := m.lock(ctx)
 	if err != nil {
@@ -93,14 +93,14 @@ func (m *Memory) Take(ctx context.Context, key string) ([]byte, error) {
 
 func (m *Memory) write(items *gocache.Cache, key string, value []byte, ttl time.Duration) error {
 	if ttl <= 0 {
-		return errors.New("store: the memory store keeps nothing for ever: the time to live is not positive")
+		return errors.New("store: the ttl is not positive")
 	}
 	limit := m.Max
 	if limit <= 0 {
 		limit = 100_000
 	}
 	if now := time.Now(); items.ItemCount() >= limit && now.Sub(m.swept) >= time.Second {
-		m.swept = now // a sweep walks all records: not on every write to a full store
+		m.swept = now // a sweep reads all records, so it does not run on every write to a full store
 		items.DeleteExpired()
 	}
 	if _, known := items.Get(key); !known && items.ItemCount() >= limit {

@@ -27,7 +27,7 @@ func TestMemory_FullRefuses(t *testing.T) { // threats S4: forgetting a used mar
 			"Put": m.Put(t.Context(), "2", nil, time.Minute),
 		} {
 			if err == nil || err == store.ErrExists || err == store.ErrNotFound {
-				t.Errorf("%s(to a full store) = %v, want trouble", what, err)
+				t.Errorf("%s(to a full store) = %v, want a failure", what, err)
 			}
 		}
 		if err := m.Add(t.Context(), "1", nil, time.Minute); err != store.ErrExists {
@@ -57,7 +57,7 @@ func TestFakeJournal_Unreachable(t *testing.T) {
 	p.Cut()
 	l.Wait(t, "live(false)", func(_ []string, lives []bool) bool { return len(lives) == 2 && !lives[1] })
 	if err := p.Append(t.Context(), []byte("x")); err == nil {
-		t.Error("Append(cut) = nil, want trouble")
+		t.Error("Append(cut) = nil, want a failure")
 	}
 	p.Mend()
 	l.Live(t)

@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// Swapper is a Store that can also replace a value only where it is still the one
-// that was read. Every store of this repository is one.
+// Swapper is a Store that can also replace a value provided that it is still the one that was
+// read. Every store of this repository implements it.
 type Swapper interface {
 	Store
 
-	// Swap writes new with a new time to live where the key holds old. ErrNotFound:
-	// the key holds nothing; ErrExists: it holds another value. Of any number of calls
-	// with one old value, on any replica, one wins.
+	// Swap writes new with a new ttl if the value of key is old. Errors are ErrNotFound if there
+	// is no value, and ErrExists if there is another one. Of any number of calls with one old
+	// value, on any replica, one succeeds.
 	Swap(ctx context.Context, key string, old, new []byte, ttl time.Duration) error
 }
 
 var _ Swapper = (*Memory)(nil)
 
-// Swap writes a copy of new in the place of old.
+// Swap replaces old by a copy of new.
 func (m *Memory) Swap(ctx context.Context, key string, old, new []byte, ttl time.Duration) error {
 	items, err := m.lock(ctx)
 	if err != nil {

@@ -34,6 +34,9 @@ func Run(t *testing.T, open func(t *testing.T) account.Bindings) {
 		{"a name of one kind is not one of the other", kinds},
 		{"names are exact", exact},
 		{"names that look alike are found", looks},
+		{"an account is bound to another person in one step", rebound},
+		{"an account that is bound again is never without a person", rebinding},
+		{"binding again and binding by hand exclude each other", rebindRace},
 		{"renewing changes nothing", renewing},
 		{"the list is sorted", sorted},
 		{"nonsense is refused", nonsense},
@@ -49,7 +52,7 @@ func b(unionID, username string) account.Binding {
 	return account.Binding{UnionID: unionID, Username: username}
 }
 
-// holds fails unless exactly these are kept, sorted by account.
+// holds fails unless the store holds exactly these bindings, sorted by account.
 func holds(t *testing.T, s account.Bindings, want ...account.Binding) {
 	t.Helper()
 	got, err := s.List(t.Context())
@@ -91,7 +94,7 @@ func added(t *testing.T, s account.Bindings) {
 	add(t, s, b("u3", "c"))
 	add(t, s)
 	holds(t, s, b("u1", "a"), b("u2", "b"), b("u3", "c"))
-	// A unionId decides alone where both are given.
+	// If both are given, the unionId alone decides.
 	if got, err := s.Find(t.Context(), b("u1", "b")); err != nil || got != b("u1", "a") {
 		t.Errorf("Find of u1 and another's name = %v, %v, want u1's", got, err)
 	}
@@ -103,7 +106,7 @@ func again(t *testing.T, s account.Bindings) {
 	holds(t, s, b("u1", "a"), b("u2", "b"))
 }
 
-// refuses fails unless Add says that these places are taken.
+// refuses fails unless Add reports that these entries are taken.
 func refuses(t *testing.T, s account.Bindings, places []int, all ...account.Binding) {
 	t.Helper()
 	err := s.Add(t.Context(), all...)
@@ -139,7 +142,7 @@ func removed(t *testing.T, s account.Bindings) {
 		}
 	}
 	holds(t, s, b("u3", "c"))
-	add(t, s, b("u1", "b"), b("u2", "a")) // free again, both sides of both
+	add(t, s, b("u1", "b"), b("u2", "a")) // free again in both directions
 	holds(t, s, b("u2", "a"), b("u1", "b"), b("u3", "c"))
 }
 
@@ -187,7 +190,7 @@ func looks(t *testing.T, s account.Bindings) {
 			t.Fatal(err)
 		}
 	}
-	resembles("Alice", true) // ALICE is still there
+	resembles("Alice", true) // ALICE is still bound
 	resembles("管理员", false)
 	if _, err := s.Remove(t.Context(), "ALICE"); err != nil {
 		t.Fatal(err)
@@ -238,7 +241,7 @@ func ended(t *testing.T, s account.Bindings) {
 	_, resembles := s.Resembles(ctx, "a")
 	_, renew := s.Renew(ctx)
 	for name, err := range map[string]error{"Find": find, "List": list, "Resembles": resembles, "Renew": renew,
-		"Remove": remove, "Add": s.Add(ctx, b("u2", "b"))} {
+		"Remove": remove, "Add": s.Add(ctx, b("u2", "b")), "Rebind": s.Rebind(ctx, b("u1", "a"), "u2")} {
 		if err == nil || errors.Is(err, account.ErrNone) {
 			t.Errorf("%s with an ended context = %v, want another error", name, err)
 		}
@@ -266,12 +269,12 @@ func race(t *testing.T, s account.Bindings) {
 		})
 	}
 	all.Wait()
-	kept, err := s.List(t.Context())
-	// one of the person, one of account0, unless they are the same
-	if err != nil || len(kept) != int(won.Load()) || len(kept) == 0 || len(kept) > 2 {
-		t.Errorf("%d calls won and %v are kept, %v", won.Load(), kept, err)
+	stored, err := s.List(t.Context())
+	// one of the person and one of account0, unless they are the same
+	if err != nil || len(stored) != int(won.Load()) || len(stored) == 0 || len(stored) > 2 {
+		t.Errorf("%d calls won and %v are stored, %v", won.Load(), stored, err)
 	}
-	holds(t, s, kept...)
+	holds(t, s, stored...)
 }
 
 func many(t *testing.T, s account.Bindings) {
@@ -282,6 +285,6 @@ func many(t *testing.T, s account.Bindings) {
 	add(t, s, want...)
 	got, err := s.List(t.Context())
 	if err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("%d of %d are kept, %v", len(got), len(want), err)
+		t.Errorf("%d of %d are stored, %v", len(got), len(want), err)
 	}
 }

@@ -19,8 +19,8 @@ import (
 var backupCommand = cli.Command{
 	Name: "backup", Config: true, Operands: []cli.Operand{{Name: "FILE", Path: true}},
 	Brief: i18n.Message{
-		"copy what state_dir keeps to FILE, also while dinggate serves, and read the copy through",
-		"把 state_dir 中的数据复制到 FILE（运行中也可以），并通读校验副本"},
+		"copy the content of state_dir to FILE, also while dinggate is running, and verify the copy",
+		"把 state_dir 中的数据复制到 FILE（运行中也可以），并校验副本"},
 	Examples: []string{"backup --config /etc/dinggate/config.yaml /var/backups/dinggate.db"},
 	Run: func(c cli.Invocation) int {
 		cfg, problems := c.Load()
@@ -32,8 +32,8 @@ var backupCommand = cli.Command{
 	},
 }
 
-// runBackup writes beside the file and renames: a backup that breaks off leaves
-// the one of yesterday.
+// runBackup writes to a temporary file beside FILE and renames it: an interrupted
+// backup leaves the previous one.
 func runBackup(c cli.Invocation, ctx context.Context, cfg *config.Config) error {
 	switch {
 	case cfg.Session.Store == session.StoreRedis:
@@ -66,19 +66,21 @@ func runBackup(c cli.Invocation, ctx context.Context, cfg *config.Config) error 
 	if err := os.Rename(part.Name(), file); err != nil {
 		return err
 	}
-	fmt.Fprintf(c.Stdout, c.Say(i18n.Message{"%s: %d bytes, schema %d, read through\n",
+	fmt.Fprintf(c.Stdout, c.Say(i18n.Message{"%s: %d bytes, schema %d, verified\n",
 		"%s：%d 字节，schema %d，已通读校验\n"}), file, info.Size(), schema)
 	return nil
 }
 
-// copyState asks the process that serves, or opens the file itself where none does.
+// copyState copies the file through the process that serves, or opens it if none does.
 func copyState(ctx context.Context, socket, dir string, w io.Writer) error {
 	err := admin.Backup(ctx, socket, w)
 	if !errors.Is(err, admin.ErrNoServer) {
 		return err
 	}
 	if !boltstore.Exists(dir) {
-		return fmt.Errorf("%s: there is no %s", dir, boltstore.FileName)
+		return cli.UserError{Message: i18n.Message{
+			fmt.Sprintf("%s: there is no %s", dir, boltstore.FileName),
+			fmt.Sprintf("%s：其中没有 %s", dir, boltstore.FileName)}}
 	}
 	f, err := boltstore.Open(dir)
 	if err != nil {

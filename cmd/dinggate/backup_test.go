@@ -7,19 +7,20 @@ import (
 	"strings"
 	"testing"
 
+	"dinggate/cmd/dinggate/internal/servertest"
 	"dinggate/store/boltstore"
 )
 
-// TestBackupAndRestore: a backup that is made while dinggate serves, restored under
-// another process, still knows who signed out; so does one of a process that is
-// down. What cannot be backed up is said, and breaks nothing that is there.
+// TestBackupAndRestore checks that a backup made while dinggate serves, and restored for
+// another process, still contains the sign-outs, and so does a backup of the file of a
+// stopped process. A failed backup is reported and leaves existing files intact.
 func TestBackupAndRestore(t *testing.T) {
 	dir := t.TempDir()
 	state, file := filepath.Join(dir, "state"), filepath.Join(dir, "backup.db")
-	f := newFleet(t)
+	f := servertest.NewFleet(t)
 	backup := func(to string, env ...string) (string, error) {
-		cmd := exec.Command(binary(t), "backup", to)
-		cmd.Env = append(append(os.Environ(), f.env...), env...)
+		cmd := exec.Command(servertest.Binary(t), "backup", to)
+		cmd.Env = append(append(os.Environ(), f.Environ...), env...)
 		out, err := cmd.CombinedOutput()
 		return string(out), err
 	}
@@ -27,21 +28,21 @@ func TestBackupAndRestore(t *testing.T) {
 	if out, err := backup(file, inState); err == nil || !strings.Contains(out, "there is no "+boltstore.FileName) {
 		t.Errorf("a backup of nothing = %v %s", err, out)
 	}
-	p := f.replica(inState)
-	leaver := f.caller(p)
-	leaver.enters(p, "zhangsan")
-	thief := f.copy(leaver)
-	leaver.leaves(p)
-	if out, err := backup(file, inState); err != nil || !strings.Contains(out, "schema 1, read through") {
+	p := f.Replica(inState)
+	leaver := f.NewClient(p)
+	leaver.SignInAt(p, "zhangsan")
+	thief := f.Copy(leaver)
+	leaver.SignOutAt(p)
+	if out, err := backup(file, inState); err != nil || !strings.Contains(out, "schema 1, verified") {
 		t.Fatalf("a backup of a process that serves = %v %s", err, out)
 	}
 	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the backup has mode %v, %v", info.Mode(), err)
 	}
-	if a := f.caller(p); a.signIn(fleetURL+"/", "lisi").Header.Get("Location") != "/" {
-		t.Error("nobody signs in after a backup")
+	if a := f.NewClient(p); a.SignIn(servertest.FleetURL+"/", "lisi").Header.Get("Location") != "/" {
+		t.Error("no sign-in succeeds after a backup")
 	}
-	p.stop(t)
+	p.Stop(t)
 	if out, err := backup(filepath.Join(dir, "later.db"), inState); err != nil {
 		t.Errorf("a backup of a process that is down = %v %s", err, out)
 	}
@@ -58,11 +59,11 @@ func TestBackupAndRestore(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(restored, boltstore.FileName), data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		p := f.replica("DINGGATE_STATE_DIR=" + restored)
-		if a := thief.page(p); a.StatusCode != 302 {
-			t.Errorf("%s restored: a copy of the cookie of who signed out = %d, want a sign-in", from, a.StatusCode)
+		p := f.Replica("DINGGATE_STATE_DIR=" + restored)
+		if a := thief.Page(p); a.StatusCode != 302 {
+			t.Errorf("%s restored: a copy of the cookie of a user who signed out = %d, want a sign-in", from, a.StatusCode)
 		}
-		p.stop(t)
+		p.Stop(t)
 	}
 
 	before, err := os.ReadFile(file)

@@ -23,8 +23,8 @@ import (
 	"dinggate/store/redisstore"
 )
 
-// bindingsStore is where `dinggate bindings` does its work: a store it has opened
-// itself, or the process that serves.
+// bindingsStore is the store of `dinggate bindings`: one that this process opened, or
+// the one of the process that serves.
 type bindingsStore interface {
 	List(ctx context.Context) ([]byte, error) // CSV
 	Add(ctx context.Context, csv []byte) (admin.Imported, error)
@@ -37,7 +37,7 @@ var bindingsCommands = cli.Command{
 	Commands: []cli.Command{
 		{
 			Name: "list", Config: true,
-			Brief: i18n.Message{"print all bindings as CSV, which import takes", "以 CSV 打印全部绑定，可再次导入"},
+			Brief: i18n.Message{"print all bindings as CSV, the format of import", "以 CSV 打印全部绑定，可再次导入"},
 			Run:   withBindings(listBindings),
 		},
 		{
@@ -55,7 +55,7 @@ var bindingsCommands = cli.Command{
 	},
 }
 
-// withBindings opens the bindings of the configuration for work.
+// withBindings opens the store of bindings that the configuration names and calls work.
 func withBindings(work func(cli.Invocation, context.Context, bindingsStore) error) func(cli.Invocation) int {
 	return func(c cli.Invocation) int {
 		cfg, problems := c.Load()
@@ -64,32 +64,32 @@ func withBindings(work func(cli.Invocation, context.Context, bindingsStore) erro
 			return code
 		}
 		return c.Until(func(ctx context.Context) error {
-			desk, done, err := openDesk(c, ctx, cfg)
+			store, done, err := openBindings(c, ctx, cfg)
 			if err != nil {
 				return err
 			}
 			defer done()
-			return work(c, ctx, desk)
+			return work(c, ctx, store)
 		})
 	}
 }
 
-// listBindings writes all that can be imported again. What is not sealed stands
-// behind the others, and says so: it counts for nothing.
-func listBindings(c cli.Invocation, ctx context.Context, desk bindingsStore) error {
-	text, err := desk.List(ctx)
+// listBindings prints all bindings in the format of import. Bindings that are not
+// sealed follow with a warning: they have no effect.
+func listBindings(c cli.Invocation, ctx context.Context, store bindingsStore) error {
+	text, err := store.List(ctx)
 	if err != nil && !errors.Is(err, account.ErrSealed) {
 		return err
 	}
 	if _, failed := c.Stdout.Write(text); failed != nil {
 		return failed
 	}
-	if plain, ok := desk.(admin.BindingStore); ok && err == nil {
+	if plain, ok := store.(admin.BindingStore); ok && err == nil {
 		var lines []byte
 		var n int
 		if lines, n, err = plain.Unsealed(ctx); n > 0 {
 			fmt.Fprintf(c.Stderr, c.Say(i18n.Message{
-				"the last %d are of an older release, not sealed, and count for nothing: others who write to " +
+				"the last %d are of an older release, not sealed, and have no effect: another program with access to " +
 					"Redis may have made them. Look them through, and import this list.\n",
 				"最后 %d 条来自旧版本，未加密封存，不起作用：能写入 Redis 的人都可能伪造。请核对后重新导入本列表。\n"}), n)
 			if _, failed := c.Stdout.Write(lines); failed != nil {
@@ -100,7 +100,7 @@ func listBindings(c cli.Invocation, ctx context.Context, desk bindingsStore) err
 	return err
 }
 
-func importBindings(c cli.Invocation, ctx context.Context, desk bindingsStore) error {
+func importBindings(c cli.Invocation, ctx context.Context, store bindingsStore) error {
 	file := c.Args[0]
 	in := io.Reader(os.Stdin)
 	if file != "-" {
@@ -115,7 +115,7 @@ func importBindings(c cli.Invocation, ctx context.Context, desk bindingsStore) e
 	if err != nil {
 		return err
 	}
-	answer, err := desk.Add(ctx, text)
+	answer, err := store.Add(ctx, text)
 	if err != nil {
 		return err
 	}
@@ -127,16 +127,20 @@ func importBindings(c cli.Invocation, ctx context.Context, desk bindingsStore) e
 			}
 			fmt.Fprintf(c.Stderr, "%s: %s\n", at, c.Say(p.Text))
 		}
-		return errors.New(c.Say(i18n.Message{"nothing was imported", "没有导入任何绑定"}))
+		return errors.New(c.Say(i18n.Message{"no binding was imported", "没有导入任何绑定"}))
 	}
-	fmt.Fprintf(c.Stdout, c.Say(i18n.Message{"%d bindings are in place.\n", "%d 条绑定已生效。\n"}), answer.Count)
+	are := "s are active.\n"
+	if answer.Count == 1 {
+		are = " is active.\n"
+	}
+	fmt.Fprintf(c.Stdout, c.Say(i18n.Message{"%d binding" + are, "%d 条绑定已生效。\n"}), answer.Count)
 	return nil
 }
 
-func removeBinding(c cli.Invocation, ctx context.Context, desk bindingsStore) error {
-	b, err := desk.Remove(ctx, c.Args[0])
+func removeBinding(c cli.Invocation, ctx context.Context, store bindingsStore) error {
+	b, err := store.Remove(ctx, c.Args[0])
 	if errors.Is(err, account.ErrNone) {
-		return errors.New(c.Say(i18n.Message{"no account and no unionId of this name is bound",
+		return errors.New(c.Say(i18n.Message{"no binding of an account or unionId with this name was found",
 			"没有绑定这个名称的账号或 unionId"}))
 	}
 	if err == nil {
@@ -146,9 +150,9 @@ func removeBinding(c cli.Invocation, ctx context.Context, desk bindingsStore) er
 	return err
 }
 
-// openDesk finds the bindings: Redis, or state_dir, by way of the process that
-// serves from it when there is one.
-func openDesk(c cli.Invocation, ctx context.Context, cfg *config.Config) (bindingsStore, func(), error) {
+// openBindings opens the bindings in Redis or state_dir. If a process serves from
+// state_dir, it goes through that process.
+func openBindings(c cli.Invocation, ctx context.Context, cfg *config.Config) (bindingsStore, func(), error) {
 	nothing := func() {}
 	keys, err := keyring.New(cfg.Cookie.Secrets)
 	if err != nil {
@@ -159,23 +163,25 @@ func openDesk(c cli.Invocation, ctx context.Context, cfg *config.Config) (bindin
 		if err != nil {
 			return nil, nothing, err
 		}
-		desk, done := admin.OpenBindingStore(c, cfg, r.Bindings(keys), r.Close)
-		return desk, done, nil
+		store, done := admin.OpenBindingStore(c, cfg, r.Bindings(keys), r.Close)
+		return store, done, nil
 	}
 	if cfg.StateDir == "" {
-		return nil, nothing, errors.New("nothing keeps bindings: set state_dir, or session.store: redis")
+		return nil, nothing, cli.UserError{Message: i18n.Message{
+			"there is no store for bindings: set state_dir, or session.store: redis",
+			"没有保存绑定的地方：请设置 state_dir，或 session.store: redis"}}
 	}
 	if status, _, err := admin.Ask(ctx, config.ControlSocket(cfg, c.Environ), http.MethodHead, "/", nil); err == nil &&
 		status == http.StatusNotFound {
-		return controlDesk(config.ControlSocket(cfg, c.Environ)), nothing, nil
+		return controlClient(config.ControlSocket(cfg, c.Environ)), nothing, nil
 	}
 	f, err := boltstore.Open(cfg.StateDir)
 	if errors.Is(err, boltstore.ErrBusy) {
-		return nil, nothing,
-			fmt.Errorf(
-				"another process has state_dir and does not answer at %s: accounts.binding may be off there, or "+
-					"this is another user's socket", admin.ControlName,
-			)
+		return nil, nothing, cli.UserError{Message: i18n.Message{
+			fmt.Sprintf("another process has state_dir and does not answer at %s: accounts.binding may be off there, "+
+				"or this is another user's socket", admin.ControlName),
+			fmt.Sprintf("另一个进程正在使用 state_dir，且 %s 无应答：它可能没有启用 accounts.binding，或套接字属于其他用户",
+				admin.ControlName)}, Err: err}
 	}
 	if err != nil {
 		return nil, nothing, err
@@ -183,36 +189,45 @@ func openDesk(c cli.Invocation, ctx context.Context, cfg *config.Config) (bindin
 	b, migrated, err := f.Bindings(account.Records{Sealer: keys})
 	if migrated > 0 {
 		fmt.Fprintf(c.Stderr,
-			c.Say(i18n.Message{"%d bindings of an older release are sealed now\n", "旧版本的 %d 条绑定已加密封存\n"}), migrated)
+			c.Say(i18n.Message{"bindings of an older release that were sealed: %d\n", "旧版本的 %d 条绑定已加密封存\n"}), migrated)
 	}
 	if err != nil {
 		return nil, nothing, errors.Join(err, f.Close())
 	}
-	desk, done := admin.OpenBindingStore(c, cfg, b, f.Close)
-	return desk, done, nil
+	store, done := admin.OpenBindingStore(c, cfg, b, f.Close)
+	return store, done, nil
 }
 
-// controlDesk asks the process that serves from this state_dir.
-type controlDesk string
+// errStoreAway: the process that serves made the change as far as it could without its store.
+var errStoreAway = errors.New("the process that serves answers")
 
-func (d controlDesk) ask(ctx context.Context, method, path string, body []byte) ([]byte, error) {
+// controlClient calls the process that serves, through this control socket.
+type controlClient string
+
+func (d controlClient) ask(ctx context.Context, method, path string, body []byte) ([]byte, error) {
 	status, text, err := admin.Ask(ctx, string(d), method, path, body)
 	switch {
 	case err != nil:
 		return nil, err
 	case status == http.StatusNotFound:
 		return nil, account.ErrNone
+	case status == http.StatusConflict:
+		return nil, cli.UserError{Message: i18n.Message{
+			"the process that serves keeps no bindings: accounts.binding is off there, or they are in Redis",
+			"运行中的 dinggate 不保存绑定：没有启用 accounts.binding，或绑定在 Redis 中"}}
+	case status == http.StatusServiceUnavailable:
+		return nil, fmt.Errorf("%w: %s", errStoreAway, strings.TrimSpace(string(text)))
 	case status != http.StatusOK:
 		return nil, fmt.Errorf("the process that serves answers: %s", strings.TrimSpace(string(text)))
 	}
 	return text, nil
 }
 
-func (d controlDesk) List(ctx context.Context) ([]byte, error) {
+func (d controlClient) List(ctx context.Context) ([]byte, error) {
 	return d.ask(ctx, http.MethodGet, "/bindings", nil)
 }
 
-func (d controlDesk) Add(ctx context.Context, csv []byte) (answer admin.Imported, err error) {
+func (d controlClient) Add(ctx context.Context, csv []byte) (answer admin.Imported, err error) {
 	text, err := d.ask(ctx, http.MethodPost, "/bindings", csv)
 	if err == nil {
 		err = json.Unmarshal(text, &answer)
@@ -220,7 +235,7 @@ func (d controlDesk) Add(ctx context.Context, csv []byte) (answer admin.Imported
 	return answer, err
 }
 
-func (d controlDesk) Remove(ctx context.Context, name string) (b account.Binding, err error) {
+func (d controlClient) Remove(ctx context.Context, name string) (b account.Binding, err error) {
 	text, err := d.ask(ctx, http.MethodDelete, "/bindings?name="+url.QueryEscape(name), nil)
 	if err == nil {
 		err = json.Unmarshal(text, &b)

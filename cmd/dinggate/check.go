@@ -8,6 +8,7 @@ import (
 
 	"dinggate/cmd/dinggate/internal/cli"
 	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/cmd/dinggate/internal/orgtree"
 	"dinggate/internal/conf"
 	"dinggate/internal/i18n"
 	"dinggate/session"
@@ -16,24 +17,28 @@ import (
 var checkCommand = cli.Command{
 	Name: "check", Config: true, Run: runCheck,
 	Brief: i18n.Message{
-		"list all mistakes of the configuration at once; exit code 1 if there are any",
+		"report all mistakes in the configuration; exit code 1 if there are any",
 		"一次列出配置中的全部错误；有错误时退出码为 1"},
 	Flags: []cli.Flag{
 		{Name: "json", Help: i18n.Message{
 			"print JSON: problems with file, line, key and message",
 			"输出 JSON：每个问题的文件、行号、配置项和说明"}},
 		{Name: "effective", Help: i18n.Message{
-			"print what holds for every key, and where it comes from; secrets are hidden",
+			"print the effective value of every key and its source; secrets are hidden",
 			"打印每个配置项的实际取值及其来源；密钥不显示"}},
+		{Name: "departments", Value: "FILE", Path: true, Help: i18n.Message{
+			"output of dinggate departments --json: warn of departments and roles in rules that it lacks",
+			"dinggate departments --json 的输出：规则中不存在的部门或角色会给出警告"}},
 	},
 	Examples: []string{
 		"check --config /etc/dinggate/config.yaml",
+		"check --departments departments.json --config config.yaml",
 		"check --effective --config config.yaml --log.level debug",
 		"check --json --effective --config config.yaml",
 	},
 }
 
-// report is what check found, for programs.
+// report is the result of check as JSON.
 type report struct {
 	Mistakes  int              `json:"mistakes"`
 	Warnings  int              `json:"warnings"`
@@ -48,10 +53,10 @@ type reported struct {
 	Line     int               `json:"line,omitempty"`
 	Key      string            `json:"key,omitempty"`
 	Message  string            `json:"message"`  // in the language of the call
-	Messages map[string]string `json:"messages"` // in each: zh, en
+	Messages map[string]string `json:"messages"` // in both languages: zh, en
 }
 
-// writeReport prints the problems as JSON, also where there is none.
+// writeReport prints the problems as JSON, also if there are none.
 func writeReport(c cli.Invocation, problems []conf.Problem, settings []config.Setting) int {
 	r := report{Mistakes: config.Mistakes(problems), Problems: []reported{}, Effective: settings}
 	r.Warnings = len(problems) - r.Mistakes
@@ -73,12 +78,12 @@ func writeReport(c cli.Invocation, problems []conf.Problem, settings []config.Se
 	return config.ExitCode(problems)
 }
 
-// writeSettings prints what holds, one key a line.
+// writeSettings prints the effective configuration, one key per line.
 func writeSettings(c cli.Invocation, settings []config.Setting) {
 	var table i18n.Table
 	for _, s := range settings {
 		value, err := json.Marshal(s.Value)
-		if err != nil { // values are texts, numbers and lists of them
+		if err != nil { // values are strings, numbers and lists of them
 			value = []byte("?")
 		}
 		from := s.From()
@@ -90,11 +95,14 @@ func writeSettings(c cli.Invocation, settings []config.Setting) {
 	table.Write(c.Stdout, "")
 }
 
-// runCheck reports all that load found and, without a mistake, what will be
-// served. It opens no network and shows no secret. The exit code is 1 with a
-// mistake, 2 with one on the command line, otherwise 0.
+// runCheck reports every problem that load found and, without a mistake, a summary of
+// what will be served. It makes no network connection and shows no secret. The exit
+// code is 1 for a mistake, 2 for one on the command line, otherwise 0.
 func runCheck(c cli.Invocation) int {
 	cfg, problems, settings := config.LoadSettings(c.Flags, c.Environ)
+	if name, ok := c.Given["departments"]; ok {
+		problems = append(problems, orgtree.Check(name, cfg, settings)...)
+	}
 	if !c.Has("effective") {
 		settings = nil
 	}
@@ -117,7 +125,7 @@ func runCheck(c cli.Invocation) int {
 	return 0
 }
 
-// summary is what an operator wants to compare with their intention.
+// summary lists the settings that an operator compares with the intended ones.
 func summary(c cli.Invocation, cfg *config.Config) {
 	row := func(name i18n.Message, format string, args ...any) {
 		fmt.Fprintf(c.Stdout, "%s\n    %s\n", c.Say(name), fmt.Sprintf(format, args...))
@@ -126,8 +134,8 @@ func summary(c cli.Invocation, cfg *config.Config) {
 	if cfg.TLS.On() {
 		speaks = "https"
 	}
-	row(i18n.Message{"Browsers reach us at", "浏览器访问地址"}, "%s", cfg.PublicURL)
-	row(i18n.Message{"Listeners", "监听地址"}, "gate   %s (%s)\n    admin  %s (/livez /ready /metrics /status)",
+	row(i18n.Message{"Address for browsers", "浏览器访问地址"}, "%s", cfg.PublicURL)
+	row(i18n.Message{"Listeners", "监听地址"}, "listen        %s (%s)\n    admin.listen  %s (/livez /ready /metrics /status)",
 		cfg.Listen, speaks, cfg.Admin.Listen)
 	if cfg.SSO.On() {
 		row(i18n.Message{"Register this callback URL at the SSO service; its query varies (allow_query)",
@@ -137,24 +145,24 @@ func summary(c cli.Invocation, cfg *config.Config) {
 			"请在钉钉开放平台登记回调地址（开发配置 > 安全设置 > 重定向URL）"}, "%s", strings.Join(cfg.CallbackURLs(), "\n    "))
 	}
 	row(i18n.Message{"Session cookie", "会话 Cookie"}, "%s", c.Say(i18n.Message{
-		fmt.Sprintf("%s, for %s, membership looked up every %s", session.CookieName(cfg.Secure(), cfg.Cookie.Domain),
+		fmt.Sprintf("%s, lifetime %s, membership rechecked every %s", session.CookieName(cfg.Secure(), cfg.Cookie.Domain),
 			config.Short(cfg.Session.Lifetime), config.Short(cfg.Session.Recheck)),
 		fmt.Sprintf("%s，有效期 %s，每 %s 复查一次成员身份", session.CookieName(cfg.Secure(), cfg.Cookie.Domain),
 			config.Short(cfg.Session.Lifetime), config.Short(cfg.Session.Recheck))}))
 	fmt.Fprintln(c.Stdout,
-		c.Say(i18n.Message{"Routes: the first match decides, nothing matched is 404", "路由：按顺序匹配，首个命中者生效，均不命中为 404"}))
+		c.Say(i18n.Message{"Routes: the first match applies, no match is 404", "路由：按顺序匹配，首个命中者生效，均不命中为 404"}))
 	routes(c, cfg)
-	row(i18n.Message{"With nginx in front, give its buffers room for our headers", "前面有 nginx 时，请加大缓冲区以容纳我们的响应头"},
+	row(i18n.Message{"With nginx in front, increase its buffers for dinggate's headers", "前面有 nginx 时，请加大缓冲区以容纳我们的响应头"},
 		"proxy_buffer_size 16k; proxy_buffers 4 16k; proxy_busy_buffers_size 32k;")
 	if name := cfg.ServiceEnvironment(); name != "" {
-		row(i18n.Message{"Variables of the service, read too", "已一并读取服务的环境变量"}, "%s", name)
+		row(i18n.Message{"Variables of the service, also read", "已一并读取服务的环境变量"}, "%s", name)
 	}
 	if len(cfg.TrustedProxies) == 0 {
-		row(i18n.Message{"Believed proxies", "受信任的代理"}, "%s", c.Say(i18n.Message{
-			"nobody: behind another proxy, or for gateways' questions, set trusted_proxies",
-			"无：前面有代理或供网关询问时，请设置 trusted_proxies"}))
+		row(i18n.Message{"Trusted proxies", "受信任的代理"}, "%s", c.Say(i18n.Message{
+			"none: behind another proxy or gateway, set trusted_proxies",
+			"无：前面有代理或网关时，请设置 trusted_proxies"}))
 	} else {
-		row(i18n.Message{"Believed proxies", "受信任的代理"}, "%s", strings.Join(cfg.TrustedProxies, ", "))
+		row(i18n.Message{"Trusted proxies", "受信任的代理"}, "%s", strings.Join(cfg.TrustedProxies, ", "))
 	}
 }
 
@@ -169,7 +177,7 @@ func routes(c cli.Invocation, cfg *config.Config) {
 			methods = "*"
 		}
 		if upstream == "" {
-			upstream = c.Say(i18n.Message{"(only answers gateways)", "（仅供网关询问）"})
+			upstream = c.Say(i18n.Message{"(only answers gateways)", "（仅用于网关鉴权）"})
 		}
 		fmt.Fprintf(table, "    %d\t%s\t%s\t%s\t→ %s\t%s\n", i, methods, host, r.Path, upstream,
 			config.RuleText(r.Access))
@@ -178,7 +186,7 @@ func routes(c cli.Invocation, cfg *config.Config) {
 	letterCase(c, cfg)
 }
 
-// letterCase names the routes that letter case concerns. It is no warning: most
+// letterCase names the routes to which letter case matters. It is not a warning: most
 // configurations have such routes, and the default is safe.
 func letterCase(c cli.Invocation, cfg *config.Config) {
 	concerned := cfg.AccessRoutes().CaseRoutes()
@@ -193,8 +201,8 @@ func letterCase(c cli.Invocation, cfg *config.Config) {
 	if cfg.PathCase == config.PathCaseSensitive {
 		fmt.Fprintln(c.Stdout, c.Say(i18n.Message{
 			fmt.Sprintf(
-				"    path_case is sensitive: in another letter case the paths of routes %s are other routes'; %s "+
-					"is route %d's", list, first.Example, first.Other,
+				"    path_case is sensitive: in other letter case, paths of routes %s belong to other routes; %s "+
+					"belongs to route %d", list, first.Example, first.Other,
 			),
 			fmt.Sprintf("    path_case 为 sensitive：路由 %s 的路径换一种大小写即属于其他路由，例如 %s 属于路由 %d", list, first.Example,
 				first.Other)}))
@@ -202,7 +210,7 @@ func letterCase(c cli.Invocation, cfg *config.Config) {
 	}
 	fmt.Fprintln(c.Stdout, c.Say(i18n.Message{
 		fmt.Sprintf(
-			"    path_case is insensitive: in another letter case the paths of routes %s are 400 "+
+			"    path_case is insensitive: in other letter case, paths of routes %s are 400 "+
 				"(ambiguous_path), such as %s", list, first.Example,
 		),
 		fmt.Sprintf("    path_case 为 insensitive：路由 %s 的路径换一种大小写即返回 400（ambiguous_path），例如 %s", list, first.Example)}))

@@ -2,13 +2,14 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
 
 	"dinggate/cmd/dinggate/internal/admin"
 	"dinggate/cmd/dinggate/internal/cli"
+	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/cmd/dinggate/internal/explain"
 	"dinggate/internal/i18n"
 )
 
@@ -18,18 +19,15 @@ var grantsCommands = cli.Command{
 	Commands: []cli.Command{
 		{
 			Name: "list", Config: true, Run: withControl(listGrants),
-			Brief: i18n.Message{"list the requests that wait and the grants, of all replicas", "列出所有副本上待审批的申请和有效的授权"},
-			Flags: []cli.Flag{
-				{Name: "user", Value: "USER", Help: i18n.Message{"of this username or userid alone", "只列出该用户名或 userid"}},
-				{Name: "json", Value: "", Help: i18n.Message{"print JSON", "输出 JSON"}},
-			},
+			Brief:    i18n.Message{"list the waiting requests and the grants of all replicas", "列出所有副本上待审批的申请和有效的授权"},
+			Flags:    listFlags,
 			Examples: []string{"grants list --user zhangsan --config /etc/dinggate/config.yaml"},
 		},
 		{
 			Name: "end", Config: true, Run: withControl(endGrant),
 			Operands: []cli.Operand{{Name: "ID"}},
 			Brief:    i18n.Message{"end a grant or a request by its id, on every replica", "按 ID 结束一项授权或申请，对所有副本生效"},
-			Flags:    []cli.Flag{{Name: "reason", Value: "TEXT", Help: i18n.Message{"for the audit record", "写入审计记录的原因"}}},
+			Flags:    endFlags,
 			Examples: []string{
 				`grants end ID --reason "left the project" --config /etc/dinggate/config.yaml`,
 			},
@@ -37,17 +35,9 @@ var grantsCommands = cli.Command{
 	},
 }
 
-func listGrants(c cli.Invocation, ctx context.Context, desk controlDesk) error {
-	text, err := desk.ask(ctx, http.MethodGet, "/grants?user="+url.QueryEscape(c.Given["user"]), nil)
-	if err != nil {
-		return unreachable(desk, err)
-	}
-	if c.Has("json") {
-		_, err := c.Stdout.Write(append(text, '\n'))
-		return err
-	}
+func listGrants(c cli.Invocation, ctx context.Context, client controlClient) error {
 	var list admin.GrantList
-	if err := json.Unmarshal(text, &list); err != nil {
+	if printed, err := askList(c, ctx, client, "/grants", &list); printed || err != nil {
 		return err
 	}
 	table := i18n.Table{{c.Say(i18n.Message{"USER", "用户"}), c.Say(i18n.Message{"NAME", "姓名"}),
@@ -66,19 +56,40 @@ func listGrants(c cli.Invocation, ctx context.Context, desk controlDesk) error {
 			moment(g.Asked), until, cli.Printable(g.By), g.ID})
 	}
 	table.Write(c.Stdout, "")
-	fmt.Fprintf(c.Stdout, c.Say(i18n.Message{"%d grants, %d requests that wait.\n", "共 %d 项授权，%d 个待审批的申请。\n"}),
-		len(list.Grants)-waiting, waiting)
+	granted := len(list.Grants) - waiting
+	fmt.Fprint(c.Stdout, c.Say(i18n.Message{cli.Count(granted, "grant") + ", " + cli.Count(waiting, "waiting request") + ".\n",
+		fmt.Sprintf("共 %d 项授权，%d 个待审批的申请。\n", granted, waiting)}))
 	return nil
 }
 
-func endGrant(c cli.Invocation, ctx context.Context, desk controlDesk) error {
-	query := url.Values{"id": {c.Args[0]}, "reason": {c.Given["reason"]}}
-	text, err := desk.ask(ctx, http.MethodDelete, "/grants?"+query.Encode(), nil)
-	if err != nil {
-		return unreachable(desk, err)
+var errNoControl = cli.UserError{Message: i18n.Message{
+	"there is no control socket: set admin.control, or state_dir",
+	"没有控制套接字：请设置 admin.control 或 state_dir"}}
+
+// grantsOf reads a person's grants from the process that serves, for explain.
+func grantsOf(ctx context.Context, cfg *config.Config, environ []string, userID string) ([]explain.Grant, error) {
+	socket := config.ControlSocket(cfg, environ)
+	if socket == "" {
+		return nil, errNoControl
 	}
+	client := controlClient(socket)
+	var list admin.GrantList
+	if err := askInto(ctx, client, http.MethodGet, "/grants?user="+url.QueryEscape(userID), &list); err != nil {
+		return nil, err
+	}
+	var grants []explain.Grant
+	for _, g := range list.Grants {
+		if !g.Until.IsZero() {
+			grants = append(grants, explain.Grant{ID: g.ID, Route: g.Route, Until: g.Until})
+		}
+	}
+	return grants, nil
+}
+
+func endGrant(c cli.Invocation, ctx context.Context, client controlClient) error {
+	query := url.Values{"id": {c.Args[0]}, "reason": {c.Given["reason"]}}
 	var answer admin.GrantEnded
-	if err := json.Unmarshal(text, &answer); err != nil {
+	if err := askInto(ctx, client, http.MethodDelete, "/grants?"+query.Encode(), &answer); err != nil {
 		return err
 	}
 	switch answer.Result {
@@ -90,9 +101,9 @@ func endGrant(c cli.Invocation, ctx context.Context, desk controlDesk) error {
 			cli.Printable(g.User), cli.Printable(g.Route))
 		return nil
 	case admin.GrantWasOver:
-		return cli.SaidError{Message: i18n.Message{"it is over already: it ended before, or was denied",
+		return cli.UserError{Message: i18n.Message{"it has ended already, or was denied",
 			"该项已经结束或已被拒绝"}}
 	}
-	return cli.SaidError{Message: i18n.Message{"there is no request or grant with this id; \"dinggate grants list\" has the ids",
+	return cli.UserError{Message: i18n.Message{"there is no request or grant with this id; \"dinggate grants list\" has the ids",
 		"没有此 ID 的申请或授权；ID 见 dinggate grants list"}}
 }

@@ -9,45 +9,46 @@ import (
 	"testing"
 
 	"dinggate/cmd/dinggate/internal/admin"
+	"dinggate/cmd/dinggate/internal/servertest"
 )
 
-// TestGrantsCommand: what waits and what is granted is listed, and ended by its id;
-// the record says who did it and why.
+// TestGrantsCommand checks that waiting requests and grants are listed, and ended by id.
+// The audit record contains the administrator and the reason.
 func TestGrantsCommand(t *testing.T) {
-	h := newTestEnv(t, askable)
-	socket := serveControl(t, &admin.Control{Grants: h.state.Grants(), Log: h.kit.Log})
-	requester, approver := h.visitor(), h.visitor()
-	requester.signIn(h.base+"/", "zhaoliu")
-	approver.signIn(h.base+"/", "lisi")
-	ask := func() (id string) {
+	h := servertest.New(t, servertest.AccessRequests)
+	socket := serveControl(t, &admin.Control{Grants: h.State.Grants(), Log: h.Kit.Log})
+	requester, approver := h.NewClient(), h.NewClient()
+	requester.SignIn(h.URL+"/", "zhaoliu")
+	approver.SignIn(h.URL+"/", "lisi")
+	request := func() (id string) {
 		t.Helper()
-		a := requester.submit(h.base+"/oauth2/requests",
+		a := requester.Submit(h.URL+"/oauth2/requests",
 			url.Values{"rd": {"/admin/"}, "reason": {"logs"}, "for": {"1h0m0s"}})
 		return strings.TrimPrefix(a.Header.Get("Location"), "/oauth2/requests/")
 	}
 	list := func(args ...string) (all admin.GrantList) {
 		t.Helper()
-		out, err := controlCommand(t, socket, append([]string{"grants", "list", "--json"}, args...)...)
+		out, err := servertest.RunControl(t, socket, append([]string{"grants", "list", "--json"}, args...)...)
 		if err != nil || json.Unmarshal([]byte(out), &all) != nil {
 			t.Fatalf("list %q = %s, %v", args, out, err)
 		}
 		return all
 	}
 	if all := list(); len(all.Grants) != 0 {
-		t.Fatalf("before anybody asked: %+v", all)
+		t.Fatalf("before any request: %+v", all)
 	}
 
-	id := ask()
+	id := request()
 	all := list("--user", "zhaoliu")
 	if len(all.Grants) != 1 || all.Grants[0].ID != id || all.Grants[0].State != "waiting" || all.Grants[0].Name != "赵六" ||
 		all.Grants[0].Route != "/admin/" || all.Grants[0].Reason != "logs" || all.Grants[0].For != "1h0m0s" {
 		t.Fatalf("what waits = %+v, want %s", all, id)
 	}
 	if all := list("--user", "lisi"); len(all.Grants) != 0 {
-		t.Errorf("of somebody else: %+v", all)
+		t.Errorf("of another person: %+v", all)
 	}
-	approver.submit(h.base+"/oauth2/requests/"+id, url.Values{"decision": {"approve"}})
-	if a := requester.get(h.base + "/admin/"); a.StatusCode != http.StatusOK {
+	approver.Submit(h.URL+"/oauth2/requests/"+id, url.Values{"decision": {"approve"}})
+	if a := requester.Get(h.URL + "/admin/"); a.StatusCode != http.StatusOK {
 		t.Fatalf("with the grant: %d", a.StatusCode)
 	}
 	all = list()
@@ -55,40 +56,40 @@ func TestGrantsCommand(t *testing.T) {
 		!all.Grants[0].Until.After(all.Grants[0].Answered) {
 		t.Errorf("what is granted = %+v", all)
 	}
-	if out, err := controlCommand(t, socket, "grants", "list"); err != nil || !strings.Contains(out, id) ||
-		!strings.Contains(out, "1 grants, 0 requests that wait") || !strings.Contains(out, "granted") {
+	if out, err := servertest.RunControl(t, socket, "grants", "list"); err != nil || !strings.Contains(out, id) ||
+		!strings.Contains(out, "1 grant, 0 waiting requests") || !strings.Contains(out, "granted") {
 		t.Errorf("list = %s, %v", out, err)
 	}
 
-	if out, err := controlCommand(t, socket, "grants", "end", id, "--reason", strings.Repeat("长", 201)); err == nil {
+	if out, err := servertest.RunControl(t, socket, "grants", "end", id, "--reason", strings.Repeat("长", 201)); err == nil {
 		t.Errorf("a reason without end = %s", out)
 	}
-	out, err := controlCommand(t, socket, "grants", "end", id, "--reason", "left the project")
+	out, err := servertest.RunControl(t, socket, "grants", "end", id, "--reason", "left the project")
 	if err != nil || !strings.Contains(out, "The access of zhaoliu to /admin/ has ended") {
 		t.Errorf("end = %q, %v", out, err)
 	}
-	if a := requester.get(h.base + "/admin/"); a.StatusCode != http.StatusForbidden {
-		t.Errorf("ended, and still let in: %d", a.StatusCode)
+	if a := requester.Get(h.URL + "/admin/"); a.StatusCode != http.StatusForbidden {
+		t.Errorf("ended, and still allowed: %d", a.StatusCode)
 	}
-	for id, want := range map[string]string{id: "over already", "nonsense": "no request or grant with this id",
+	for id, want := range map[string]string{id: "ended already", "nonsense": "no request or grant with this id",
 		strings.Repeat("A", len(id)): "no request or grant with this id", "": ""} {
-		if out, err := controlCommand(t, socket, "grants", "end", id); err == nil || !strings.Contains(out, want) {
+		if out, err := servertest.RunControl(t, socket, "grants", "end", id); err == nil || !strings.Contains(out, want) {
 			t.Errorf("end of %q = %q, %v, want an error with %q", id, out, err, want)
 		}
 	}
 	record := regexp.MustCompile(`"audit":"access_ended","request":"` + id + `","user":"zhaoliu".*"by":"dinggate grants".*` +
 		`"reason":"left the project"`)
-	waitFor(t, "the record", func() bool { return record.MatchString(h.log.String()) })
+	servertest.Eventually(t, "the record", func() bool { return record.MatchString(h.Log.String()) })
 
-	waiting := ask() // what waits is taken back too
-	if out, err := controlCommand(t, socket, "grants", "end", waiting); err != nil {
+	waiting := request() // a waiting request is withdrawn too
+	if out, err := servertest.RunControl(t, socket, "grants", "end", waiting); err != nil {
 		t.Errorf("end of what waits = %q, %v", out, err)
 	}
 	if all := list(); len(all.Grants) != 0 {
 		t.Errorf("all is over, and listed: %+v", all)
 	}
-	if a := approver.submit(h.base+"/oauth2/requests/"+waiting, url.Values{"decision": {"approve"}}); a.StatusCode < 400 &&
-		requester.get(h.base+"/admin/").StatusCode == http.StatusOK {
+	if a := approver.Submit(h.URL+"/oauth2/requests/"+waiting, url.Values{"decision": {"approve"}}); a.StatusCode < 400 &&
+		requester.Get(h.URL+"/admin/").StatusCode == http.StatusOK {
 		t.Error("what was taken back can be granted")
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestHealthcheckAfterATypo: a mistake saved in the file of a running dinggate is
-// named, and does not make the running one ill.
+// TestHealthcheckAfterATypo checks that a mistake saved in the file of a running dinggate
+// is reported and does not make the running process unhealthy.
 func TestHealthcheckAfterATypo(t *testing.T) {
 	running := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/livez" {
@@ -39,35 +39,36 @@ func TestHealthcheckAfterATypo(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		var out, told strings.Builder
+		var out, stderr strings.Builder
 		args := append([]string{"healthcheck", "--lang=en", "--config", file},
 			strings.Fields(strings.ReplaceAll(tt.args, "HERE", at))...)
-		code := run(args, strings.Fields(strings.ReplaceAll(tt.environ, "HERE", at)), &out, &told)
-		if code != 0 || !strings.Contains(told.String(), tt.want) {
+		code := run(args, strings.Fields(strings.ReplaceAll(tt.environ, "HERE", at)), &out, &stderr)
+		if code != 0 || !strings.Contains(stderr.String(), tt.want) {
 			t.Errorf("healthcheck with %q %s %s = %d %q, want 0 and %q", tt.yaml, tt.environ, tt.args, code,
-				told.String(), tt.want)
+				stderr.String(), tt.want)
 		}
 	}
 }
 
-// TestHealthcheckWithoutItsFile: a file that is not there is named and is a
-// failure, unless the address to ask comes from elsewhere: at the default one any
-// other dinggate may answer.
+// TestHealthcheckWithoutItsFile checks that a missing file is reported and is a failure,
+// unless the address comes from another source: at the default address another dinggate
+// may answer.
 func TestHealthcheckWithoutItsFile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "nope.yaml")
 	for _, command := range []string{"healthcheck", "check"} {
-		var out, told strings.Builder
-		code := run([]string{command, "--lang=en", "--config", file}, nil, &out, &told)
-		if text := out.String() + told.String(); code != 1 ||
+		var out, stderr strings.Builder
+		code := run([]string{command, "--lang=en", "--config", file}, nil, &out, &stderr)
+		if text := out.String() + stderr.String(); code != 1 ||
 			!strings.Contains(text, file+": cannot be read: no such file") || strings.Contains(text, "/livez") ||
-			strings.Contains(text, "nobody answers") {
+			strings.Contains(text, "does not answer") {
 			t.Errorf("%s --config %s = %d %q, want 1 and the file's name alone", command, file, code, text)
 		}
 	}
 }
 
-// TestHealthcheckOfNobody: who is not there stays a failure, which names the file.
-func TestHealthcheckOfNobody(t *testing.T) {
+// TestHealthcheckWithoutProcess checks that without a process the healthcheck still fails, with
+// a message that names the file.
+func TestHealthcheckWithoutProcess(t *testing.T) {
 	gone := httptest.NewServer(nil)
 	at := strings.TrimPrefix(gone.URL, "http://")
 	gone.Close()
@@ -75,12 +76,12 @@ func TestHealthcheckOfNobody(t *testing.T) {
 	if err := os.WriteFile(file, []byte("admin: {listen: "+at+"}\nroutes: [\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for lang, want := range map[string]string{"en": "nobody answers on the admin listener " + at,
+	for lang, want := range map[string]string{"en": "the admin listener " + at + " does not answer",
 		"zh": "管理端口 " + at + " 无应答"} {
-		var out, told strings.Builder
-		if code := run([]string{"healthcheck", "--lang=" + lang, "--config", file}, nil, &out, &told); code != 1 ||
-			!strings.Contains(told.String(), want) || !strings.Contains(told.String(), file+":") {
-			t.Errorf("healthcheck --lang %s = %d %q, want 1, %q and the file's mistake", lang, code, told.String(),
+		var out, stderr strings.Builder
+		if code := run([]string{"healthcheck", "--lang=" + lang, "--config", file}, nil, &out, &stderr); code != 1 ||
+			!strings.Contains(stderr.String(), want) || !strings.Contains(stderr.String(), file+":") {
+			t.Errorf("healthcheck --lang %s = %d %q, want 1, %q and the file's mistake", lang, code, stderr.String(),
 				want)
 		}
 	}

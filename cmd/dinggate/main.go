@@ -1,7 +1,7 @@
 // Command dinggate puts DingTalk sign-in in front of web applications.
 //
 //	main ─► cli.Run: arguments ─► command ─► config.Load ─► Config, problems
-//	                                 └─► server, doctor, explain, gatewayconf, admin
+//	                                 └─► server, demo, doctor, explain, gatewayconf, admin
 //
 // One short file per command. demo and simulate need no configuration.
 package main
@@ -17,9 +17,11 @@ import (
 
 	"dinggate/cmd/dinggate/internal/cli"
 	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/cmd/dinggate/internal/demo"
 	"dinggate/cmd/dinggate/internal/doctor"
 	"dinggate/cmd/dinggate/internal/explain"
 	"dinggate/cmd/dinggate/internal/gatewayconf"
+	"dinggate/cmd/dinggate/internal/orgtree"
 	"dinggate/cmd/dinggate/internal/server"
 	"dinggate/internal/i18n"
 
@@ -27,13 +29,13 @@ import (
 )
 
 func main() {
-	cobra.EnableCommandSorting = false // serve and demo are what most look for
-	cobra.MousetrapHelpText = ""       // on Windows, started by a click, as anywhere else
+	cobra.EnableCommandSorting = false // serve and demo are used most
+	cobra.MousetrapHelpText = ""       // on Windows: a start by double-click behaves like any other
 	os.Exit(run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 }
 
-// run runs one command and gives the exit code: 0 done, 1 it went wrong, 2 it
-// was called wrongly.
+// run runs one command and returns the exit code: 0 for success, 1 for failure, 2 for a
+// wrong command line.
 func run(args, environ []string, out, errors io.Writer) int {
 	about := i18n.Message{
 		"dinggate puts DingTalk sign-in in front of any web application.",
@@ -45,63 +47,30 @@ func commands() []cli.Command {
 	return []cli.Command{
 		{
 			Name: "serve", Config: true, Run: runServe,
-			Brief: i18n.Message{"serve, as configured", "按配置提供服务"},
+			Brief: i18n.Message{"run the service", "按配置提供服务"},
 			Examples: []string{
 				"serve --config /etc/dinggate/config.yaml",
 				"serve --config config.yaml --listen :8080 --log.level debug",
 			},
 		},
-		demoCommand, simulateCommand,
+		demo.Command, simulateCommand,
 		checkCommand,
 		schemaCommand, referenceCommand,
-		{
-			Name: "doctor", Config: true, Flags: doctor.Flags, Run: doctor.Run,
-			Brief: i18n.Message{
-				"check everything live that a sign-in needs, each with its cure; exit code 1 if something is wrong",
-				"在线检查登录所需的一切，并给出解决办法；有错误时退出码为 1"},
-			Examples: []string{"doctor --config /etc/dinggate/config.yaml --user zhangsan"},
-		},
-		{
-			Name: "gen", Config: true, Flags: gatewayconf.Flags, Run: gatewayconf.Run,
-			Operands: []cli.Operand{{Name: "GATEWAY", Values: gatewayconf.Names()}},
-			Brief: i18n.Message{
-				"print the configuration of a gateway in front of us: dinggate gen nginx --config FILE",
-				"打印前置网关的配置：dinggate gen nginx --config FILE"},
-			Examples: []string{
-				"gen nginx --config /etc/dinggate/config.yaml",
-				"gen k8s --config config.yaml --out deploy",
-				"gen app grafana --config config.yaml --url https://grafana.example.com",
-			},
-			Commands: []cli.Command{{
-				Name: "app", Config: true, Flags: gatewayconf.AppFlags, Run: gatewayconf.RunApp,
-				Operands: []cli.Operand{{Name: "NAME", Values: gatewayconf.AppNames()}},
-				Brief: i18n.Message{
-					"print both sides of an application that signs people in here: its configuration, and its oidc.clients entry",
-					"打印通过 dinggate 登录的应用两侧的配置：应用自己的配置，以及 oidc.clients 条目"},
-				Examples: []string{"gen app grafana --config config.yaml --url https://grafana.example.com"},
-			}},
-		},
-		{
-			Name: "explain", Config: true, Flags: explain.Flags, Run: explain.Run,
-			Brief: i18n.Message{
-				"show which route and which rule decide about a request, and why",
-				"说明某个请求由哪条路由、哪条规则决定，以及原因"},
-			Examples: []string{
-				"explain --url https://app.example.com/reports --config /etc/dinggate/config.yaml",
-				"explain --url /admin/ --user zhangsan --lookup --config config.yaml",
-			},
-		},
+		doctor.Command,
+		gatewayconf.Command,
+		explain.Command(grantsOf),
+		orgtree.Command,
 		sessionsCommands, grantsCommands, bindingsCommands,
 		backupCommand,
 		{
 			Name: "keygen", Run: runKeygen,
-			Brief: i18n.Message{"print a fresh secret for cookie.secrets", "生成一个新的 cookie.secrets 密钥"},
+			Brief: i18n.Message{"generate a secret for cookie.secrets", "生成一个新的 cookie.secrets 密钥"},
 		},
 		{
 			Name: "healthcheck", Config: true, Run: runHealthcheck,
 			Brief: i18n.Message{
-				"ask a running dinggate whether it is alive; exit code 1 if not",
-				"询问运行中的 dinggate 是否存活；否则退出码为 1"},
+				"check that a running dinggate is alive; exit code 1 if not",
+				"检查运行中的 dinggate 是否存活；否则退出码为 1"},
 		},
 		{
 			Name: "version", Run: runVersion,
@@ -122,6 +91,6 @@ func runServe(c cli.Invocation) int {
 }
 
 func runKeygen(c cli.Invocation) int {
-	fmt.Fprintln(c.Stdout, newSecret())
+	fmt.Fprintln(c.Stdout, config.NewSecret())
 	return 0
 }

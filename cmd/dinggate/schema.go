@@ -12,7 +12,7 @@ var schemaCommand = cli.Command{
 		"print the JSON Schema of the configuration, for editors",
 		"打印配置的 JSON Schema，供编辑器使用"},
 	Flags: []cli.Flag{{Name: "routes", Help: i18n.Message{
-		"that of the files in conf.d, which hold routes alone", "conf.d 中文件的 Schema，其中只有 routes"}}},
+		"the schema of the files in conf.d, which contain only routes", "conf.d 中文件的 Schema，其中只有 routes"}}},
 	Examples: []string{"schema > config.schema.json", "schema --routes > routes.schema.json"},
 	Run: func(c cli.Invocation) int {
 		if c.Has("routes") {

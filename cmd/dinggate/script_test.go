@@ -1,9 +1,10 @@
 package main
 
 import (
-	"flag"
 	"strings"
 	"testing"
+
+	"dinggate/cmd/dinggate/internal/servertest"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -12,18 +13,16 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"dinggate": main})
 }
 
-var update = flag.Bool("update", false, "write what commands print into the scripts")
-
 // TestScripts runs the real command as a shell would.
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata/script", UpdateScripts: *update, RequireExplicitExec: true,
-		Setup: func(env *testscript.Env) error { // nothing of the developer's own
+	testscript.Run(t, testscript.Params{Dir: "testdata/script", UpdateScripts: *servertest.Update, RequireExplicitExec: true,
+		Setup: func(env *testscript.Env) error { // without the developer's environment
 			env.Vars = append(env.Vars, "LANG=C", "LC_ALL=", "LC_MESSAGES=")
 			return nil
 		}})
 }
 
-// TestExitCodes: 0 done, 1 it went wrong, 2 it was not called right.
+// TestExitCodes checks that 0 is success, 1 a failure, and 2 a wrong command line.
 func TestExitCodes(t *testing.T) {
 	for _, tt := range []struct {
 		args string

@@ -17,7 +17,7 @@ import (
 	"dinggate/internal/i18n"
 )
 
-// simulateAddress is where the simulator is unless --listen names an address.
+// simulateAddress is the address of the simulator unless --listen gives one.
 const simulateAddress = "127.0.0.1:4190"
 
 var simulateFlags = []cli.Flag{
@@ -37,10 +37,10 @@ var simulateFlags = []cli.Flag{
 
 var simulateCommand = cli.Command{
 	Name:  "simulate",
-	Brief: i18n.Message{"serve the simulated DingTalk alone, for tests", "单独运行钉钉模拟器，供测试使用"},
+	Brief: i18n.Message{"run only the simulated DingTalk, for tests", "单独运行钉钉模拟器，供测试使用"},
 	Flags: simulateFlags,
 	Run: func(c cli.Invocation) int {
-		if !listenFlag(c, simulateAddress) {
+		if !c.ListenFlag(simulateAddress) {
 			return 2
 		}
 		address := cmp.Or(c.Given["listen"], simulateAddress)
@@ -54,11 +54,10 @@ var simulateCommand = cli.Command{
 	},
 }
 
-// runSimulate serves the simulated DingTalk of the demo alone, all three hosts
-// of it on one address, and prints the configuration that leads to it. People
-// are sent back to this machine and to the hosts that callbacks names. People,
-// faults and the clock are moved by requests to /_simulator/ (package simulator
-// says how).
+// runSimulate serves only the simulated DingTalk of the demo, all three of its hosts on
+// one address, and prints a configuration for it. People are sent back to this machine and
+// to the hosts in --callback. Requests to /_simulator/ change people, faults and the clock
+// (documented in package simulator).
 func runSimulate(ctx context.Context, address string, callbacks []string, people int, out io.Writer) error {
 	var hosts []string
 	for _, callback := range callbacks {
@@ -94,7 +93,7 @@ const (
 	largeDepartments = 500
 )
 
-// simulatedPeople is what --people says.
+// simulatedPeople parses --people.
 func simulatedPeople(text string) (int, error) {
 	if text == "" {
 		return 0, nil
@@ -106,7 +105,7 @@ func simulatedPeople(text string) (int, error) {
 	return n, nil
 }
 
-// warnOfNetwork warns where a simulator can be reached from other machines.
+// warnOfNetwork warns that other machines can reach the simulator.
 func warnOfNetwork(out io.Writer, at net.Addr) {
 	if tcp, ok := at.(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() {
 		fmt.Fprintln(out,
@@ -115,8 +114,8 @@ func warnOfNetwork(out io.Writer, at net.Addr) {
 	}
 }
 
-// callbackHost is the host of what --callback names: a host, one with a port, or
-// an address with it.
+// callbackHost returns the host of an entry of --callback: a host, a host with a port, or
+// a URL.
 func callbackHost(text string) (string, error) {
 	if text == "any" || text == "*" {
 		return "*", nil
@@ -133,11 +132,11 @@ func callbackHost(text string) (string, error) {
 	return u.Host, nil
 }
 
-// simulatorKeys prints what a configuration needs to sign in at a simulator.
+// simulatorKeys prints the configuration for signing in at a simulator.
 func simulatorKeys(out io.Writer, at net.Addr, hosts []string) {
 	host, port, err := net.SplitHostPort(at.String())
 	if ip := net.ParseIP(host); err == nil && ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1" // or whatever browsers and dinggate call this machine
+		host = "127.0.0.1" // or the name that browsers and dinggate use for this machine
 	}
 	base := "http://" + net.JoinHostPort(host, port)
 	fmt.Fprintf(out, `
@@ -149,7 +148,8 @@ dingtalk:
   login_url: %s
   api_url: %s
   oapi_url: %s
-`, simulator.DemoClientID, simulator.DemoClientSecret, simulator.DemoCorpID, base, base, base)
+# access_requests: {agent_id: %d}
+`, simulator.DemoClientID, simulator.DemoClientSecret, simulator.DemoCorpID, base, base, base, simulator.DemoAgentID)
 	switch {
 	case len(hosts) == 0:
 		fmt.Fprint(out,

@@ -17,8 +17,8 @@ import (
 	"dinggate/cmd/dinggate/internal/server"
 )
 
-// TestSimulate: what it prints is a configuration that signs people in, and they
-// are sent back to the hosts that --callback names.
+// TestSimulate checks that the printed configuration signs people in, and that they are
+// sent back to the hosts in --callback.
 func TestSimulate(t *testing.T) {
 	for _, tt := range []struct {
 		callbacks []string
@@ -45,7 +45,7 @@ func TestSimulate(t *testing.T) {
 		}
 		_, keys, _ := strings.Cut(text.String(), "\n\n")
 		file := filepath.Join(t.TempDir(), "config.yaml")
-		yaml := "public_url: http://127.0.0.1:4180\ncookie: {secrets: [" + newSecret() +
+		yaml := "public_url: http://127.0.0.1:4180\ncookie: {secrets: [" + config.NewSecret() +
 			"]}\nupstream: http://127.0.0.1:8080\n" + keys
 		if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
 			t.Fatal(err)

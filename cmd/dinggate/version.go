@@ -8,7 +8,7 @@ import (
 	"dinggate/internal/buildinfo"
 )
 
-// runVersion prints what somebody who reports a problem is asked for.
+// runVersion prints the version information for a bug report.
 func runVersion(c cli.Invocation) int {
 	fmt.Fprintf(c.Stdout, "dinggate %s\nrevision %s\n%s %s/%s\n", buildinfo.Version(), buildinfo.Revision(),
 		runtime.Version(), runtime.GOOS, runtime.GOARCH)

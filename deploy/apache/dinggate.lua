@@ -1,7 +1,7 @@
--- /etc/apache2/dinggate.lua: asks dinggate; needs lua-socket.
+-- /etc/apache2/dinggate.lua: calls dinggate; needs lua-socket.
 -- Change the address below if dinggate is elsewhere. 如 dinggate 不在本机，请修改下面的地址。
 --
--- A mistake in here is a 500: nobody passes.
+-- An error in here is a 500: the request does not pass.
 
 require "apache2"
 local http, ltn12 = require "socket.http", require "ltn12"
@@ -9,15 +9,15 @@ http.TIMEOUT = 3 -- seconds
 
 local GATE = "http://127.0.0.1:4180/oauth2/forward-auth"
 
--- What dinggate needs to know of the request, what the application learns, and
--- what a browser sees of a refusal.
+-- What dinggate needs of the request, what the application receives,
+-- and the response of a refusal for the browser.
 local ASK   = { "Cookie", "Authorization", "User-Agent", "Accept", "Accept-Language", "Sec-WebSocket-Key", "Origin", "Sec-Fetch-Mode", "Sec-Fetch-Dest", "X-Requested-With" }
 local IDENT = { "X-Auth-Request-User", "X-Auth-Request-Email", "X-Auth-Request-Preferred-Username", "X-Auth-Request-Groups" }
 local TELL  = { "Location", "Set-Cookie", "Content-Security-Policy", "Cache-Control", "X-Content-Type-Options", "Referrer-Policy", "WWW-Authenticate", "Retry-After", "X-Request-Id" }
 
--- forged reports a header that speaks of another path, method, address, certificate
+-- forged reports a header that claims another path, method, address, certificate
 -- or person. Names are compared without their dashes, as some application or
--- other reads them; one with `_` or `.` is always another name (nginx drops it too).
+-- other reads them so; one with `_` or `.` is always another name (nginx drops it too).
 local NAMES, PREFIXES = {}, {}
 for name in ([[
   X-Rewrite-URL X-HTTP-Method-Override X-Method-Override X-HTTP-Method Forwarded True-Client-IP X-Client-IP
@@ -42,7 +42,7 @@ local function forged(name)
   return NAMES[folded]
 end
 
--- others leaves out our own cookies: the application gets every cookie but the session.
+-- others removes our own cookies: the application gets every cookie except the session.
 local function others(cookies)
   local kept = {}
   for pair in cookies:gmatch("[^;]+") do
@@ -64,11 +64,11 @@ function check(r)
   for name in pairs(r:headers_in_table()) do
     if forged(name) then r.headers_in[name] = nil end
   end
-  -- WebSockets pass, and no other protocol: behind an upgrade to h2c, say, nobody
-  -- would be asked any more. mod_proxy would let through what begins like one.
+  -- Only WebSockets pass: after an upgrade to h2c, for example, no request
+  -- would be checked. mod_proxy would accept protocols that begin like it.
   local upgrade = (r.headers_in["Upgrade"] or ""):lower()
   r.headers_in["Upgrade"] = upgrade == "websocket" and "websocket" or nil
-  -- A header named in Connection would be dropped on the way: also ours.
+  -- A header named in Connection would be dropped on the way, even ours.
   local connection = (r.headers_in["Connection"] or ""):lower()
   r.headers_in["Connection"] = connection:find("upgrade") and "Upgrade" or connection:find("close") and "close" or nil
 
@@ -83,7 +83,7 @@ function check(r)
   for _, name in ipairs(TELL) do
     if answer[name:lower()] then r.err_headers_out[name] = answer[name:lower()] end
   end
-  if code < 300 or code > 599 then return 503 end -- a 2xx that is not 200 is no yes
+  if code < 300 or code > 599 then return 503 end -- only 200 allows, not another 2xx
   r.status = code
   r.content_type = answer["content-type"] or "text/plain"
   r:write(table.concat(body))

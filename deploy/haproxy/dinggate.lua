@@ -1,20 +1,20 @@
--- /etc/haproxy/dinggate.lua: asks dinggate with HAProxy's own HTTP client.
+-- /etc/haproxy/dinggate.lua: calls dinggate with HAProxy's own HTTP client.
 -- Change the address below if dinggate is elsewhere. 如 dinggate 不在本机，请修改下面的地址。
 --
--- A dinggate that hangs costs four times the timeout, since the client tries again.
+-- If dinggate hangs, a request takes four times the timeout, since the client retries.
 
 local GATE    = "http://127.0.0.1:4180/oauth2/forward-auth"
 local TIMEOUT = 3000 -- milliseconds
 
--- What dinggate needs to know of the request, what the application learns, and
--- what a browser sees of a refusal.
+-- What dinggate needs of the request, what the application receives,
+-- and the response of a refusal for the browser.
 local ASK   = { "authorization", "user-agent", "accept", "accept-language", "sec-websocket-key", "origin", "sec-fetch-mode", "sec-fetch-dest", "x-requested-with" }
 local IDENT = { "x-auth-request-user", "x-auth-request-email", "x-auth-request-preferred-username", "x-auth-request-groups" }
 local TELL  = { "location", "set-cookie", "content-type", "content-security-policy", "cache-control", "x-content-type-options", "referrer-policy", "www-authenticate", "retry-after", "x-request-id" }
 
--- forged reports a header that speaks of another path, method, address, certificate
+-- forged reports a header that claims another path, method, address, certificate
 -- or person. Names are compared without their dashes, as some application or
--- other reads them; one with `_` or `.` is always another name (nginx drops it too).
+-- other reads them so; one with `_` or `.` is always another name (nginx drops it too).
 local NAMES, PREFIXES = {}, {}
 for name in ([[
   X-Rewrite-URL X-HTTP-Method-Override X-Method-Override X-HTTP-Method Forwarded True-Client-IP X-Client-IP
@@ -49,7 +49,7 @@ local function values(header)
   return list
 end
 
--- others leaves out our own cookies: the application gets every cookie but the session.
+-- others removes our own cookies: the application gets every cookie except the session.
 local function others(cookies)
   local kept = {}
   for pair in cookies:gmatch("[^;]+") do
@@ -76,7 +76,7 @@ core.register_action("dinggate", { "http-req" }, function(txn)
 
   local answer = core.httpclient():get({ url = GATE, headers = send, timeout = TIMEOUT })
   if answer and answer.status == 200 then
-    -- Every one, always, in place of whatever a client sent.
+    -- Set every one, always, in place of the client's.
     for _, name in ipairs(IDENT) do
       txn.http:req_set_header(name, values(answer.headers[name])[1] or "")
     end
@@ -86,7 +86,7 @@ core.register_action("dinggate", { "http-req" }, function(txn)
     return
   end
 
-  -- No answer has status 0; a 2xx that is not 200 is no yes.
+  -- Without an answer the status is 0; only 200 allows, not another 2xx.
   local reply = txn:reply({ status = (answer and answer.status >= 300) and answer.status or 503 })
   for _, name in ipairs(TELL) do
     for _, value in ipairs(values(answer and answer.headers and answer.headers[name])) do

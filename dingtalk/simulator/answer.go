@@ -16,7 +16,7 @@ type apiError struct {
 	status  int    // HTTP status of the new host
 	code    string // code of the new host
 	text    string
-	scopes  []string // permission points to ask for
+	scopes  []string // permission points that the answer names
 }
 
 // apiErrors lists the errors that DingTalk is known to answer. A row with the

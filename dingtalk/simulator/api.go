@@ -11,6 +11,7 @@ const (
 
 	leaveRecordsPath = "/v1.0/contact/empLeaveRecords"
 	corpTokenPath    = "/v1.0/oauth2/{corpId}/token"
+	authRulesPath    = "/v1.0/oauth2/authRules/user"
 )
 
 // requiredToken is the token that a call of the new host requires.
@@ -36,6 +37,9 @@ var newCalls = map[string]newCall{
 	"/v1.0/oauth2/jsapiTickets":      {http.MethodPost, needsAppToken, jsapiTicket},
 	"/v1.0/contact/users/me":         {http.MethodGet, needsUserToken, me},
 	leaveRecordsPath:                 {http.MethodGet, needsAppToken, leaveRecords},
+	migratedPath:                     {http.MethodGet, needsAppToken, migrations("unionId", true)},
+	originalPath:                     {http.MethodGet, needsAppToken, migrations("migrationUnionId", false)},
+	authRulesPath:                    {http.MethodGet, needsUserToken, authRules},
 	mePath:                           {http.MethodGet, needsUserToken, me},
 	"/v1.0/gateway/connections/open": {http.MethodPost, noToken, openConnection},
 }
@@ -127,6 +131,19 @@ func me(p *Platform, c *call) (any, *apiError) {
 		answer["mobile"], answer["stateCode"] = who.Mobile, "86"
 	}
 	return answer, nil
+}
+
+// personalPoints are the permission points that a person grants on the page of prompt=consent.
+var personalPoints = []string{"Contact.User.Read", "Contact.User.mobile"}
+
+// authRules is GET /v1.0/oauth2/authRules/user: what the token's owner has granted this app.
+// The fields of the real answer are not documented.
+func authRules(_ *Platform, c *call) (any, *apiError) {
+	rules := []map[string]string{}
+	for _, point := range c.user.agreed {
+		rules = append(rules, map[string]string{"scope": point})
+	}
+	return map[string]any{"authRules": rules}, nil
 }
 
 // optional leaves a field out that has no value, as DingTalk does.

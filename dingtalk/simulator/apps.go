@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -56,17 +57,44 @@ func (p *Platform) AddApp(a App) error {
 	return nil
 }
 
-// ChangeApp calls change to edit an app. "" = the first app. The ClientID stays.
+// ChangeApp calls change to edit an app. "" = the first app. The ClientID stays. Where
+// Stopped or the range (可使用范围) changes it emits the event about that; a change of the
+// contact scope (通讯录权限范围) has none.
 func (p *Platform) ChangeApp(clientID string, change func(*App)) error {
-	defer p.lock()()
+	unlock := p.lock()
 	a := p.apps.get(clientID)
 	if a == nil {
+		unlock()
 		return fmt.Errorf("simulator: changing app %q: there is none", clientID)
 	}
-	name := a.ClientID
+	before := a.clone()
 	change(a)
-	a.ClientID = name
+	a.ClientID = before.ClientID
+	after := a.clone()
+	unlock()
+	if before.Stopped != after.Stopped {
+		status := "enable"
+		if after.Stopped {
+			status = "disable"
+		}
+		p.Emit("inner_app_status_change", after.eventData(map[string]any{"status": status}))
+	}
+	if !sameRange(before, after) {
+		p.Emit("inner_app_scopes_change", after.eventData(map[string]any{"deptIds": after.Range,
+			"userIds": after.RangeUsers, "roleIds": []int64{}}))
+	}
 	return nil
+}
+
+// sameRange also distinguishes nil, which means all people, from an empty list.
+func sameRange(a, b *App) bool {
+	return reflect.DeepEqual(a.Range, b.Range) && reflect.DeepEqual(a.RangeUsers, b.RangeUsers)
+}
+
+// eventData is the data of an event about the app itself.
+func (a *App) eventData(data map[string]any) map[string]any {
+	data["unifiedAppId"], data["operatorUnionId"] = digest("app", a.ClientID), digest("operator", a.ClientID)
+	return data
 }
 
 // appRegistry holds the apps of the organisation and the rate at which each

@@ -19,8 +19,8 @@ const (
 	SNS     Kind = "sns"     // the legacy QR page; no endpoint here redeems it
 )
 
-// CallbackForm is the parameter that carries the code to the redirect URI.
-// DingTalk's documentation contradicts itself, so a client must read all three.
+// CallbackForm is the parameter of the redirect URI that contains the code.
+// DingTalk's documentation contradicts itself, so a client must accept all three.
 type CallbackForm int
 
 const (

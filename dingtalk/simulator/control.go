@@ -124,6 +124,10 @@ func (c controlAPI) people(body []byte) (any, error) {
 		err = c.p.Leave(o.ID)
 	case "disable":
 		err = c.p.Disable(o.ID)
+	case "migrate":
+		err = c.p.Migrate(o.ID, who.UnionID)
+	case "withhold":
+		err = c.p.Withhold(o.ID)
 	case "enable":
 		err = c.p.Enable(o.ID)
 	case "activate":

@@ -9,10 +9,10 @@ import (
 	"dinggate/dingtalk/simulator"
 )
 
-// Each row is a call of a shell; then what a look at the platform shows.
+// Each row is a call of a shell, and the expected state of the platform afterwards.
 func TestControl(t *testing.T) {
-	record := func(field string) func(*world) string {
-		return func(w *world) string {
+	record := func(field string) func(*env) string {
+		return func(w *env) string {
 			m := w.old("/topapi/v2/user/get", `{"userid":"zhangsan"}`)
 			r, _ := m["result"].(map[string]any)
 			return fmt.Sprint(m["errcode"], " ", r[field])
@@ -20,7 +20,7 @@ func TestControl(t *testing.T) {
 	}
 	for _, c := range []struct {
 		path, body string
-		look       func(*world) string
+		look       func(*env) string
 		want       string
 	}{
 		{"people", `{"do":"leave","id":"zhangsan"}`, record("name"), "60121 <nil>"},
@@ -32,44 +32,44 @@ func TestControl(t *testing.T) {
 			record("org_email"), "0 new@yunfan.example"},
 		{"people", `{"do":"reassign","user_id":"zhangsan","person":{"id":"z2","name":"新人"}}`, record("name"), "0 新人"},
 		{"people", `{"do":"join","person":{"id":"n1","name":"N"}}`,
-			func(w *world) string { p, _ := w.Who("n1"); return p.UserID }, "n1"},
+			func(w *env) string { p, _ := w.Who("n1"); return p.UserID }, "n1"},
 		{"people", `{"do":"outsider","person":{"id":"n1","nick":"N"}}`,
-			func(w *world) string { p, ok := w.Who("n1"); return fmt.Sprint(ok, p.UserID) }, "true"},
+			func(w *env) string { p, ok := w.Who("n1"); return fmt.Sprint(ok, p.UserID) }, "true"},
 		{"people", `{"do":"external","person":{"id":"n1","user_id":"n1"}}`,
-			func(w *world) string { p, _ := w.Who("n1"); return fmt.Sprint(p.External) }, "true"},
+			func(w *env) string { p, _ := w.Who("n1"); return fmt.Sprint(p.External) }, "true"},
 		{"people", `{"do":"activate","id":"wujiu"}`,
-			func(w *world) string { p, _ := w.Who("wujiu"); return fmt.Sprint(p.Inactive) }, "false"},
+			func(w *env) string { p, _ := w.Who("wujiu"); return fmt.Sprint(p.Inactive) }, "false"},
 		{"people", `{"do":"enable","id":"zhengshi"}`,
-			func(w *world) string { p, _ := w.Who("zhengshi"); return fmt.Sprint(p.Disabled) }, "false"},
-		{"departments", `{"do":"add","department":{"id":45,"name":"新部门"}}`, func(w *world) string {
+			func(w *env) string { p, _ := w.Who("zhengshi"); return fmt.Sprint(p.Disabled) }, "false"},
+		{"departments", `{"do":"add","department":{"id":45,"name":"新部门"}}`, func(w *env) string {
 			return fmt.Sprint(w.old("/topapi/v2/department/get", `{"dept_id":45}`)["errcode"])
 		}, "0"},
-		{"departments", `{"do":"change","department":{"id":42,"name":"研发中心"}}`, func(w *world) string {
+		{"departments", `{"do":"change","department":{"id":42,"name":"研发中心"}}`, func(w *env) string {
 			return fmt.Sprint(w.old("/topapi/v2/department/get", `{"dept_id":42}`)["result"].(map[string]any)["name"])
 		}, "研发中心"},
-		{"departments", `{"do":"remove","department":{"id":44}}`, func(w *world) string {
+		{"departments", `{"do":"remove","department":{"id":44}}`, func(w *env) string {
 			return fmt.Sprint(w.old("/topapi/v2/department/get", `{"dept_id":44}`)["errcode"])
 		}, "60003"},
 		{"apps", `{"client_id":"","missing":["fieldEmail"]}`, record("email"), "0 <nil>"},
 		{"apps", `{"client_id":"dingnew","client_secret":"s"}`,
-			func(w *world) string { _, err := w.Code(simulator.Browser, "dingnew", "lisi"); return fmt.Sprint(err) },
+			func(w *env) string { _, err := w.Code(simulator.Browser, "dingnew", "lisi"); return fmt.Sprint(err) },
 			"<nil>"},
-		{"callback", `{"form":"both"}`, func(w *world) string {
+		{"callback", `{"form":"both"}`, func(w *env) string {
 			resp, _ := w.send("GET", authorize("person", "lisi"), "", "")
 			return fmt.Sprint(strings.Count(resp.Header.Get("Location"), "ode="))
 		}, "2"},
 		{"faults", `{"on":"/topapi/v2/user/get","do":"code 60121"}`, record("name"), "60121 <nil>"},
 		{"faults", `[{"on":"/x","do":"hang"},{"on":"/y","do":"delay 5s","times":3,"from":2}]`,
-			func(w *world) string { return fmt.Sprint(w.Faults()) }, "[{/x hang 0 0} {/y delay 5s 3 2}]"},
-		{"tokens", `{"do":"kill"}`, func(w *world) string { return "" }, ""},
+			func(w *env) string { return fmt.Sprint(w.Faults()) }, "[{/x hang 0 0} {/y delay 5s 3 2}]"},
+		{"tokens", `{"do":"kill"}`, func(w *env) string { return "" }, ""},
 		{"events", `{"type":"org_change","data":{},"id":"e1"}`,
-			func(w *world) string { return fmt.Sprint(w.Repeat("e1")) }, "<nil>"},
-		{"streams", `{"do":"ping"}`, func(w *world) string { return "" }, ""},
-		{"streams", `{"do":"disconnect","id":true}`, func(w *world) string { return "" }, ""},
-		{"streams", `{"do":"drop"}`, func(w *world) string { return "" }, ""},
-		{"streams", `{"do":"mute"}`, func(w *world) string { return "" }, ""},
-		{"streams", `{"do":"unmute"}`, func(w *world) string { return "" }, ""},
-		{"streams", `{"do":"raw","text":"x"}`, func(w *world) string { return "" }, ""},
+			func(w *env) string { return fmt.Sprint(w.Repeat("e1")) }, "<nil>"},
+		{"streams", `{"do":"ping"}`, func(w *env) string { return "" }, ""},
+		{"streams", `{"do":"disconnect","id":true}`, func(w *env) string { return "" }, ""},
+		{"streams", `{"do":"drop"}`, func(w *env) string { return "" }, ""},
+		{"streams", `{"do":"mute"}`, func(w *env) string { return "" }, ""},
+		{"streams", `{"do":"unmute"}`, func(w *env) string { return "" }, ""},
+		{"streams", `{"do":"raw","text":"x"}`, func(w *env) string { return "" }, ""},
 	} {
 		t.Run(c.path+c.body, func(t *testing.T) {
 			w := demo(t)
@@ -83,7 +83,7 @@ func TestControl(t *testing.T) {
 	}
 }
 
-func (w *world) control(method, path, body string, header ...string) (int, string) {
+func (w *env) control(method, path, body string, header ...string) (int, string) {
 	w.Helper()
 	resp, text := w.send(method, "/_simulator/"+path, "", body, header...)
 	return resp.StatusCode, strings.TrimSpace(text)
@@ -165,5 +165,23 @@ func TestControlReads(t *testing.T) {
 	code := decode(t, got)["code"].(string)
 	if info := w.old("/topapi/v2/user/getuserinfo", `{"code":"`+code+`"}`); fmt.Sprint(info["errcode"]) != "0" {
 		t.Errorf("a code from the control path = %v", info)
+	}
+}
+
+// TestControlPerson: each key of a person is accepted, and shown in this order.
+func TestControlPerson(t *testing.T) {
+	const person = `{"id":"p1","union_id":"u-p1","nick":"昵称","avatar":"https://avatar.example/p1.png",` +
+		`"mobile":"13800000009","own_email":"own@home.example","login_email":"login@home.example","visitor":true,` +
+		`"corps":["dingother"],"user_id":"p1","external":true,"inactive":true,"disabled":true,"blocked":true,` +
+		`"name":"姓名","job_number":"0009","title":"工程师","work_place":"杭州","remark":"备注","telephone":"0571-1",` +
+		`"org_email":"p1@yunfan.example","email":"p.one@yunfan.example","departments":[42,43],"leads":[42],` +
+		`"roles":[100],"manager":"lisi","extension":"{}","hired":"2026-08-01T09:00:00Z","admin":true,"boss":true,` +
+		`"senior":true}`
+	w := demo(t)
+	if status, text := w.control("POST", "people", `{"do":"external","person":`+person+`}`); status != 200 {
+		t.Fatalf("adding a person with every key = %d %s", status, text)
+	}
+	if _, got := w.control("GET", "people", ""); !strings.HasSuffix(got, ","+person+"]") {
+		t.Errorf("people = %s, want %s at the end", got, person)
 	}
 }

@@ -34,6 +34,7 @@ type userToken struct {
 	person  string // Person.ID
 	corp    string
 	grant   bool
+	agreed  []string // the permission points of that grant
 	expires time.Time
 }
 

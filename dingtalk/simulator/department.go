@@ -1,6 +1,6 @@
 package simulator
 
-// visibleDepartment is the one that dept_id names, inside the contact scope.
+// visibleDepartment is the department dept_id inside the contact scope.
 func visibleDepartment(p *Platform, c *call) (*Department, *apiError) {
 	d, apiErr := namedDepartment(p, c)
 	if apiErr == nil && !p.org.seesDepartment(c.app, d.ID) {
@@ -10,7 +10,7 @@ func visibleDepartment(p *Platform, c *call) (*Department, *apiError) {
 }
 
 // namedDepartment is visibleDepartment without the scope: listsubid and
-// listparentby… are not cut down to it.
+// listparentby… are not restricted to it.
 func namedDepartment(p *Platform, c *call) (*Department, *apiError) {
 	if c.text("dept_id") == "" {
 		return nil, apiErrorFor("400002")

@@ -10,11 +10,11 @@
 //	every request ── faults (applied first) ── counters
 //	shell ── /_simulator/… ── the methods of Platform over HTTP
 //
-// It is a second reading of DingTalk's documentation and shares no type with
-// the client, so that the two cannot be wrong together. Where the
-// documentation is silent it behaves as is worst for the client: people of other
-// organisations, inactive and disabled people pass the sign-in page. People, apps
-// and the clock change only by methods; nothing is written to disk.
+// It is a second implementation of DingTalk's documentation and shares no type with
+// the client, so that one misreading cannot be in both. Where the documentation is
+// silent, it behaves as is worst for the client: people of other organisations and
+// inactive and disabled people pass the sign-in page. People, apps and the clock
+// change only by methods; nothing is written to disk.
 //
 //	sim := simulator.Demo()
 //	server := httptest.NewServer(sim)
@@ -39,13 +39,14 @@
 //	DELETE /_simulator/faults       ends all
 //	       do: delay 5s | hang | status 503 | code 60121 | body TEXT | gzip TEXT | flood BYTES |
 //	       redirect URL | stringly | cut BYTES | reset | refuse | tls
-//	POST   /_simulator/people       {"do":"leave","id":"zhangsan"}, also disable, enable, activate
+//	POST   /_simulator/people       {"do":"leave","id":"zhangsan"}, also disable, enable, activate, withhold
 //	                                {"do":"move","id":"zhangsan","departments":[43]}
 //	                                {"do":"roles","id":"zhangsan","roles":[200]}
 //	                                {"do":"rename","id":"zhangsan","name":"张三丰"}
 //	                                {"do":"join","person":{"id":"new","name":"新人","departments":[42],…}},
 //	                                also outsider, external
 //	                                {"do":"reassign","user_id":"zhangsan","person":{"id":"other","name":"另一个张三"}}
+//	                                {"do":"migrate","id":"zhangsan","person":{"union_id":""}}: another unionid, no event
 //	                                {"do":"change","id":"zhangsan","person":{"nick":"admin"}}:
 //	                                these fields only, no event
 //	GET    /_simulator/people       all people

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// How often an event is sent before it is given up, and how many attempts and
-// protocol errors are kept.
+// How often an event is sent before it is dropped, and how many attempts and
+// protocol errors are stored.
 const (
 	maxAttempts = 5
 	logMax      = 1_000
@@ -22,7 +22,7 @@ const (
 // Event is an event that the organisation sends to its apps.
 type Event struct {
 	Type string `json:"type"` // "user_leave_org" …
-	Data any    `json:"data"` // becomes JSON text; a string is sent as it stands, JSON or not
+	Data any    `json:"data"` // becomes JSON text; a string is sent unchanged, JSON or not
 	ID   string `json:"id"`   // "" = a new one; a known one is delivered once more
 	Corp string `json:"corp"` // "" = the platform's
 }
@@ -34,7 +34,7 @@ type Delivery struct {
 	App     string `json:"app"`
 	Stream  int    `json:"stream"` // which connection; 0 = none was there
 	Attempt int    `json:"attempt"`
-	Answer  string `json:"answer"` // SUCCESS, LATER, "" if none came, otherwise what was wrong with it
+	Answer  string `json:"answer"` // SUCCESS, LATER, "" if none came, otherwise what is wrong with it
 }
 
 // emittedEvent is an event and the state of its deliveries, which
@@ -43,7 +43,7 @@ type emittedEvent struct {
 	event   Event
 	data    string
 	created time.Time
-	open    int           // apps that have not got it yet
+	open    int           // apps that have not received it yet
 	lost    bool          // an app did not get it
 	done    chan struct{} // closed when open is 0
 }

@@ -55,7 +55,8 @@ func TestPeopleEmitTheRightEvent(t *testing.T) {
 		{func() error { return w.SetRoles("lisi", 200) }, "label_user_change",
 			`"labelIdList":[200],"userIdList":["lisi"]`},
 		{func() error { return w.Activate("wujiu") }, "user_active_org", `{"userId":["wujiu"]}`},
-		{func() error { return w.Join(simulator.Person{ID: "new", Name: "新人"}) }, "user_add_org", `"userId":["new"]`},
+		{func() error { return w.Join(simulator.Person{ID: "new", Record: simulator.Record{Name: "新人"}}) }, "user_add_org",
+			`"userId":["new"]`},
 		{func() error { return w.AddDepartment(simulator.Department{ID: 50, Name: "新部门"}) }, "org_dept_create",
 			`{"deptId":[50]}`},
 		{func() error { return w.ChangeDepartment(50, func(d *simulator.Department) { d.Name = "老部门" }) },
@@ -88,7 +89,7 @@ func TestRedelivery(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		reply func(l listener, f received)
-		want  string // answers of the deliveries
+		want  string // acknowledgements of the deliveries
 	}{
 		{"later", func(l listener, f received) { l.reply(f, 200, "LATER") }, "LATER SUCCESS"},
 		{"later with 500", func(l listener, f received) { l.reply(f, 500, "LATER") }, "LATER SUCCESS"},
@@ -126,7 +127,7 @@ func TestRedelivery(t *testing.T) {
 func TestGivenUp(t *testing.T) {
 	w := quick(t)
 	if err := w.delivered(w.Emit("org_change", map[string]any{})); err == nil {
-		t.Error("an event that nobody listened to is delivered")
+		t.Error("an event without a listener is delivered")
 	}
 	l := w.listen()
 	w.open(1)
@@ -168,7 +169,7 @@ func TestDuplicate(t *testing.T) {
 	}
 }
 
-// Each event reaches one stream of several; over many, both get some.
+// Each event reaches one of several streams; of many events, both streams receive some.
 func TestOneStreamOfSeveral(t *testing.T) {
 	w := demo(t)
 	for range 2 {
@@ -189,7 +190,7 @@ func TestOneStreamOfSeveral(t *testing.T) {
 		}()
 	}
 	w.open(2)
-	const events = 64 // both are picked but once in 2^63 runs
+	const events = 64 // all events reach one stream with a probability of 2^-63
 	for range events {
 		if err := w.delivered(w.Emit("org_change", map[string]any{})); err != nil {
 			t.Fatal(err)

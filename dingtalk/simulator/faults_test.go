@@ -18,8 +18,8 @@ import (
 
 const recordPath = "/topapi/v2/user/get"
 
-// record asks for 张三 without failing the test, since faults make it fail.
-func (w *world) record(ctx context.Context, token string) (int, string, error) {
+// record requests the record of 张三 without failing the test, since faults make it fail.
+func (w *env) record(ctx context.Context, token string) (int, string, error) {
 	r, err := http.NewRequestWithContext(ctx, "POST", w.url+recordPath+"?access_token="+token,
 		strings.NewReader(`{"userid":"zhangsan"}`))
 	if err != nil {
@@ -89,7 +89,7 @@ func TestFaultVerbs(t *testing.T) {
 
 var errAny = errors.New("any")
 
-// The connection verbs beneath TLS and on HTTP/2, where nothing can be taken over.
+// The connection verbs with TLS and with HTTP/2, where connections cannot be hijacked.
 func TestFaultsOverTLS(t *testing.T) {
 	for _, h2 := range []bool{false, true} {
 		p := simulator.Demo()
@@ -177,11 +177,11 @@ func TestCodeOnNewHost(t *testing.T) {
 func TestHang(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		end  func(w *world, cancel func())
+		end  func(w *env, cancel func())
 	}{
-		{"the client goes", func(_ *world, cancel func()) { cancel() }},
-		{"the fault is cleared", func(w *world, _ func()) { w.ClearFaults() }},
-		{"the platform closes", func(w *world, _ func()) { w.Close() }},
+		{"the client goes", func(_ *env, cancel func()) { cancel() }},
+		{"the fault is cleared", func(w *env, _ func()) { w.ClearFaults() }},
+		{"the platform closes", func(w *env, _ func()) { w.Close() }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := demo(t)
@@ -215,7 +215,7 @@ func TestStringly(t *testing.T) {
 	}
 }
 
-// FuzzVerb: what is read is written back and read as the same verb.
+// FuzzVerb checks that an accepted verb is written and read back unchanged.
 func FuzzVerb(f *testing.F) {
 	for _, s := range []string{"delay 5s", "hang", "status 503", "code 60121", "body <html>", "body", "gzip x y",
 		"flood 9", "redirect http://x/", "stringly", "cut 0", "reset", "refuse", "tls", "status 0", "cut -1",

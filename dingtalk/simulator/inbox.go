@@ -13,8 +13,8 @@ var inboxHTML string
 
 var inboxPage = template.Must(template.New("inbox").Parse(inboxHTML))
 
-// inbox shows the work notifications that were delivered, those of one person
-// where the query names one. Text is shown as it was sent, not rendered.
+// inbox shows the delivered work notifications, or those of the person that the
+// query names. Text is shown as it was sent, not rendered.
 func (c controlAPI) inbox(w http.ResponseWriter, r *http.Request) {
 	var list []Message
 	name := ""

@@ -8,8 +8,8 @@ import (
 	"dinggate/dingtalk/simulator"
 )
 
-// TestLarge: a large organisation can be read to the end by its lists, and
-// nobody is missing there.
+// TestLarge checks that the lists of a large organisation can be read completely and
+// contain every member.
 func TestLarge(t *testing.T) {
 	w := serve(t, simulator.Large(10_000, 500))
 	w.ChangeApp("", func(a *simulator.App) { a.PerSecond = 0 })
@@ -27,7 +27,7 @@ func TestLarge(t *testing.T) {
 				record := one.(map[string]any)
 				seen[record["userid"].(string)] = true
 				if record["role_list"] != nil {
-					t.Fatal("user/list tells roles")
+					t.Fatal("user/list contains roles")
 				}
 			}
 			if page["has_more"] != true {
@@ -40,25 +40,26 @@ func TestLarge(t *testing.T) {
 	}
 }
 
-// TestPerSecond: whatever second one looks at, no more calls were answered in it.
+// TestPerSecond checks that no second, wherever it begins, has more answered calls than
+// the limit.
 func TestPerSecond(t *testing.T) {
 	p := simulator.Large(1, 1)
 	now := time.Unix(1_700_000_000, 900_000_000)
 	p.Now = func() time.Time { return now }
 	w := serve(t, p)
 	token := w.appToken()
-	ask := func() any { return w.oldWith(token, "/topapi/v2/user/get", `{"userid":"m00001"}`)["errcode"] }
+	call := func() any { return w.oldWith(token, "/topapi/v2/user/get", `{"userid":"m00001"}`)["errcode"] }
 	for range 20 {
-		if got := ask(); fmt.Sprint(got) != "0" {
+		if got := call(); fmt.Sprint(got) != "0" {
 			t.Fatalf("within the limit: %v", got)
 		}
 	}
-	now = now.Add(200 * time.Millisecond) // another second by the clock, the same by the limit
-	if got := ask(); fmt.Sprint(got) != "90018" {
+	now = now.Add(200 * time.Millisecond) // another second of the clock, the same one for the limit
+	if got := call(); fmt.Sprint(got) != "90018" {
 		t.Errorf("21 calls within 200 ms: %v, want 90018", got)
 	}
 	now = now.Add(800 * time.Millisecond)
-	if got := ask(); fmt.Sprint(got) != "0" {
+	if got := call(); fmt.Sprint(got) != "0" {
 		t.Errorf("a second later: %v, want 0", got)
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// leaver is a line of the organisation's leave records.
+// leaver is an entry of the organisation's leave records.
 type leaver struct {
 	userID, name, mobile string
 	at                   time.Time
@@ -20,8 +20,8 @@ func (o *organisation) leaves(l leaver) {
 	o.left = append(o.left, l)
 }
 
-// leaveRecords is GET /v1.0/contact/empLeaveRecords: who left in a span of at most 365 days,
-// at most 50 a page.
+// leaveRecords is GET /v1.0/contact/empLeaveRecords: who left in a span of at most 365
+// days, at most 50 per page.
 func leaveRecords(p *Platform, c *call) (any, *apiError) {
 	if !c.app.hasPermission("Contact.Common.Read") {
 		return nil, deniedPermission(c.app, "Contact.Common.Read")

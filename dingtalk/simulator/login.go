@@ -58,8 +58,8 @@ type authRequest struct {
 	redirect string
 	state    string
 	hasState bool
-	corpid   bool   // the scope asks which organisation was chosen
-	corp     string // the organisation asked for; a hint that its reader may have edited
+	corpid   bool   // the scope requests the chosen organisation
+	corp     string // the requested organisation; a hint that the person may have edited
 }
 
 // signInButton is a button of the page: a person, in one organisation.
@@ -68,9 +68,9 @@ type signInButton struct {
 	Zh, En                           string
 }
 
-// serveSignIn is GET /oauth2/auth. Nobody types a password: `person` in the query
-// (which the buttons add) names who signs in, "-" is the deny button. A person
-// of several organisations is chosen as "ID@corpId".
+// serveSignIn is GET /oauth2/auth. There are no passwords: `person` in the query (which
+// the buttons add) selects who signs in, "-" is the deny button. A person of several
+// organisations is selected as "ID@corpId".
 func serveSignIn(p *Platform, w http.ResponseWriter, r *http.Request, _ []byte) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
@@ -188,8 +188,8 @@ func (o *organisation) corps(who *Person) []string {
 	return who.Corps
 }
 
-// chosenCorp is the organisation bound to the code: the one clicked, otherwise
-// the one asked for, otherwise the person's first; "" if there is none.
+// chosenCorp is the organisation of the code: the one clicked, otherwise the requested
+// one, otherwise the person's first; "" if there is none.
 func (o *organisation) chosenCorp(who *Person, clicked, asked string) string {
 	mine := o.corps(who)
 	for _, corp := range []string{clicked, asked} {
@@ -203,11 +203,11 @@ func (o *organisation) chosenCorp(who *Person, clicked, asked string) string {
 	return mine[0]
 }
 
-// signInButtons returns the buttons of the page. The organisation is chosen with
-// the person if the scope asks for it and the URL does not name one of theirs.
+// signInButtons returns the buttons of the page. The organisation is chosen with the
+// person if the scope requests it and the URL does not name one of theirs.
 func signInButtons(p *Platform, ask authRequest) []signInButton {
 	var list []signInButton
-	for _, who := range p.org.people[:min(len(p.org.people), buttonsMax)] { // the others sign in by their address alone
+	for _, who := range p.org.people[:min(len(p.org.people), buttonsMax)] { // the others sign in by URL only
 		zh, en := who.label()
 		name := cmp.Or(cmp.Or(who.Name, who.Nick), who.ID)
 		first, _ := utf8.DecodeRuneInString(name)
@@ -249,9 +249,9 @@ func (o *organisation) affiliation(who *Person) string {
 	return strings.Join(names, " · ")
 }
 
-// callbackURL is the redirect URI with what DingTalk adds, and the state last.
+// callbackURL is the redirect URI with DingTalk's parameters, the state last.
 func (ask authRequest) callbackURL(pairs ...string) string {
-	u, _ := url.Parse(ask.redirect) // accepts parsed it
+	u, _ := url.Parse(ask.redirect) // allowsRedirect parsed it
 	var add []string
 	for i := 0; i < len(pairs); i += 2 {
 		add = append(add, pairs[i]+"="+url.QueryEscape(pairs[i+1]))

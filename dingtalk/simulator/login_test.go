@@ -57,7 +57,7 @@ func TestAuthorizePage(t *testing.T) {
 		{"scope by plus sign", authorize("scope", "openid+corpid"), "scope_invalid"},
 		{"scope by comma", authorize("scope", "openid,corpid"), "scope_invalid"},
 		{"no scope", authorize("scope", ""), "scope_invalid"},
-		{"nobody", authorize("person", "ghost"), "person_unknown"},
+		{"unknown person", authorize("person", "ghost"), "person_unknown"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := demo(t)
@@ -76,7 +76,7 @@ func TestAuthorizeSwitches(t *testing.T) {
 		name   string
 		change func(*simulator.App)
 		person string
-		want   string // code of the error page, "" = let through
+		want   string // code of the error page, "" = accepted
 	}{
 		{"as it is", func(*simulator.App) {}, "zhangsan", ""},
 		{"outsider", func(*simulator.App) {}, "sunqi", ""},
@@ -97,7 +97,7 @@ func TestAuthorizeSwitches(t *testing.T) {
 		{"registered by domain",
 			func(a *simulator.App) { a.Redirects, a.RedirectDomain = []string{"http://127.0.0.1:4180"}, true },
 			"zhangsan", ""},
-		// loopback stays
+		// loopback is still accepted
 		{"registered by host", func(a *simulator.App) { a.RedirectHosts = []string{"app.example.com"} }, "zhangsan",
 			""},
 		{"other domain",
@@ -161,7 +161,7 @@ func TestCallback(t *testing.T) {
 		{"both", simulator.BothCodes, []string{"person", "zhangsan"}, "authCode code state"},
 		{"denied", simulator.AuthCode, []string{"person", "-"}, "error state"},
 		{"no state", simulator.AuthCode, []string{"person", "zhangsan", "state", ""}, "authCode"},
-		{"query kept", simulator.AuthCode,
+		{"query unchanged", simulator.AuthCode,
 			[]string{"person", "zhangsan", "redirect_uri", "http://localhost/cb?forward_url=%2Fx"},
 			"authCode forward_url state"},
 	} {
@@ -190,7 +190,7 @@ func TestChosenOrganisation(t *testing.T) {
 		{"ours", []string{"person", "zhangsan"}, simulator.DemoCorpID},
 		{"scope without corpid", []string{"person", "zhangsan", "scope", "openid"}, nil},
 		{"outsider", []string{"person", "sunqi"}, "dingqinghe5d1e"},
-		{"two organisations, ours asked for", []string{"person", "zhaoliu"}, simulator.DemoCorpID},
+		{"two organisations, ours requested", []string{"person", "zhaoliu"}, simulator.DemoCorpID},
 		{"two organisations, other clicked", []string{"person", "zhaoliu@dingqinghe5d1e", "corpId", ""},
 			"dingqinghe5d1e"},
 		{"two organisations, parameter edited", []string{"person", "zhaoliu", "corpId", "dingqinghe5d1e"},
@@ -208,7 +208,7 @@ func TestChosenOrganisation(t *testing.T) {
 	}
 }
 
-// TestRedirectHosts: hosts that a test names for people to be sent back to.
+// TestRedirectHosts tests the hosts that a test allows in redirect URIs.
 func TestRedirectHosts(t *testing.T) {
 	for _, c := range []struct {
 		hosts, redirect string

@@ -18,32 +18,32 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// world is a served platform and a client that follows nothing and keeps no
-// connection, so that faults of connections are seen as they are.
-type world struct {
+// env is a served platform and a client that follows no redirect and stores no
+// connection, so that connection faults are observed directly.
+type env struct {
 	*testing.T
 	*simulator.Platform
 	url    string
 	client *http.Client
 }
 
-func serve(t *testing.T, p *simulator.Platform) *world {
+func serve(t *testing.T, p *simulator.Platform) *env {
 	server := httptest.NewServer(p)
 	t.Cleanup(server.Close)
 	t.Cleanup(p.Close)
 	return at(t, p, server.URL)
 }
 
-func at(t *testing.T, p *simulator.Platform, base string) *world {
-	return &world{t, p, base, &http.Client{
+func at(t *testing.T, p *simulator.Platform, base string) *env {
+	return &env{t, p, base, &http.Client{
 		Transport:     &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
 
-func demo(t *testing.T) *world { return serve(t, simulator.Demo()) }
+func demo(t *testing.T) *env { return serve(t, simulator.Demo()) }
 
-func (w *world) send(method, path, kind, body string, header ...string) (*http.Response, string) {
+func (w *env) send(method, path, kind, body string, header ...string) (*http.Response, string) {
 	w.Helper()
 	r, err := http.NewRequest(method, w.url+path, strings.NewReader(body))
 	if err != nil {
@@ -67,8 +67,8 @@ func (w *world) send(method, path, kind, body string, header ...string) (*http.R
 	return resp, string(text)
 }
 
-// post sends JSON and decodes the answer with its numbers as they stand.
-func (w *world) post(path, body string, header ...string) (int, map[string]any) {
+// post sends JSON and decodes the response, with numbers unchanged.
+func (w *env) post(path, body string, header ...string) (int, map[string]any) {
 	w.Helper()
 	resp, text := w.send("POST", path, "application/json", body, header...)
 	return resp.StatusCode, decode(w.T, text)
@@ -85,7 +85,7 @@ func decode(t *testing.T, text string) map[string]any {
 	return m
 }
 
-// compact is the answer without its request id, in one line with sorted keys.
+// compact returns the response without its request id, in one line with sorted keys.
 func compact(m map[string]any) string {
 	delete(m, "request_id")
 	delete(m, "requestid")
@@ -98,7 +98,7 @@ func compact(m map[string]any) string {
 
 const credentials = `"clientId":"` + simulator.DemoClientID + `","clientSecret":"` + simulator.DemoClientSecret + `"`
 
-func (w *world) appToken() string {
+func (w *env) appToken() string {
 	w.Helper()
 	_, m := w.post("/v1.0/oauth2/accessToken",
 		`{"appKey":"`+simulator.DemoClientID+`","appSecret":"`+simulator.DemoClientSecret+`"}`)
@@ -109,13 +109,13 @@ func (w *world) appToken() string {
 	return token
 }
 
-// old asks the old host with a good token.
-func (w *world) old(path, body string) map[string]any {
+// old calls the old host with a valid token.
+func (w *env) old(path, body string) map[string]any {
 	w.Helper()
 	return w.oldWith(w.appToken(), path, body)
 }
 
-func (w *world) oldWith(token, path, body string) map[string]any {
+func (w *env) oldWith(token, path, body string) map[string]any {
 	w.Helper()
 	status, m := w.post(path+"?access_token="+token, body)
 	if status != 200 {
@@ -124,7 +124,7 @@ func (w *world) oldWith(token, path, body string) map[string]any {
 	return m
 }
 
-func (w *world) code(kind simulator.Kind, person string) string {
+func (w *env) code(kind simulator.Kind, person string) string {
 	w.Helper()
 	text, err := w.Code(kind, "", person)
 	if err != nil {
@@ -134,19 +134,20 @@ func (w *world) code(kind simulator.Kind, person string) string {
 }
 
 // userToken exchanges a code.
-func (w *world) userToken(code string) (int, map[string]any) {
+func (w *env) userToken(code string) (int, map[string]any) {
 	w.Helper()
 	return w.post("/v1.0/oauth2/userAccessToken",
 		`{`+credentials+`,"grantType":"authorization_code","code":"`+code+`"}`)
 }
 
-func (w *world) me(token string) (int, map[string]any) {
+func (w *env) me(token string) (int, map[string]any) {
 	w.Helper()
 	resp, text := w.send("GET", "/v1.0/contact/users/me", "", "", "x-acs-dingtalk-access-token", token)
 	return resp.StatusCode, decode(w.T, text)
 }
 
-// authorize is the URL of the sign-in page with changes: "name", "value" ("" = left out).
+// authorize returns the URL of the sign-in page with changes: "name", "value" ("" =
+// omitted).
 func authorize(changes ...string) string {
 	q := url.Values{"redirect_uri": {"http://127.0.0.1:4180/oauth2/callback"}, "response_type": {"code"},
 		"client_id": {simulator.DemoClientID},

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// DingTalk's limits of work notifications. Past them a call succeeds and nobody
-// receives anything.
+// DingTalk's limits of work notifications. Beyond them a call succeeds and DingTalk
+// delivers nothing.
 const (
 	messageBytes     = 2048
 	receiversMax     = 100
@@ -17,7 +17,7 @@ const (
 	withheldDaily    = "143105"
 	withheldRepeated = "143106"
 	withheldMinute   = "143104"
-	withheldUnknown  = "invalid" // no member, or outside the range of the app
+	withheldUnknown  = "invalid" // not a member, or outside the scope of the app
 )
 
 // Message is a work notification to one person.
@@ -31,12 +31,12 @@ type Message struct {
 	URL      string    `json:"url"`
 	At       time.Time `json:"at"`
 
-	// Withheld says why the person has not got it: "invalid", or DingTalk's code of
+	// Withheld is why the person did not receive it: "invalid", or DingTalk's code of
 	// the limit. "" = delivered.
 	Withheld string `json:"withheld"`
 }
 
-// messageBox holds the newest messages and what counts for the limits.
+// messageBox holds the newest messages and the counts for the limits.
 type messageBox struct {
 	list   []Message
 	task   int64
@@ -52,14 +52,14 @@ func (p *Platform) Messages() []Message {
 	return append([]Message{}, p.messages.list...)
 }
 
-// Inbox is what a person got, the newest first.
+// Inbox returns the messages delivered to a person, the newest first.
 func (p *Platform) Inbox(userID string) []Message {
 	list := slices.DeleteFunc(p.Messages(), func(m Message) bool { return m.UserID != userID || m.Withheld != "" })
 	slices.Reverse(list)
 	return list
 }
 
-// card is the only kind of message that the simulator knows.
+// card is the only kind of message that the simulator supports.
 type card struct {
 	Type string `json:"msgtype"`
 	Card struct {
@@ -129,7 +129,7 @@ func (a *App) agentID() int64 {
 	return DemoAgentID
 }
 
-// limit counts a message to one person and says which limit withholds it.
+// limit counts a message to one person and returns the limit that withholds it.
 func (b *messageBox) limit(to, text string, now time.Time) string {
 	if day := now.In(time.FixedZone("CST", 8*3600)).Format(time.DateOnly); day != b.day {
 		b.day, b.counts, b.seen = day, map[string]int{}, map[string]bool{}

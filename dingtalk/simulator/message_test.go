@@ -17,7 +17,7 @@ func cardFor(to, text string) string {
 		`"markdown":%q,"single_title":"查看","single_url":"https://app.example.com/"}}}`, simulator.DemoAgentID, to, text)
 }
 
-// Past DingTalk's limits the call succeeds and nothing is delivered.
+// Beyond DingTalk's limits the call succeeds and nothing is delivered.
 func TestMessageLimits(t *testing.T) {
 	w := demo(t)
 	deliver := func(to, text string) {
@@ -34,7 +34,7 @@ func TestMessageLimits(t *testing.T) {
 	}
 	deliver("wangwu", "hello")
 	deliver("wangwu", "hello")
-	deliver("zhouba,nobody", "hello")
+	deliver("zhouba,unknown", "hello")
 	if n, all := len(w.Inbox("wangwu")), len(w.Messages()); n != 1 || all != 506 {
 		t.Errorf("王五 has %d of %d", n, all)
 	}
@@ -76,7 +76,7 @@ func TestInboxPage(t *testing.T) {
 	if _, page := w.send("GET", "/_simulator/inbox?person=wangwu", "", ""); strings.Contains(page, "bold") {
 		t.Error("王五 sees what 李四 got")
 	}
-	if r, _ := w.send("GET", "/_simulator/inbox?person=nobody", "", ""); r.StatusCode != http.StatusNotFound {
-		t.Errorf("nobody's inbox: %d", r.StatusCode)
+	if r, _ := w.send("GET", "/_simulator/inbox?person=unknown", "", ""); r.StatusCode != http.StatusNotFound {
+		t.Errorf("the inbox of an unknown person: %d", r.StatusCode)
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"strconv"
 )
 
-// call is one request to either API, after its arguments were read.
+// call is one request to either API, with its arguments decoded.
 type call struct {
 	r       *http.Request
 	app     *App
@@ -127,8 +127,8 @@ func checkAPIAccess(p *Platform, a *App, r *http.Request, point string) *apiErro
 	return nil
 }
 
-// oldArguments reads the query, a form and a JSON body, the later ones win.
-// The token comes from the query or a form, never from JSON or a header.
+// oldArguments reads the query, a form and a JSON body; later ones win. The token
+// comes from the query or a form, never from JSON or a header.
 func oldArguments(r *http.Request, body []byte) (args map[string]any, token string, ok bool) {
 	args = map[string]any{}
 	take := func(v url.Values) {
@@ -157,7 +157,7 @@ func oldArguments(r *http.Request, body []byte) (args map[string]any, token stri
 	return args, token, true
 }
 
-// object reads one JSON object and nothing after it.
+// object decodes one JSON object with nothing after it.
 func object(body []byte) (map[string]any, bool) {
 	var m map[string]any
 	d := json.NewDecoder(bytes.NewReader(body))
@@ -173,8 +173,8 @@ func unknownOld(_ *Platform, w http.ResponseWriter, r *http.Request, _ []byte) {
 	apiErrorFor("22").withText("Invalid method[%s]", r.URL.Path).writeOld(w)
 }
 
-// readBody reads the whole body: net/http notices that a client has gone away
-// only after that, and a hanging answer must end then.
+// readBody reads the whole body: only after that does net/http notice that the client
+// has closed the connection, and a hanging answer must end then.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
 	if r.Body == nil {
 		return nil, true

@@ -9,7 +9,8 @@ import (
 	"dinggate/dingtalk/simulator"
 )
 
-// outcome is what either host says, short: status and code, or errcode and sub_code.
+// outcome is a short form of either host's response: status and code, or errcode and
+// sub_code.
 func outcome(status int, m map[string]any) string {
 	if m["errcode"] != nil {
 		return strings.TrimSuffix(fmt.Sprintf("%d %v %v", status, m["errcode"], m["sub_code"]), " <nil>")
@@ -76,7 +77,7 @@ func TestEnvelopes(t *testing.T) {
 	}
 }
 
-// The envelopes letter by letter, as real answers have them.
+// The exact envelopes of real responses.
 func TestWording(t *testing.T) {
 	w := demo(t)
 	_, m := w.post("/topapi/user/getbyunionid?access_token=x", `{}`)
@@ -333,7 +334,7 @@ func TestRateLimit(t *testing.T) {
 	if got := outcome(200, w.oldWith(token, "/topapi/v2/user/get", `{"userid":"zhangsan"}`)); got != "200 0" {
 		t.Errorf("a second later = %s, want 0", got)
 	}
-	for i, want := range []string{"400", "400", "403"} { // the code is wrong, then the call is one too many
+	for i, want := range []string{"400", "400", "403"} { // the code is wrong, then the call is throttled
 		status, m := w.userToken("no-code")
 		if got := fmt.Sprint(status); got != want {
 			t.Errorf("exchange %d = %s %v, want %s", i+1, got, m, want)

@@ -29,7 +29,11 @@ type organisation struct {
 	departments []*Department
 	roles       []*Role
 	people      []*Person
-	left        []leaver // in the order in which they left; the oldest go first when there are too many
+	left        []leaver // in the order in which they left; the oldest ones are removed if there are too many
+
+	withholds map[string]bool // Person.ID, of Withhold
+
+	migrated map[string]string // unionid before → after an account's migration; as many as there are people at most
 }
 
 // AddDepartment adds a department and emits org_dept_create. The id must be new and the parent known.

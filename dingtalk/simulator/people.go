@@ -2,100 +2,10 @@ package simulator
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/base64"
 	"fmt"
-	"regexp"
 	"slices"
 	"time"
 )
-
-// Person is an account of DingTalk and, if UserID is set, the organisation's
-// record of its owner. A person who leaves keeps the account.
-type Person struct {
-	// the simulator's name of the person, in its methods and on the sign-in page; "" = UserID;
-	// letters, digits, . _ -
-	ID      string `json:"id"`
-	UnionID string `json:"union_id"` // "" = made from ID
-
-	// the account
-	Nick       string   `json:"nick"`
-	Avatar     string   `json:"avatar"`
-	Mobile     string   `json:"mobile"`
-	OwnEmail   string   `json:"own_email"` // the mailbox of users/me, set by its owner
-	LoginEmail string   `json:"login_email"`
-	Visitor    bool     `json:"visitor"`
-	Corps      []string `json:"corps"` // other organisations, besides ours
-
-	// the organisation's record
-	UserID      string    `json:"user_id"` // "" = not known to the organisation
-	External    bool      `json:"external"`
-	Inactive    bool      `json:"inactive"` // has never activated the account
-	Disabled    bool      `json:"disabled"` // enterprise account, disabled: user/get shows it
-	Blocked     bool      `json:"blocked"`  // the directory answers 60120
-	Name        string    `json:"name"`
-	JobNumber   string    `json:"job_number"`
-	Title       string    `json:"title"`
-	WorkPlace   string    `json:"work_place"`
-	Remark      string    `json:"remark"`
-	Telephone   string    `json:"telephone"`
-	OrgEmail    string    `json:"org_email"`
-	Email       string    `json:"email"`
-	Departments []int64   `json:"departments"`
-	Leads       []int64   `json:"leads"`
-	Roles       []int64   `json:"roles"`
-	Manager     string    `json:"manager"`
-	Extension   string    `json:"extension"` // a JSON object as text
-	Hired       time.Time `json:"hired"`
-	Admin       bool      `json:"admin"`
-	Boss        bool      `json:"boss"`
-	Senior      bool      `json:"senior"`
-}
-
-var personID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
-
-func (who *Person) clone() *Person {
-	c := *who
-	c.Corps, c.Departments, c.Leads, c.Roles = slices.Clone(c.Corps), slices.Clone(c.Departments),
-		slices.Clone(c.Leads), slices.Clone(c.Roles)
-	return &c
-}
-
-func (who *Person) member() bool { return who.UserID != "" && !who.External }
-
-// label is for the sign-in page.
-func (who *Person) label() (zh, en string) {
-	switch {
-	case who.UserID == "":
-		return "其他组织", "another organisation"
-	case who.External:
-		return "外部联系人", "external contact"
-	case who.Inactive:
-		return "未激活", "not activated"
-	case who.Disabled, who.Blocked:
-		return "已停用", "disabled"
-	case len(who.Corps) > 0:
-		return "多组织成员", "in two organisations"
-	}
-	return "成员", "member"
-}
-
-// digest makes stable ids in the format of DingTalk's.
-func digest(parts ...string) string {
-	sum := sha256.Sum256(fmt.Append(nil, parts))
-	return base64.RawURLEncoding.EncodeToString(sum[:15])
-}
-
-// described is a copy with the ids that were left out.
-func (who *Person) described() (*Person, error) {
-	n := who.clone()
-	n.ID = cmp.Or(n.ID, n.UserID)
-	n.UnionID = cmp.Or(n.UnionID, "u"+digest("union", n.ID)+"iEiE")
-	if !personID.MatchString(n.ID) {
-		return nil, fmt.Errorf("simulator: adding %q: an ID is made of letters, digits, '.', '_' and '-'", n.ID)
-	}
-	return n, nil
-}
 
 // add adds a person as described, without an event.
 func (o *organisation) add(who Person) error {
@@ -113,8 +23,8 @@ func (o *organisation) add(who Person) error {
 	return nil
 }
 
-// addAll is add for the people of an organisation that has none: it compares
-// their ids by a table, since tens of thousands may come.
+// addAll is add for the people of an empty organisation: it indexes their ids,
+// since tens of thousands may come.
 func (o *organisation) addAll(people []Person) error {
 	taken := make(map[string]bool, 3*len(people))
 	for _, who := range people {
@@ -136,7 +46,7 @@ func (o *organisation) addAll(people []Person) error {
 	return nil
 }
 
-// sameAs is a person who has an id of n's; nil if there is none.
+// sameAs returns a person who shares an id with n, or nil.
 func (o *organisation) sameAs(n *Person) *Person {
 	for _, other := range o.people {
 		if other.ID == n.ID || other.UnionID == n.UnionID || n.UserID != "" && other.UserID == n.UserID {
@@ -153,7 +63,7 @@ func (p *Platform) Add(who Person) error {
 	return p.org.add(who)
 }
 
-// AddOutsider adds a person of other organisations, whatever UserID and External say.
+// AddOutsider adds a person of other organisations, regardless of UserID and External.
 func (p *Platform) AddOutsider(who Person) error {
 	who.ID, who.UserID, who.External = cmp.Or(who.ID, who.UserID), "", false
 	return p.Add(who)
@@ -229,6 +139,22 @@ func (p *Platform) Leave(id string) error {
 // does is not known, so clients must not depend on one.
 func (p *Platform) Disable(id string) error {
 	return p.Change(id, func(who *Person) { who.Disabled = true })
+}
+
+// DisableTold is Disable with the event of a changed record, as DingTalk may send it.
+func DisableTold(p *Platform, id string) error {
+	return p.modify(id, func(who *Person) { who.Disabled = true })
+}
+
+// Withhold makes later sign-ins of a person lack the consent that the app reads the
+// account.
+func (p *Platform) Withhold(id string) error {
+	return p.Change(id, func(who *Person) {
+		if p.org.withholds == nil {
+			p.org.withholds = map[string]bool{}
+		}
+		p.org.withholds[who.ID] = true
+	})
 }
 
 // Enable ends Disable.
@@ -334,7 +260,7 @@ func (o *organisation) person(id string) *Person {
 	return o.personByUserID(id)
 }
 
-// personByUserID finds people whom the organisation has a record of.
+// personByUserID returns a person whom the organisation has a record of.
 func (o *organisation) personByUserID(id string) *Person {
 	i := slices.IndexFunc(o.people, func(who *Person) bool { return id != "" && who.UserID == id })
 	if i < 0 {

@@ -8,7 +8,7 @@ import (
 	"dinggate/dingtalk/simulator"
 )
 
-func (w *world) contact(unionID string) string {
+func (w *env) contact(unionID string) string {
 	w.Helper()
 	m := w.old("/topapi/user/getbyunionid", `{"unionid":"`+unionID+`"}`)
 	r, _ := m["result"].(map[string]any)
@@ -36,13 +36,13 @@ func TestPeopleComeAndGo(t *testing.T) {
 		w.contact(was.UnionID) != "0 zhangsan" {
 		t.Errorf("back again = %+v", now)
 	}
-	do(w.Reassign("zhangsan", simulator.Person{ID: "zhang2", Name: "张三丰"}))
+	do(w.Reassign("zhangsan", simulator.Person{ID: "zhang2", Record: simulator.Record{Name: "张三丰"}}))
 	now, _ := w.Who("zhang2")
 	if got := w.contact(was.UnionID); got != "60121 <nil>" || w.contact(now.UnionID) != "0 zhangsan" ||
 		now.UnionID == was.UnionID {
-		t.Errorf("after the userid went to somebody new: old %s, new %s", got, w.contact(now.UnionID))
+		t.Errorf("after the userid went to another person: old %s, new %s", got, w.contact(now.UnionID))
 	}
-	do(w.Reassign("zhangsan", simulator.Person{ID: "zhang3", Name: "张三又"}))
+	do(w.Reassign("zhangsan", simulator.Person{ID: "zhang3", Record: simulator.Record{Name: "张三又"}}))
 	do(w.Move("lisi", 42))
 	if got := fmt.Sprint(w.old("/topapi/v2/department/listparentbyuser",
 		`{"userid":"lisi"}`)["result"]); got != "map[parent_list:[map[parent_dept_id_list:[42 1]]]]" {
@@ -62,11 +62,12 @@ func TestPeopleComeAndGo(t *testing.T) {
 	if m := w.old("/topapi/v2/user/get", `{"userid":"lisi"}`); fmt.Sprint(m["errcode"]) != "60120" {
 		t.Errorf("blocked = %v, want 60120", m["errcode"])
 	}
-	do(w.AddOutsider(simulator.Person{ID: "out", UserID: "ignored", Nick: "x"}))
-	do(w.AddExternal(simulator.Person{ID: "ext", UserID: "ext"}))
+	do(w.AddOutsider(simulator.Person{ID: "out", Account: simulator.Account{Nick: "x"}, Record: simulator.Record{UserID: "ignored"}}))
+	do(w.AddExternal(simulator.Person{ID: "ext", Record: simulator.Record{UserID: "ext"}}))
 	for _, err := range []error{w.Add(simulator.Person{ID: "lisi"}), w.Add(simulator.Person{ID: "-"}),
 		w.Add(simulator.Person{ID: "a b"}), w.Add(simulator.Person{}),
-		w.Join(simulator.Person{ID: "wangwu", Name: "x"}), w.Join(simulator.Person{ID: "new", UserID: "wangwu"}),
+		w.Join(simulator.Person{ID: "wangwu", Record: simulator.Record{Name: "x"}}),
+		w.Join(simulator.Person{ID: "new", Record: simulator.Record{UserID: "wangwu"}}),
 		w.Leave("ghost"), w.Reassign("ghost", simulator.Person{ID: "g"})} {
 		if err == nil {
 			t.Error("an impossible change succeeded")
@@ -110,7 +111,7 @@ func TestDepartmentsChange(t *testing.T) {
 	}
 }
 
-// Under the race detector: everything at once.
+// Concurrent use of all methods, for the race detector.
 func TestConcurrentUse(t *testing.T) {
 	w := demo(t)
 	token := w.appToken()
@@ -119,7 +120,7 @@ func TestConcurrentUse(t *testing.T) {
 		all.Go(func() {
 			id := fmt.Sprint("p", i)
 			for range 5 {
-				w.Join(simulator.Person{ID: id, UserID: id, Name: "新人", Departments: []int64{42}})
+				w.Join(simulator.Person{ID: id, Record: simulator.Record{UserID: id, Name: "新人", Departments: []int64{42}}})
 				w.Move(id, 43)
 				w.Fault(simulator.Fault{On: "/nowhere", Do: simulator.Hang()})
 				w.send("GET", authorize("person", id), "", "")
@@ -142,7 +143,7 @@ func TestZeroPlatform(t *testing.T) {
 	w := serve(t, &simulator.Platform{})
 	resp, body := w.send("GET", authorize(), "", "")
 	if resp.StatusCode != 400 {
-		t.Errorf("sign-in page of nobody = %d %s", resp.StatusCode, body)
+		t.Errorf("sign-in page for an unknown person = %d %s", resp.StatusCode, body)
 	}
 	if got := w.Calls("/oauth2/auth"); got != 1 {
 		t.Errorf("Calls = %d, want 1", got)

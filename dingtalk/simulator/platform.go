@@ -23,11 +23,10 @@ const (
 // Platform simulates DingTalk: the sign-in page, both APIs and the event stream
 // behind one base URL, which serves as login_url, api_url and oapi_url at once.
 //
-// The exported fields are the initial state. They are read at the first use
-// and not again, except Now, Transport and AckWithin: later changes go through
-// the methods. A zero Platform works, it has neither apps nor people. All methods
-// are safe for concurrent use. A Platform that is served must be closed, before
-// its server.
+// The exported fields are the initial state. They are read at the first use and not
+// again, except Now, Transport and AckWithin: make later changes through the
+// methods. A zero Platform is usable and has neither apps nor people. All methods
+// are safe for concurrent use. Close a Platform that is served, before its server.
 type Platform struct {
 	CorpID      string       // the organisation of all apps; "" = DemoCorpID
 	CorpName    string       // the name of department 1; "" = CorpID
@@ -88,7 +87,7 @@ func (p *Platform) setUp() {
 		p.org.roles = append(p.org.roles, &r)
 	}
 	if err := p.org.addAll(p.People); err != nil {
-		panic(err) // the initial state contradicts itself: a test should not run on
+		panic(err) // the initial state contradicts itself: a test must not run with it
 	}
 }
 
@@ -141,7 +140,7 @@ func (p *Platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	e := findEndpoint(r.URL.Path)
 	date := p.Time()
-	// Faults first: a test that waits for the call finds its faults decided.
+	// faults first: a test that waits for the call finds its faults applied
 	faults := p.matchFaults(e.name, r.URL.Path)
 	p.count(e.name)
 
@@ -181,6 +180,6 @@ func findEndpoint(path string) endpoint {
 	return endpoint{unknownEndpoint, true, unknownOld}
 }
 
-// random returns an unguessable string; the prefix shows the reader of a leaked
-// one what it was.
+// random returns an unguessable string; the prefix names its kind to the reader of a
+// leaked one.
 func random(prefix string) string { return prefix + rand.Text() }

@@ -18,7 +18,7 @@ import (
 const openPath = "/v1.0/gateway/connections/open"
 
 // ticket is step 1.
-func (w *world) ticket() string {
+func (w *env) ticket() string {
 	w.Helper()
 	status, m := w.post(openPath,
 		`{`+credentials+`,"subscriptions":[{"type":"EVENT","topic":"*"}],"ua":"x-sdk-go/1","localIp":"127.0.0.1"}`)
@@ -28,7 +28,7 @@ func (w *world) ticket() string {
 	return m["ticket"].(string)
 }
 
-func (w *world) dial(ticket string) (*websocket.Conn, error) {
+func (w *env) dial(ticket string) (*websocket.Conn, error) {
 	conn, resp, err := websocket.Dial(w.Context(),
 		strings.Replace(w.url, "http://", "ws://", 1)+"/connect?ticket="+url.QueryEscape(ticket), nil)
 	if err != nil && resp != nil && resp.Body != nil {
@@ -39,11 +39,11 @@ func (w *world) dial(ticket string) (*websocket.Conn, error) {
 
 // listener reads one stream.
 type listener struct {
-	*world
+	*env
 	conn *websocket.Conn
 }
 
-func (w *world) listen() listener {
+func (w *env) listen() listener {
 	w.Helper()
 	conn, err := w.dial(w.ticket())
 	if err != nil {
@@ -93,14 +93,14 @@ func (l listener) write(text string) {
 	}
 }
 
-func (w *world) delivered(id string) error {
+func (w *env) delivered(id string) error {
 	ctx, cancel := context.WithTimeout(w.Context(), 5*time.Second)
 	defer cancel()
 	return w.Delivered(ctx, id)
 }
 
-// open waits until n streams are.
-func (w *world) open(n int) {
+// open waits until n streams are open.
+func (w *env) open(n int) {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(w.Context(), 5*time.Second)
 	defer cancel()
@@ -109,7 +109,7 @@ func (w *world) open(n int) {
 	}
 }
 
-func quick(t *testing.T) *world {
+func quick(t *testing.T) *env {
 	p := simulator.Demo()
 	p.AckWithin = 250 * time.Millisecond // a reply must be in time on a busy machine
 	return serve(t, p)
@@ -190,7 +190,7 @@ func TestDisconnect(t *testing.T) {
 		l := w.listen()
 		w.open(1)
 		if n := w.Disconnect(withID); n != 1 {
-			t.Errorf("Disconnect told %d streams, want 1", n)
+			t.Errorf("Disconnect notified %d streams, want 1", n)
 		}
 		f := l.next()
 		if f.Type != "SYSTEM" || f.Headers["topic"] != "disconnect" || (f.Headers["messageId"] != "") != withID ||
@@ -200,8 +200,8 @@ func TestDisconnect(t *testing.T) {
 		fresh := w.listen()
 		w.open(2)
 		w.Emit("org_change", map[string]any{})
-		fresh.reply(fresh.next(), 200, "SUCCESS") // the leaving one gets nothing more
-		l.reply(f, 200, "SUCCESS")                // what the Go SDK does is no mistake
+		fresh.reply(fresh.next(), 200, "SUCCESS") // the closing stream receives no more events
+		l.reply(f, 200, "SUCCESS")                // the behaviour of the Go SDK is not an error
 		l.conn.CloseNow()
 		w.open(1)
 		if got := w.Complaints(); len(got) != 0 {
@@ -210,7 +210,7 @@ func TestDisconnect(t *testing.T) {
 	}
 }
 
-func TestStreamTrouble(t *testing.T) {
+func TestStreamFailures(t *testing.T) {
 	w := quick(t)
 	l := w.listen()
 	w.open(1)

@@ -14,7 +14,7 @@ func (p *Platform) KillAppToken(clientID string) error {
 	return nil
 }
 
-// oldToken is GET /gettoken; it reads the query alone.
+// oldToken is GET /gettoken; it reads the query only.
 func oldToken(p *Platform, c *call) (any, *apiError) {
 	q := c.r.URL.Query()
 	if q.Get("appkey") == "" {
@@ -55,8 +55,8 @@ func corpToken(p *Platform, c *call) (any, *apiError) {
 		"expires_in": int(tokenLife.Seconds())}, nil
 }
 
-// authenticated is the app that a token call names by these arguments. The limit
-// of calls a second holds here too.
+// authenticated returns the app that a token call identifies by these arguments. The
+// rate limit applies here too.
 func (p *Platform) authenticated(c *call, id, secret string) (*App, *apiError) {
 	a := p.apps.authenticate(c.text(id), c.text(secret))
 	switch {
@@ -68,8 +68,8 @@ func (p *Platform) authenticated(c *call, id, secret string) (*App, *apiError) {
 	return a, nil
 }
 
-// userAccessToken is POST /v1.0/oauth2/userAccessToken. A silent code gets a
-// token as well, one without the personal grant: users/me then answers 403.
+// userAccessToken is POST /v1.0/oauth2/userAccessToken. A silent code gets a token
+// too, but without the personal grant: users/me then answers 403.
 func userAccessToken(p *Platform, c *call) (any, *apiError) {
 	a, apiErr := p.authenticated(c, "clientId", "clientSecret")
 	if apiErr != nil {
@@ -83,6 +83,12 @@ func userAccessToken(p *Platform, c *call) (any, *apiError) {
 			return nil, codeNotFound()
 		}
 		t = userToken{app: a, person: got.person, corp: got.corp, grant: got.kind == Browser}
+		t.grant = t.grant && !p.org.withholds[got.person]
+		for _, point := range personalPoints {
+			if t.grant && a.hasPermission(point) {
+				t.agreed = append(t.agreed, point)
+			}
+		}
 	case "refresh_token":
 		old, ok := p.credentials.refreshes.get(c.text("refreshToken"))
 		if !ok || old.app != a || !p.now().Before(old.expires) {

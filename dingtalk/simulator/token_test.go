@@ -19,7 +19,7 @@ func TestCodesAreOfOneKind(t *testing.T) {
 	const dead = "400 invalidParameter.authCode.notFound"
 	for _, c := range []struct {
 		kind           simulator.Kind
-		token, silence string // what userAccessToken and getuserinfo say
+		token, silence string // the answers of userAccessToken and getuserinfo
 	}{
 		{simulator.Browser, "200 <nil>", "40078"},
 		{simulator.Silent, "200 <nil>", "0"},
@@ -108,12 +108,12 @@ func TestCodesBelongToOneApp(t *testing.T) {
 	}
 }
 
-func TestAppTokenIsKeptAndExtended(t *testing.T) {
+func TestAppTokenIsReusedAndExtended(t *testing.T) {
 	start := time.Now()
 	p := simulator.Demo()
 	p.Now = func() time.Time { return start }
 	w := serve(t, p)
-	ask := func(token string) string {
+	call := func(token string) string {
 		_, m := w.post("/topapi/v2/user/get?access_token="+token, `{"userid":"zhangsan"}`)
 		return fmt.Sprint(m["errcode"], " ", m["sub_code"])
 	}
@@ -123,11 +123,11 @@ func TestAppTokenIsKeptAndExtended(t *testing.T) {
 		t.Errorf("within its life a second token came")
 	}
 	w.Advance(2*time.Hour - time.Second)
-	if got := ask(first); got != "0 <nil>" {
+	if got := call(first); got != "0 <nil>" {
 		t.Errorf("extended token = %s, want 0", got)
 	}
 	w.Advance(time.Second)
-	if got := ask(first); got != "88 42001" {
+	if got := call(first); got != "88 42001" {
 		t.Errorf("expired token = %s, want 88 42001", got)
 	}
 	second := w.appToken()
@@ -137,7 +137,7 @@ func TestAppTokenIsKeptAndExtended(t *testing.T) {
 	if err := w.KillAppToken(""); err != nil {
 		t.Fatal(err)
 	}
-	if got := ask(second); got != "88 40014" {
+	if got := call(second); got != "88 40014" {
 		t.Errorf("killed token = %s, want 88 40014", got)
 	}
 	if third := w.appToken(); third == second {

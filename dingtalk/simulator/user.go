@@ -36,7 +36,7 @@ func getByUnionID(p *Platform, c *call) (any, *apiError) {
 	return map[string]any{"contact_type": 0, "userid": who.UserID}, nil
 }
 
-// memberByUserID is the member that the argument userid names.
+// memberByUserID returns the member with the argument userid.
 func memberByUserID(p *Platform, c *call, notFound string) (*Person, *apiError) {
 	if c.text("userid") == "" {
 		return nil, apiErrorFor("400002")
@@ -140,7 +140,7 @@ func getUserInfo(p *Platform, c *call) (any, *apiError) {
 		"sys":       who.Admin, "sys_level": level, "associated_unionid": digest("associated", who.UnionID)}, nil
 }
 
-// members are the direct members of a department, in the order they joined.
+// members returns the direct members of a department, in the order they joined.
 func (o *organisation) members(department int64) []*Person {
 	var list []*Person
 	for _, who := range o.people {
@@ -151,8 +151,8 @@ func (o *organisation) members(department int64) []*Person {
 	return list
 }
 
-// listRecord is what user/list says of a member of a department: user/get's
-// record without the roles, and with what holds in this department alone.
+// listRecord is the record of a member in user/list: user/get's record without roles,
+// with the fields of this department only.
 func listRecord(p *Platform, a *App, who *Person, department int64) map[string]any {
 	m := userRecord(p, a, who)
 	for _, name := range []string{"role_list", "leader_in_dept", "dept_order_list", "manager_userid", "senior",
@@ -186,7 +186,7 @@ func userList(p *Platform, c *call) (any, *apiError) {
 	return result, nil
 }
 
-// paginate is one page of a list, and whether more follows.
+// paginate returns one page of a list, and whether more follows.
 func paginate[T any](all []T, from, size int64) ([]T, bool) {
 	n := int64(len(all))
 	from = min(from, n)

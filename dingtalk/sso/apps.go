@@ -14,13 +14,13 @@ import (
 type App struct {
 	ClientID     string      `yaml:"client_id"`
 	ClientSecret conf.Secret `yaml:"client_secret"`
-	RedirectURLs []string    `yaml:"redirect_urls"` // people are sent back there, compared to the letter
+	RedirectURLs []string    `yaml:"redirect_urls"` // where people are sent back to; compared exactly
 	AllowQuery   bool        `yaml:"allow_query"`   // the query of a redirect_url may vary; nothing else
 }
 
-// accepts reports whether people may be sent to this address: a registered
-// one, to the letter. Nothing is made canonical, so that no two readers can
-// differ (threats R14, R15).
+// accepts reports whether people may be sent to this address: it must be registered
+// exactly as given. Nothing is normalized, so that two parsers cannot disagree
+// about it (threats R14, R15).
 func (a *App) accepts(redirect string) bool {
 	if !plainURL(redirect) {
 		return false
@@ -33,8 +33,8 @@ func (a *App) accepts(redirect string) bool {
 	return false
 }
 
-// plainURL refuses what browsers read in more than one way wherever it stands:
-// blanks, control bytes, `\`, other alphabets, fragments.
+// plainURL refuses what browsers interpret in more than one way anywhere in a URL:
+// spaces, control bytes, `\`, non-ASCII characters, fragments.
 func plainURL(s string) bool { return printable(s, maxURL) && !strings.ContainsAny(s, `\#`) }
 
 func beforeQuery(s string) string {
@@ -42,8 +42,8 @@ func beforeQuery(s string) string {
 	return before
 }
 
-// withAnswer is a registered address with code and state set: replaced where
-// its own query has them, never there twice (threats R18).
+// withAnswer returns a registered address with code and state set. They replace
+// parameters of its own query, so that neither occurs twice (threats R18).
 func withAnswer(redirect, code, state string) string {
 	base, query, _ := strings.Cut(redirect, "?")
 	var kept []string
@@ -58,7 +58,7 @@ func withAnswer(redirect, code, state string) string {
 	return base + "?" + strings.Join(append(kept, "code="+url.QueryEscape(code), "state="+url.QueryEscape(state)), "&")
 }
 
-// apps finds registered third parties; immutable.
+// apps indexes registered third parties; immutable.
 type apps struct {
 	byID    map[string]*App
 	secrets clientauth.Secrets
@@ -73,7 +73,7 @@ func newApps(list []App) apps {
 	return all
 }
 
-// known is the app that both texts belong to, or nil.
+// known returns the app with this id and secret, or nil.
 func (all apps) known(id, secret string) *App {
 	client, ok := all.secrets.Match(id, secret)
 	if !ok {
@@ -82,7 +82,7 @@ func (all apps) known(id, secret string) *App {
 	return all.byID[client]
 }
 
-// same compares in a time that does not depend on where or how two texts differ.
+// same compares two texts in constant time.
 func same(a, b string) int {
 	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
 	return subtle.ConstantTimeCompare(x[:], y[:])

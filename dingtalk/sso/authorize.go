@@ -12,13 +12,13 @@ import (
 	"dinggate/internal/web"
 )
 
-// Authorize is step 1: a third party sends somebody's browser here.
+// Authorize is step 1: a third party redirects a browser to this service.
 //
-//	GET ─► client ─► redirect_url to the letter ─┬─ signed in here ─► code, back
-//	          └── 400 page, no redirect ◄────────┴─ nobody ─► SignIn ─► DingTalk
+//	GET ─► client ─► redirect_url exact ─┬─ signed in here ─► code, back
+//	          └── 400 page, no redirect ◄┴─ not signed in ─► SignIn ─► DingTalk
 //
-// A mistake of the third party is shown to the person on a page and never by a
-// redirect (threats R14, R15, T1). Nothing is remembered here (T25).
+// A mistake of the third party is shown on a page, never sent by a redirect
+// (threats R14, R15, T1). The server stores nothing here (T25).
 func (s *Server) Authorize(w http.ResponseWriter, r *http.Request) error {
 	if err := getOnly(r); err != nil {
 		return err
@@ -37,7 +37,7 @@ func (s *Server) Authorize(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-// getOnly refuses other methods, and browsers that only look ahead.
+// getOnly refuses other methods and prefetches.
 func getOnly(r *http.Request) error {
 	if r.Method != http.MethodGet {
 		return &web.Error{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Allow: "GET"}
@@ -48,7 +48,7 @@ func getOnly(r *http.Request) error {
 	return nil
 }
 
-// parseAuthRequest reads what a third party asks for. The state is optional (threats T2).
+// parseAuthRequest parses a third party's request. The state is optional (threats T2).
 func (s *Server) parseAuthRequest(r *http.Request) (authRequest, error) {
 	q, err := query(r.URL.RawQuery, "client_id", "redirect_url", "state")
 	if err != nil {
@@ -84,8 +84,8 @@ func (s *Server) parseAuthRequest(r *http.Request) (authRequest, error) {
 	return o, nil
 }
 
-// redirectURI is where DingTalk sends the browser back. forward_url is there
-// because the contract shows it; it decides nothing.
+// redirectURI is where DingTalk sends the browser back. forward_url is part of the
+// documented contract; no decision depends on it.
 func (s *Server) redirectURI(o authRequest) string {
 	if s.Config.PlainCallback {
 		return s.PublicURL + PathCallback
@@ -93,10 +93,10 @@ func (s *Server) redirectURI(o authRequest) string {
 	return s.PublicURL + PathCallback + "?forward_url=" + url.QueryEscape(o.redirect)
 }
 
-// Callback is step 2: the browser comes back from DingTalk. What was sealed at
-// authorize counts; a forward_url that differs is refused before anything is
-// used up or anybody asked (threats R16, CVE-2021-29651), and so is a browser
-// that began nothing (T23, R17).
+// Callback is step 2: the browser returns from DingTalk. The request sealed at
+// authorize counts. A different forward_url is refused before anything is used up
+// and before any call to DingTalk (threats R16, CVE-2021-29651), and so is a
+// browser that did not start the sign-in (T23, R17).
 func (s *Server) Callback(w http.ResponseWriter, r *http.Request) error {
 	if err := getOnly(r); err != nil {
 		return err
@@ -138,16 +138,16 @@ func (s *Server) Callback(w http.ResponseWriter, r *http.Request) error {
 	return s.sendBack(w, r, o, p)
 }
 
-// sendBack gives the third party a code for p.
+// sendBack sends the browser back to the third party with a code for p.
 func (s *Server) sendBack(w http.ResponseWriter, r *http.Request, o authRequest, p Person) error {
 	x := web.From(w)
 	x.User = p.User.Username
-	// a page in a loop must not fill the store (threats D5)
+	// a page in a redirect loop must not fill the store (threats D5)
 	if wait, ok := s.counts().codes.Allow(codesLimit, p.Ref, s.now()); !ok {
 		return &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait}
 	}
 	what := record{Client: o.client, State: o.state, Ref: p.Ref}
-	if what.State == "" { // the contract's redirect has one: made up where the client sent none
+	if what.State == "" { // the contract requires a state: generate one if the client sent none
 		what.State, what.Made = rand.Text(), true
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)

@@ -15,40 +15,40 @@ import (
 	"dinggate/internal/identity"
 )
 
-// AttemptParameter is the parameter of our own callback in which an attempt
-// comes back. The contract's authorize has no state, so the attempt travels
-// inside redirect_url; the `state` that the service answers with is its own.
+// AttemptParameter is the parameter of our own callback that returns the attempt.
+// The contract's authorize has no state, so the attempt is part of redirect_url;
+// the `state` in the service's answer is the service's own.
 const AttemptParameter = "attempt"
 
-// Client signs people in at a service that speaks the contract. Fields must
-// not change after the first call; safe for concurrent use.
+// Client signs people in at a service that implements the contract. Fields must
+// not change after the first call. It is safe for concurrent use.
 type Client struct {
 	Config    ClientConfig
-	Transport http.RoundTripper // nil: our own, with deadlines and an idle limit
+	Transport http.RoundTripper // nil: a transport with deadlines and a limit on idle connections
 	Timeout   time.Duration     // of a whole sign-in or lookup; 0 = 8 s
 	Now       func() time.Time  // nil = time.Now
 
-	// Observe is called after every call, with the context it was made in, for metrics,
-	// traces and the log; nil: not called.
+	// Observe is called after every call, with the call's context, for metrics, traces and
+	// the log. If nil, it is not called.
 	Observe func(context.Context, Call)
 
 	once sync.Once
 	http httpclient.Clients
 }
 
-// Call is one call to the service, as Client.Observe gets it.
+// Call is one call to the service, as passed to Client.Observe.
 type Call struct {
 	Name     string // PathToken or PathUserinfo
 	Result   string // ok, refused, unavailable, bad_answer
 	Duration time.Duration
-	Err      error // nil when ok; holds no secret
+	Err      error // nil if ok; contains no secret
 }
 
 const defaultTimeout = 8 * time.Second
 
 func (c *Client) setUp() { c.once.Do(func() { c.http = httpclient.New(c.Transport) }) }
 
-// CloseIdleConnections closes the connections that wait for another call.
+// CloseIdleConnections closes the idle connections.
 func (c *Client) CloseIdleConnections() {
 	c.setUp()
 	c.http.CloseIdleConnections()
@@ -56,8 +56,8 @@ func (c *Client) CloseIdleConnections() {
 
 func (c *Client) url(path string) string { return strings.TrimSuffix(c.Config.URL, "/") + path }
 
-// AuthURL is where the browser signs in. attempt comes back in redirectURI's
-// query, under AttemptParameter.
+// AuthURL is where the browser signs in. attempt is returned in redirectURI's query
+// as AttemptParameter.
 func (c *Client) AuthURL(redirectURI, attempt string) string {
 	mark := "?"
 	if strings.Contains(redirectURI, "?") {
@@ -68,8 +68,8 @@ func (c *Client) AuthURL(redirectURI, attempt string) string {
 		url.QueryEscape(c.Config.ClientID)
 }
 
-// Exchange redeems the code and state that the service sent, once, and asks
-// who the person is. Every error is an *identity.Failure.
+// Exchange redeems the code and state of the service, once, and looks the person
+// up. Every error is an *identity.Failure.
 func (c *Client) Exchange(ctx context.Context, code, state string) (identity.User, identity.Token, error) {
 	ctx, cancel := c.deadline(ctx)
 	defer cancel()
@@ -82,10 +82,10 @@ func (c *Client) Exchange(ctx context.Context, code, state string) (identity.Use
 		return identity.User{}, identity.Token{}, err
 	}
 	if token.Refresh == "" {
-		token.Expires = time.Time{} // nothing to do about it: userinfo shows when it is over
+		token.Expires = time.Time{} // the expiry is optional: userinfo reports an expired token
 	}
 	user, err := c.Person(ctx, token.Access)
-	// it gave this token a moment ago
+	// the service just issued this token
 	if f, ok := errors.AsType[*identity.Failure](err); ok && f.Class == identity.Refused {
 		return identity.User{}, identity.Token{}, failure(identity.Internal, "sso_bad_answer", "", f.Err)
 	} else if err != nil {
@@ -94,11 +94,11 @@ func (c *Client) Exchange(ctx context.Context, code, state string) (identity.Use
 	return user, token, nil
 }
 
-// Refresh trades a refresh token for new tokens. The document names no call
-// for it; this is the one our own service offers. A service without it, however
-// it says so, or a token that is used up, is a failure of class Refused with
-// code sso_over: the sign-in has to be made again. Only a service that is away
-// or asks for patience is worth another try.
+// Refresh exchanges a refresh token for new tokens. The documented contract has no
+// such call; this is the one that our own service offers. A service without it, in
+// whatever form it answers, or a token that was used, is a failure of class Refused
+// with code sso_over: the person must sign in again. Only an unavailable or
+// throttling service is worth a retry.
 func (c *Client) Refresh(ctx context.Context, refresh string) (identity.Token, error) {
 	ctx, cancel := c.deadline(ctx)
 	defer cancel()
@@ -109,20 +109,20 @@ func (c *Client) Refresh(ctx context.Context, refresh string) (identity.Token, e
 		return identity.Token{}, &over
 	}
 	if err == nil && token.Refresh == "" {
-		token.Refresh = refresh // a service that does not rotate
+		token.Refresh = refresh // the service does not rotate refresh tokens
 	}
 	return token, err
 }
 
-// Person asks who is behind an access token. A token that the service does not
-// take is a failure of class Refused with code sso_over.
+// Person looks up the owner of an access token. A token that the service rejects is
+// a failure of class Refused with code sso_over.
 func (c *Client) Person(ctx context.Context, access string) (identity.User, error) {
 	user, _, err := c.Identify(ctx, access)
 	return user, err
 }
 
-// Identify is Person, with the clients that the token was given to: nil where the
-// service does not say.
+// Identify is Person, and also returns the clients that the token was issued to;
+// nil if the service does not report them.
 func (c *Client) Identify(ctx context.Context, access string) (user identity.User, audience []string, err error) {
 	ctx, cancel := c.deadline(ctx)
 	defer cancel()
@@ -133,7 +133,7 @@ func (c *Client) Identify(ctx context.Context, access string) (user identity.Use
 	if err != nil {
 		return user, nil, failure(identity.Operator, "sso_misconfigured", "", err)
 	}
-	r.Header["Authorization"] = []string{access} // bare, as the document shows it
+	r.Header["Authorization"] = []string{access} // without a scheme, as the documentation shows it
 	err = c.call(r, PathUserinfo, func(body []byte) error {
 		answer, err := readUser(body)
 		if err == nil {
@@ -153,7 +153,7 @@ func (u *userAnswer) user() identity.User {
 		Name:        u.Name,
 		Departments: u.Departments,
 		Ancestors:   u.Departments,
-	} // a service does not say what is above a department
+	} // a service does not report the departments above a person's own
 	for _, role := range u.Roles {
 		if role != "" {
 			user.Roles = append(user.Roles, identity.Role{Name: role})
@@ -167,7 +167,7 @@ func (c *Client) token(ctx context.Context, q TokenRequest) (identity.Token, err
 	if err != nil {
 		return identity.Token{}, failure(identity.Operator, "sso_misconfigured", "", err)
 	}
-	r.GetBody = nil // a code is sent once, whatever becomes of the connection
+	r.GetBody = nil // a code is sent once, even if the connection fails
 	secret := c.Config.ClientSecret.Reveal()
 	r.Header["Authorization"] = []string{basic(c.Config.ClientID, secret)}
 	r.Header["Content-Type"] = []string{"text/plain"}
@@ -186,8 +186,7 @@ func (c *Client) token(ctx context.Context, q TokenRequest) (identity.Token, err
 	return token, err
 }
 
-// call sends a request and reads the answer to its end. secrets never show in
-// an error.
+// call sends a request and reads the whole answer. No error contains one of secrets.
 func (c *Client) call(r *http.Request, name string, read func(body []byte) error, secrets ...string) error {
 	c.setUp()
 	began := time.Now()
@@ -216,13 +215,13 @@ func (c *Client) call(r *http.Request, name string, read func(body []byte) error
 
 func (c *Client) send(r *http.Request, name string, read func(body []byte) error) (result string, f *identity.Failure) {
 	r.Header["Accept"] = []string{"application/json"}
-	client := c.http.Kept
+	client := c.http.Pooled
 	if r.Method == http.MethodPost {
 		client = c.http.Fresh
 	}
 	answer, err := client.Do(r)
 	if err != nil {
-		if u, ok := errors.AsType[*url.Error](err); ok { // its text has the whole address
+		if u, ok := errors.AsType[*url.Error](err); ok { // its text contains the whole URL
 			err = u.Err
 		}
 		return "unavailable", failure(identity.Later, "sso_unavailable", "", err)
@@ -244,14 +243,14 @@ func (c *Client) send(r *http.Request, name string, read func(body []byte) error
 	return refused(name, answer.StatusCode, body)
 }
 
-// For the operator: what to look at when a service does not answer as the
-// contract says.
+// Hints for the operator: what to check if the service's answers violate the
+// contract.
 const (
 	hintAnswer = "检查 sso.url 是否指向 SSO 服务本身 (is sso.url the SSO service itself, and not a page before it?)"
 	hintClient = "检查 sso.client_id 和 sso.client_secret (the SSO service does not know this client_id with this secret)"
 )
 
-// refused says what an answer other than 200 means.
+// refused classifies an answer other than 200.
 func refused(name string, status int, body []byte) (string, *identity.Failure) {
 	err := fmt.Errorf("status %d%s", status, oauthError(body))
 	switch {
@@ -267,8 +266,8 @@ func refused(name string, status int, body []byte) (string, *identity.Failure) {
 	return "bad_answer", failure(identity.Internal, "sso_bad_answer", hintAnswer, err)
 }
 
-// oauthError is the `error` of a refusal, where it is a plain word; its
-// description comes from outside and stays out of the log.
+// oauthError returns the `error` of a refusal if it is a plain word. The description
+// comes from the service and is not logged.
 func oauthError(body []byte) string {
 	fields, err := object(body)
 	if err != nil {

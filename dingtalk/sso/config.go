@@ -10,72 +10,72 @@ import (
 )
 
 // ClientConfig is the `sso` part of the configuration: an in-house SSO service
-// that people sign in at, instead of `dingtalk`. The zero value names none.
+// where people sign in, instead of `dingtalk`. The zero value means none.
 type ClientConfig struct {
-	URL          string      `yaml:"url"`           // of the service; the four addresses are below it
-	ClientID     string      `yaml:"client_id"`     // who we are there
-	ClientSecret conf.Secret `yaml:"client_secret"` // goes over the wire in the token call
+	URL          string      `yaml:"url"`           // of the service; the four endpoints are below it
+	ClientID     string      `yaml:"client_id"`     // our client id at the service
+	ClientSecret conf.Secret `yaml:"client_secret"` // sent in the token call
 }
 
-// On reports whether the part is there.
+// On reports whether the part is configured.
 func (c ClientConfig) On() bool { return c.URL != "" || c.ClientID != "" || !c.ClientSecret.IsZero() }
 
-// Check finds the mistakes below key (`sso`); it opens and changes nothing.
+// Check reports the mistakes below key (`sso`). It opens and changes nothing.
 func (c ClientConfig) Check(p *conf.Problems, key string) {
 	at := p.At("%s.url", key)
 	u, err := url.Parse(c.URL)
 	switch {
 	case c.URL == "":
-		at.If(true, "is missing; it is where the SSO service is, such as https://sso.example.com")
+		at.If(true, "is missing; it is the address of the SSO service, such as https://sso.example.com")
 	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || u.RawQuery != "" ||
 		u.ForceQuery || u.Fragment != "" || !readableHost(u):
 		at.If(true, "is not the address of a service such as https://sso.example.com, without user, query and fragment")
 	default:
 		at.If(len(c.URL) > 200, "is longer than 200 bytes")
 		at.Warn(u.Scheme == "http" && !loopback(u.Hostname()),
-			"is http: the client secret and the people's tokens go over the wire as they are")
+			"is http: the client secret and the users' tokens are sent unencrypted")
 	}
-	p.At("%s.client_id", key).If(c.ClientID == "", "is missing; the SSO service gave it to you")
+	p.At("%s.client_id", key).If(c.ClientID == "", "is missing; it is assigned by the SSO service")
 	p.At("%s.client_id", key).If(!plainName(c.ClientID),
-		"is longer than 128 bytes or has a colon, a blank or something unprintable in it")
-	p.At("%s.client_secret", key).If(c.ClientSecret.IsZero(), "is missing; write it here, or give client_secret_file")
+		"is longer than 128 bytes or contains a colon, a space or an unprintable character")
+	p.At("%s.client_secret", key).If(c.ClientSecret.IsZero(), "is missing; write it here, or set client_secret_file")
 	p.At("%s.client_secret", key).If(len(c.ClientSecret.Reveal()) > maxSecret, "is longer than %d bytes", maxSecret)
 }
 
-// ServerConfig is the `sso_server` part of the configuration: who may let
-// people sign in here. Without clients we are no SSO service.
+// ServerConfig is the `sso_server` part of the configuration: the applications whose
+// users sign in here. Without clients, this process is not an SSO service.
 type ServerConfig struct {
 	Clients []App `yaml:"clients"`
 
-	// PlainCallback leaves forward_url out of the address that DingTalk sends
-	// people back to, for apps whose registered address counts to the letter.
+	// PlainCallback omits forward_url from the callback URL that DingTalk receives, for
+	// DingTalk apps whose registered URL must match exactly.
 	PlainCallback bool `yaml:"plain_callback"`
 }
 
-// On reports whether the part is there.
+// On reports whether the part is configured.
 func (c ServerConfig) On() bool { return len(c.Clients) > 0 }
 
-// Check finds the mistakes below key (`sso_server`); it opens and changes
+// Check reports the mistakes below key (`sso_server`). It opens and changes
 // nothing.
 func (c ServerConfig) Check(p *conf.Problems, key string) {
 	p.At("%s.clients", key).If(c.PlainCallback && !c.On(),
-		"is empty; name the applications that may let people sign in here")
+		"is empty; list the applications that may use this service for sign-in")
 	seen := map[string]bool{}
 	for i, app := range c.Clients {
 		at := func(name string) conf.Place { return p.At("%s.clients[%d].%s", key, i, name) }
-		at("client_id").If(app.ClientID == "", "is missing; the application sends it along")
+		at("client_id").If(app.ClientID == "", "is missing; the application sends it")
 		at("client_id").If(!plainName(app.ClientID),
-			"is longer than 128 bytes or has a colon, a blank or something unprintable in it")
-		at("client_id").If(app.ClientID != "" && seen[app.ClientID], "is there twice")
+			"is longer than 128 bytes or contains a colon, a space or an unprintable character")
+		at("client_id").If(app.ClientID != "" && seen[app.ClientID], "is repeated")
 		seen[app.ClientID] = true
 		secret := app.ClientSecret.Reveal()
-		at("client_secret").If(secret == "", "is missing; write it here, or give client_secret_file")
+		at("client_secret").If(secret == "", "is missing; write it here, or set client_secret_file")
 		at("client_secret").If(len(secret) > maxSecret || strings.ContainsFunc(secret, control),
-			"is longer than %d bytes or has a line break in it", maxSecret)
+			"is longer than %d bytes or contains a line break", maxSecret)
 		at("client_secret").Warn(secret != "" && len(secret) < 16,
-			"is short; anybody may try, so make one with \"dinggate keygen\"")
+			"is short and could be guessed; generate one with \"dinggate keygen\"")
 		at("redirect_urls").If(len(app.RedirectURLs) == 0,
-			"is empty; name every address that people may be sent back to")
+			"is empty; list all allowed redirect addresses")
 		for j, raw := range app.RedirectURLs {
 			app.checkRedirect(p.At("%s.clients[%d].redirect_urls[%d]", key, i, j), raw)
 		}
@@ -91,7 +91,7 @@ func (a *App) checkRedirect(at conf.Place, raw string) {
 		)
 		return
 	}
-	at.Warn(u.Scheme == "http" && !loopback(u.Hostname()), "is http: eavesdroppers on the way get the code")
+	at.Warn(u.Scheme == "http" && !loopback(u.Hostname()), "is http: an eavesdropper can read the code")
 }
 
 func plainName(s string) bool {

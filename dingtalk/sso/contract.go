@@ -16,7 +16,7 @@ import (
 	"dinggate/internal/clientauth"
 )
 
-// The four addresses of the contract, below the service's URL.
+// The four endpoints of the contract, below the service's URL.
 const (
 	PathAuthorize = "/dingtalk/authorize"
 	PathCallback  = "/dingtalk/callback"
@@ -24,7 +24,7 @@ const (
 	PathUserinfo  = "/dingtalk/userinfo"
 )
 
-// Bounds of what travels.
+// Limits on sizes.
 const (
 	maxBody   = 8 << 10 // of a token request
 	maxAnswer = 1 << 20 // of what a service answers
@@ -40,25 +40,25 @@ const (
 //	code=…&state=…
 //	grant_type=refresh_token&refresh_token=…
 //
-// Values are read as forms read them: `%XX` is a byte, `+` a blank. A state
-// that a third party sends back letter for letter counts as well, so its text
-// is kept as it was sent.
+// Values are form-encoded: `%XX` is a byte, `+` a space. A state that a third
+// party returns without encoding it is accepted as well, so its raw text is stored
+// too.
 type TokenRequest struct {
 	GrantType    string
 	Code         string
 	State        string // decoded
 	RawState     string // as sent
-	StateGiven   bool   // state was there, perhaps empty
+	StateGiven   bool   // state was present, possibly empty
 	RefreshToken string
-	ClientID     string // optional; must then be that of the Basic header
+	ClientID     string // optional; must then equal that of the Basic header
 }
 
 var errBody = errors.New("sso: the body is not code=…&state=…")
 
-// ParseTokenRequest reads a body. One parameter twice, in whatever letter case
-// or as an array, is an error, since two readers would see two values; so is
-// whatever is not printable ASCII, except one line break at the end. Parameters
-// that the contract does not know are ignored (threats T12).
+// ParseTokenRequest parses a body. A repeated parameter, in any letter case or as
+// an array, is an error, since two parsers would read two values. So is anything
+// but printable ASCII, except one line break at the end. Parameters that the
+// contract does not define are ignored (threats T12).
 func ParseTokenRequest(body string) (TokenRequest, error) {
 	body = strings.TrimSuffix(strings.TrimSuffix(body, "\n"), "\r")
 	if body == "" || strings.ContainsFunc(body, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == ';' }) {
@@ -96,9 +96,9 @@ func ParseTokenRequest(body string) (TokenRequest, error) {
 
 func control(r rune) bool { return r < ' ' || r == 0x7f }
 
-// String is the body as the document shows it. Values are sent as they are,
-// except the bytes that would end one or change it in every reading: so a
-// service that splits the text and one that decodes a form read the same.
+// String encodes the body as the documentation shows it. Values are sent unencoded
+// except for bytes that would end or change them, so that a service that splits
+// the text and one that decodes a form read the same.
 func (q TokenRequest) String() string {
 	var b strings.Builder
 	add := func(name, value string) {
@@ -126,13 +126,13 @@ func (q TokenRequest) String() string {
 	return b.String()
 }
 
-// basic writes `Authorization: Basic` for a client.
+// basic returns `Authorization: Basic` for a client.
 func basic(id, secret string) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(id+":"+secret))
 }
 
-// parseBasic reads the one Authorization header of a request (see clientauth.Basic)
-// with the contract's bounds.
+// parseBasic parses the single Authorization header of a request (see
+// clientauth.Basic) with the contract's limits.
 func parseBasic(h http.Header) (id, secret string, err error) {
 	id, secret, err = clientauth.Basic(h["Authorization"])
 	if err == nil && (secret == "" || len(secret) > maxSecret) {
@@ -141,8 +141,8 @@ func parseBasic(h http.Header) (id, secret string, err error) {
 	return id, secret, err
 }
 
-// bearer reads an access token: bare, as the document shows it, or after
-// `Bearer`.
+// bearer returns an access token: without a scheme, as the documentation shows it,
+// or after `Bearer`.
 func bearer(h http.Header) (token string, ok bool) {
 	lines := h["Authorization"]
 	if len(lines) != 1 {
@@ -163,7 +163,7 @@ func printable(s string, limit int) bool {
 	return s != "" && len(s) <= limit && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f })
 }
 
-// tokenAnswer is what the token call yields.
+// tokenAnswer is the response of the token endpoint.
 type tokenAnswer struct {
 	AccessToken  string `json:"access_token"`
 	ExpiryIn     int64  `json:"expiry_in"`  // seconds; the contract's name
@@ -172,7 +172,7 @@ type tokenAnswer struct {
 	TokenType    string `json:"token_type"`
 }
 
-// userAnswer is what userinfo yields; the first two are the document's.
+// userAnswer is the response of the userinfo endpoint; the first two fields are documented.
 type userAnswer struct {
 	Username    string   `json:"username"`
 	Email       string   `json:"email"`
@@ -181,16 +181,16 @@ type userAnswer struct {
 	Name        string   `json:"name"`
 	Departments []int64  `json:"departments"`
 	Roles       []string `json:"roles"`
-	Audience    string   `json:"aud"` // the client that the token was given to
+	Audience    string   `json:"aud"` // the client that the token was issued to
 
-	audience []string // as a client reads it; nil: none is named
+	audience []string // as a client reads it; nil: not reported
 }
 
 var errAnswer = errors.New("sso: the answer is not the contract's")
 
-// object reads the fields of one JSON object. A byte order mark before it is
-// what some servers send; a field twice, or anything after the object, is not
-// understood.
+// object decodes one JSON object. A byte order mark before it is accepted because
+// some servers send one. A duplicate field, or anything after the object, is an
+// error.
 func object(body []byte) (map[string]json.RawMessage, error) {
 	body = bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
 	dec := json.NewDecoder(bytes.NewReader(body))
@@ -219,7 +219,7 @@ func object(body []byte) (map[string]json.RawMessage, error) {
 	return fields, nil
 }
 
-// text reads a string field; absent and null are "". Others are errors.
+// text returns a string field, "" if it is absent or null. Other types are errors.
 func text(raw json.RawMessage) (s string, err error) {
 	if len(raw) == 0 || string(raw) == "null" {
 		return "", nil
@@ -230,8 +230,8 @@ func text(raw json.RawMessage) (s string, err error) {
 	return s, nil
 }
 
-// seconds reads expiry_in or expires_in: a number, or one in quotes; 0 when
-// neither is there.
+// seconds returns expiry_in or expires_in, a number or a quoted number; 0 if both
+// are absent.
 func seconds(fields map[string]json.RawMessage) (time.Duration, error) {
 	for _, name := range [...]string{"expiry_in", "expires_in"} {
 		raw := strings.Trim(string(fields[name]), `"`)
@@ -247,7 +247,7 @@ func seconds(fields map[string]json.RawMessage) (time.Duration, error) {
 	return 0, nil
 }
 
-// readToken reads the answer to a token call.
+// readToken decodes the response of the token endpoint.
 func readToken(body []byte) (access, refresh string, life time.Duration, err error) {
 	fields, err := object(body)
 	if err != nil {
@@ -265,9 +265,9 @@ func readToken(body []byte) (access, refresh string, life time.Duration, err err
 	return access, refresh, life, nil
 }
 
-// readUser reads the answer to userinfo. Username is what makes a person: an
-// answer without one names nobody. What a service adds beside the document is
-// taken where it has the expected form, otherwise left out.
+// readUser decodes the response of the userinfo endpoint. Username identifies the
+// person: a response without it identifies no one. Undocumented fields are used if
+// they have the expected form and are otherwise ignored.
 func readUser(body []byte) (userAnswer, error) {
 	fields, err := object(body)
 	if err != nil {
@@ -296,10 +296,10 @@ func readUser(body []byte) (userAnswer, error) {
 	return u, nil
 }
 
-// readAudience reads whom a token was given to: one client, or a list. Absent and
-// null mean that the service says nothing, which is nil. What cannot be read, and
-// "", is nobody: a client must not take for its own what was said of another or of
-// no client (threats T30).
+// readAudience reads the clients that a token was issued to: one or a list. Absent
+// and null mean that the service does not report them; the result is nil. Unreadable
+// values and "" match no client: a client must not accept a token that was issued
+// to another one or to none (threats T30).
 func readAudience(raw json.RawMessage) []string {
 	if len(raw) == 0 || string(raw) == "null" {
 		return nil

@@ -195,8 +195,8 @@ func TestReadUser(t *testing.T) {
 	}
 }
 
-// Law: parse, write, parse is stable, and a parameter more that is there
-// already is refused.
+// Law: parsing and writing a body is stable, and a body with an additional duplicate
+// parameter is refused.
 func FuzzTokenRequest(f *testing.F) {
 	for _, s := range []string{"code=a&state=b", "grant_type=refresh_token&refresh_token=r", "code=%26&state=a+b%2B",
 		"state=\x00", "code=a&code=a", "code=a;b"} {
@@ -217,7 +217,7 @@ func FuzzTokenRequest(f *testing.F) {
 			return
 		}
 		again, err := ParseTokenRequest(written)
-		plus := func(s string) string { return strings.ReplaceAll(s, "+", " ") } // we send `+` as it is, see String
+		plus := func(s string) string { return strings.ReplaceAll(s, "+", " ") } // `+` is sent unencoded, see String
 		if err != nil || again.Code != plus(q.Code) || again.State != plus(q.State) ||
 			again.RefreshToken != plus(q.RefreshToken) || again.GrantType != plus(q.GrantType) {
 			t.Errorf("%q reads %+v, is written %q, reads %+v, %v", body, q, written, again, err)
@@ -225,7 +225,8 @@ func FuzzTokenRequest(f *testing.F) {
 	})
 }
 
-// Law: what is written is read the same; what is read is written the same.
+// Law: written credentials are parsed to the same values, and parsed credentials are
+// written to the same header.
 func FuzzBasic(f *testing.F) {
 	f.Add("app", "secret", "Basic YXBwOnNlY3JldA==")
 	f.Add("a", ":", "basic  YTpi")
@@ -242,8 +243,8 @@ func FuzzBasic(f *testing.F) {
 	})
 }
 
-// Law: an address is accepted only where a registered one stands letter for
-// letter up to the query, and what is sent then has code and state once.
+// Law: an address is accepted only if a registered one is equal up to the query, and the
+// address that is sent then has code and state once.
 func FuzzRedirectURL(f *testing.F) {
 	for _, s := range []string{"https://other.test/cb", "https://other.test/cb?x=1&code=2", "https://other.test/cb#",
 		"https://other.test\\cb", "https://other.test/cb?state&%73tate=1"} {
@@ -274,7 +275,7 @@ func FuzzRedirectURL(f *testing.F) {
 	})
 }
 
-// Law: no panic; a token is complete or absent, and so is a person.
+// Laws: no panic. A token is complete or absent, and so is a person.
 func FuzzAnswer(f *testing.F) {
 	for _, s := range []string{
 		`{"access_token":"5b14","expiry_in":7200,"refresh_token":"ab76","token_type":"Bearer"}`,

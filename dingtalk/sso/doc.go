@@ -9,8 +9,8 @@
 //
 //	Client.AuthURL ─► (a service like the above) ─► Client.Exchange ─► identity.User
 //
-// The wire is written once, in contract.go. What a third party holds leads to
-// the sign-in it came from: when that sign-in ends, so does everything that
-// came of it. Sessions, the sign-in itself and pages live elsewhere and are
-// reached through the funcs of Server.
+// contract.go defines the wire format for both ends. Every code and token refers to
+// the sign-in it was issued for: when that sign-in ends, they end too. Sessions, the
+// sign-in itself and pages are in other packages and are reached through the funcs
+// of Server.
 package sso

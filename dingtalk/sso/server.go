@@ -18,50 +18,57 @@ import (
 	"dinggate/store/grant"
 )
 
-// ErrNobody means that no sign-in belongs to a request or a reference. Any
-// other error says that this is unknown now.
+// ErrNobody means that no sign-in belongs to a request or a reference. Any other
+// error means that the state is unknown.
 var ErrNobody = errors.New("sso: nobody is signed in")
 
-// Person is somebody who is signed in here.
+// Person is a person who is signed in here.
 type Person struct {
 	User  identity.User
-	Ref   string    // what Recall finds the sign-in by again; a secret, kept sealed
-	Until time.Time // the end of the sign-in; nothing that came of it lives longer
+	Ref   string    // finds the sign-in again, see Recall; a secret, stored sealed
+	Until time.Time // the end of the sign-in; nothing issued for it lives longer
+
+	Session string // identifies the sign-in in lists; it grants nothing
 }
 
-// Server is the service's half of the contract: four handlers. All fields down
-// to Recall are required (Check reports what is missing). Set them, then share the pointer; safe
-// for concurrent use.
+// Server is the service's side of the contract: four handlers. All fields up to and
+// including Recall are required (Check reports missing ones). Set them before you
+// share the pointer; then it is safe for concurrent use.
 type Server struct {
 	Config    ServerConfig
 	PublicURL string   // scheme and host of the service
-	Keys      [][]byte // at least 32 random bytes each: the first makes tokens, all are accepted
+	Keys      [][]byte // at least 32 random bytes each: the first one seals, all of them open
 
-	Codes grant.Store // what was handed out; all replicas share it
+	Codes grant.Store // codes and tokens issued; shared by all replicas
 
-	// WhoIs reports who is signed in in this browser; ErrNobody for nobody.
+	// WhoIs returns the person who is signed in in this browser, or ErrNobody.
 	WhoIs func(r *http.Request) (Person, error)
 
-	// SignIn begins a sign-in that ends at redirectURI, where Finish gets target
-	// back. It answers the request or returns an error.
+	// SignIn starts a sign-in that ends at redirectURI, where Finish gets target back.
+	// It answers the request or returns an error.
 	SignIn func(w http.ResponseWriter, r *http.Request, redirectURI, target string) error
 
-	// Finish ends it, in the same browser only, and signs the person in here too.
-	// judge is called with the target before anybody is asked. The target is
-	// there with an error too, once it is known.
+	// Finish completes it, in the same browser only, and signs the person in here too.
+	// judge is called with the target before any call to DingTalk. The target is also
+	// returned with an error, once it is known.
 	Finish func(w http.ResponseWriter, r *http.Request, judge func(target string) error) (Person, string, error)
 
-	// Recall looks a sign-in up again by Person.Ref, with the newest facts.
-	// ErrNobody when it is over: signed out, left, too old.
+	// Recall looks a sign-in up by Person.Ref and returns current data. ErrNobody means
+	// that it ended: signed out, left the organisation, or expired.
 	Recall func(ctx context.Context, ref string) (Person, error)
 
-	// Audit is called with what is given and with who tries what. Its error on a code or a
-	// token keeps that back; on anything else it changes nothing. nil: not called.
+	// Issued is called for every family of tokens issued for a code, to list what a
+	// person's clients hold. If nil, it is not called.
+	Issued func(ctx context.Context, i Issued)
+
+	// Audit is called for every issued code or token and for rejected attempts. If it
+	// returns an error for a code or a token, that is not issued; other errors are
+	// ignored. If nil, it is not called.
 	Audit func(Event) error
 
 	Now func() time.Time // nil: time.Now
 
-	// Counts goes on counting where another Server was; nil: from nothing.
+	// Counts carries the counts over from the previous Server; nil: start at zero.
 	Counts *Counts
 
 	once   sync.Once
@@ -72,12 +79,12 @@ type Server struct {
 	err    error
 }
 
-// Counts is who guessed at secrets and who got how many codes lately. It
-// outlives a Server: were it made anew with the configuration, each reload would
-// let them begin again. The zero value is nobody; safe for concurrent use.
+// Counts counts wrong secrets and issued codes. It outlives a Server: otherwise
+// each reload of the configuration would reset the limits. The zero value is ready
+// to use. It is safe for concurrent use.
 type Counts struct {
 	wrong clientauth.Guesses
-	codes ratelimit.Keyed[string] // handed out, by Person.Ref
+	codes ratelimit.Keyed[string] // issued, by Person.Ref
 }
 
 func (s *Server) counts() *Counts {
@@ -87,17 +94,17 @@ func (s *Server) counts() *Counts {
 	return &s.own
 }
 
-// codesLimit is how many codes one sign-in may give.
+// codesLimit is how many codes one sign-in may obtain.
 var codesLimit = ratelimit.Rate{Every: time.Second, Burst: 120}
 
-// Event is one line of the audit log. It holds no code, state, token or secret.
+// Event is one line of the audit log. It contains no code, state, token or secret.
 type Event struct {
 	// code, token, refresh; for refusals code_reused, code_of_another_client, refresh_reused,
 	// refresh_of_another_client, wrong_secret
 	What      string
-	App       string // a registered client id, "" when it is none
-	Owner     string // the client that a code or a token was given to, where App is another
-	User      string // username, "" when nobody is known
+	App       string // a registered client id, "" if it is not registered
+	Owner     string // the client that a code or a token was issued to, if App is another
+	User      string // username, "" if unknown
 	Client    netip.Addr
 	RequestID string
 }
@@ -112,7 +119,7 @@ const (
 	retryAfter    = 5 * time.Second
 )
 
-// Check finds what a Server cannot work without.
+// Check reports missing required fields.
 func (s *Server) Check() error {
 	switch {
 	case s.Codes == nil || s.WhoIs == nil || s.SignIn == nil || s.Finish == nil || s.Recall == nil:
@@ -131,7 +138,7 @@ func (s *Server) ready() {
 	})
 }
 
-// Handlers are the endpoints of the contract by their paths.
+// Handlers returns the endpoints of the contract by path.
 func (s *Server) Handlers() map[string]web.HandlerFunc {
 	s.ready()
 	return map[string]web.HandlerFunc{
@@ -142,15 +149,15 @@ func (s *Server) Handlers() map[string]web.HandlerFunc {
 	}
 }
 
-// authRequest is what a third party asked for at authorize. It travels sealed with
-// the attempt (see SignIn), so that nothing in a callback's address counts.
+// authRequest is a third party's request at authorize. It is sealed into the attempt
+// (see SignIn), so that nothing in the callback's URL is trusted.
 type authRequest struct{ client, redirect, state string }
 
-// maxAuthRequest bounds one, since it travels in a cookie.
+// maxAuthRequest bounds its size, since it is stored in a cookie.
 const maxAuthRequest = 1300
 
-// target is the path that repeats it: where a sign-in that went wrong
-// begins again.
+// target returns the path that repeats the request: where a failed sign-in starts
+// again.
 func (o authRequest) target() string {
 	return PathAuthorize + "?client_id=" + url.QueryEscape(o.client) + "&redirect_url=" +
 		url.QueryEscape(o.redirect) + "&state=" + url.QueryEscape(o.state)
@@ -162,7 +169,7 @@ func parseTarget(target string) (authRequest, bool) {
 	return authRequest{q["client_id"], q["redirect_url"], q["state"]}, ok && err == nil
 }
 
-// query reads the named parameters of a raw query. One of them twice is an
+// query returns the named parameters of a raw query. A repeated parameter is an
 // error, and so is one that does not decode (threats R9, T1).
 func query(raw string, names ...string) (map[string]string, error) {
 	values := map[string]string{}
@@ -174,7 +181,7 @@ func query(raw string, names ...string) (map[string]string, error) {
 			}
 			text, err := url.QueryUnescape(value)
 			if _, twice := values[name]; twice || err != nil {
-				return nil, errors.New("sso: " + known + " is there twice or unreadable")
+				return nil, errors.New("sso: " + known + " is repeated or unreadable")
 			}
 			values[name] = text
 		}

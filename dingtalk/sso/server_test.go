@@ -17,70 +17,13 @@ import (
 
 	"dinggate/internal/conf"
 	"dinggate/internal/identity"
-	"dinggate/store"
+	"dinggate/store/storetest"
 )
-
-// shelf is a store.Store that keeps everything that was ever written.
-type shelf struct {
-	mu  sync.Mutex
-	all map[string][]byte
-	log bytes.Buffer
-	ill bool
-}
-
-func (s *shelf) Get(_ context.Context, key string) ([]byte, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	v, ok := s.all[key]
-	switch {
-	case s.ill:
-		return nil, errors.New("connection refused")
-	case !ok:
-		return nil, store.ErrNotFound
-	}
-	return v, nil
-}
-
-func (s *shelf) Put(_ context.Context, key string, value []byte, _ time.Duration) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.all[key] = value
-	fmt.Fprintf(&s.log, "%s %s\n", key, value)
-	return nil
-}
-
-func (s *shelf) Add(ctx context.Context, key string, value []byte, ttl time.Duration) error {
-	if _, err := s.Get(ctx, key); err == nil {
-		return store.ErrExists
-	} else if !errors.Is(err, store.ErrNotFound) {
-		return err
-	}
-	return s.Put(ctx, key, value, ttl)
-}
-
-func (s *shelf) Take(ctx context.Context, key string) ([]byte, error) {
-	v, err := s.Get(ctx, key)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.all, key)
-	return v, err
-}
-
-func (s *shelf) Swap(ctx context.Context, key string, old, value []byte, ttl time.Duration) error {
-	now, err := s.Get(ctx, key)
-	switch {
-	case err != nil:
-		return err
-	case !bytes.Equal(now, old):
-		return store.ErrExists
-	}
-	return s.Put(ctx, key, value, ttl)
-}
 
 const canaryRef = "canary-session-cookie"
 
-func newServer(t *testing.T, keys ...string) (*Server, *shelf) {
-	codes := &shelf{all: map[string][]byte{}}
+func newServer(t *testing.T, keys ...string) (*Server, *storetest.Faulty) {
+	codes := storetest.NewFaulty()
 	s := &Server{
 		Config: ServerConfig{Clients: []App{{ClientID: "app", ClientSecret: conf.NewSecret("app-secret"),
 			RedirectURLs: []string{"https://o.test/cb"}}}},
@@ -112,8 +55,8 @@ func newServer(t *testing.T, keys ...string) (*Server, *shelf) {
 	return s, codes
 }
 
-// over makes the server one over another store.
-func (s *Server) over(t *testing.T, codes *shelf) {
+// over returns the server with another store.
+func (s *Server) over(t *testing.T, codes *storetest.Faulty) {
 	t.Helper()
 	s.Codes, s.once = codes, sync.Once{}
 	if err := s.Check(); err != nil {
@@ -155,14 +98,16 @@ func (s *Server) tokens(t *testing.T, body string) (access, refresh string) {
 	return access, refresh
 }
 
-// TestStoreDump: who reads the store can redeem nothing and be nobody
-// (threats C17).
+// TestStoreDump checks that an attacker who reads the store can redeem no code and use no
+// identity (threats C17).
 func TestStoreDump(t *testing.T) {
 	s, codes := newServer(t, "k")
+	var log strings.Builder
+	codes.Wrote = func(key string, value []byte) { fmt.Fprintf(&log, "%s %s\n", key, value) }
 	code, state := s.code(t)
 	access, refresh := s.tokens(t, "code="+code+"&state="+state)
 	next, again := s.tokens(t, "grant_type=refresh_token&refresh_token="+refresh)
-	dump := codes.log.String()
+	dump := log.String()
 	if strings.Count(dump, "sso:") < 3 {
 		t.Fatalf("the store holds %q: this test cannot fail", dump)
 	}
@@ -175,8 +120,8 @@ func TestStoreDump(t *testing.T) {
 	}
 }
 
-// TestKeyRotation: the first key makes, all are accepted; with a key goes what
-// it made.
+// TestKeyRotation checks that the first key seals and all keys open, and that values
+// sealed with a removed key are invalid.
 func TestKeyRotation(t *testing.T) {
 	old, codes := newServer(t, "a")
 	code, state := old.code(t)
@@ -192,19 +137,19 @@ func TestKeyRotation(t *testing.T) {
 	if w := alone.do(t, "GET", PathUserinfo, "", access); w.Code != 401 {
 		t.Errorf("the old key's token after its key is gone = %d, want 401", w.Code)
 	}
-	if w := alone.do(t, "GET", PathUserinfo, "", newest); w.Code != 200 { // a refresh seals the family anew
+	if w := alone.do(t, "GET", PathUserinfo, "", newest); w.Code != 200 { // a refresh seals the family again
 		t.Errorf("a refreshed token after the old key is gone = %d, want 200", w.Code)
 	}
 }
 
-// TestIllStore: an failing store is 503 and uses nothing up; it is never 400 or 401.
-func TestIllStore(t *testing.T) {
+// TestFailingStore checks that a failing store leads to 503 and uses no code or token; the
+// response is never 400 or 401.
+func TestFailingStore(t *testing.T) {
 	s, codes := newServer(t, "k")
 	code, state := s.code(t)
 	access, refresh := s.tokens(t, "code="+code+"&state="+state)
 	waiting, theirs := s.code(t)
-	ill := func(yes bool) { codes.mu.Lock(); codes.ill = yes; codes.mu.Unlock() }
-	ill(true)
+	codes.Away.Store(true)
 	for name, w := range map[string]*httptest.ResponseRecorder{
 		"code": s.do(t, "POST", PathToken, "code="+waiting+"&state="+theirs, basic("app", "app-secret")),
 		"refresh": s.do(t, "POST", PathToken, "grant_type=refresh_token&refresh_token="+refresh,
@@ -213,17 +158,18 @@ func TestIllStore(t *testing.T) {
 	} {
 		if w.Code != 503 || w.Header().Get("Retry-After") == "" ||
 			!strings.Contains(w.Body.String(), "temporarily_unavailable") {
-			t.Errorf("%s with an ill store = %d %s, want 503", name, w.Code, w.Body)
+			t.Errorf("%s with a failing store = %d %s, want 503", name, w.Code, w.Body)
 		}
 	}
-	ill(false)
+	codes.Away.Store(false)
 	s.tokens(t, "code="+waiting+"&state="+theirs)
 	s.tokens(t, "grant_type=refresh_token&refresh_token="+refresh)
 }
 
 func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
 
-// TestKnown: both readings of an id and of a secret count, nothing else.
+// TestKnown checks that both readings of an id and of a secret count, and no other
+// reading.
 func TestKnown(t *testing.T) {
 	all := newApps([]App{{ClientID: "a b", ClientSecret: conf.NewSecret("s+cret%41")}, {ClientID: "empty"},
 		{ClientID: "c", ClientSecret: conf.NewSecret("secret of c")}})
@@ -245,9 +191,9 @@ func TestKnown(t *testing.T) {
 	}
 }
 
-// TestWrongSecretsCost reports the medians of threats T6; `go test -v` shows them.
-// That they are the same follows from clientauth.Secrets.Match, which does the same steps: no
-// machine that does something else besides could say more.
+// TestWrongSecretsCost reports the medians of threats T6; `go test -v` shows them. That
+// they are equal follows from clientauth.Secrets.Match, which executes the same steps: a
+// measurement on a machine with other load cannot prove more.
 func TestWrongSecretsCost(t *testing.T) {
 	const secret = "0123456789abcdef0123456789abcdef"
 	all := newApps([]App{{ClientID: "app", ClientSecret: conf.NewSecret(secret)}})
@@ -257,7 +203,7 @@ func TestWrongSecretsCost(t *testing.T) {
 	}
 	took := map[string][]time.Duration{}
 	for range 2000 {
-		for name, try := range tries { // in turns: what slows the machine down slows all of them
+		for name, try := range tries { // alternating: other load on the machine affects all of them
 			began := time.Now()
 			app := all.known(try[0], try[1])
 			took[name] = append(took[name], time.Since(began))

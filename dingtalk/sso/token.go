@@ -15,9 +15,9 @@ import (
 	"dinggate/store/grant"
 )
 
-// Token is step 3: a third party turns a code, or a refresh token, into
-// tokens. Its backend calls it, so every answer is JSON, with the names of
-// errors that RFC 6749 gives them.
+// Token is step 3: a third party exchanges a code or a refresh token for tokens. Its
+// backend makes the call, so every response is JSON with the error names of
+// RFC 6749.
 //
 //	POST ─► type ─► size ─► Basic ─► body ─┬─ code ───► client, state, age ─► used once ─► tokens
 //	                                       └─ refresh ─► client ─► taken once ──────────► tokens
@@ -69,7 +69,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) (tokenAnswer, *re
 		}
 }
 
-// readable judges a body by its headers (threats T11).
+// readable checks the headers of a body (threats T11).
 func readable(r *http.Request) *refusal {
 	types := r.Header["Content-Type"]
 	if len(types) > 1 || len(r.Header["Content-Encoding"]) > 0 {
@@ -95,7 +95,7 @@ func readable(r *http.Request) *refusal {
 	return nil
 }
 
-// client is the third party that the Basic header proves.
+// client returns the third party that the Basic header authenticates.
 func (s *Server) client(w http.ResponseWriter, r *http.Request) (*App, *refusal) {
 	x := web.From(w)
 	wrong := &refusal{
@@ -122,7 +122,7 @@ func (s *Server) client(w http.ResponseWriter, r *http.Request) (*App, *refusal)
 	}
 	app := s.apps.known(id, secret)
 	if app == nil {
-		// of a flood of them one in a hundred is recorded (threats D9)
+		// of a flood of them, one in a hundred is recorded (threats D9)
 		if n := s.counts().wrong.Wrong(who, now); n <= clientauth.Free || n%100 == 0 {
 			s.audit(x, Event{What: "wrong_secret", App: name})
 		}
@@ -131,7 +131,7 @@ func (s *Server) client(w http.ResponseWriter, r *http.Request) (*App, *refusal)
 	return app, nil
 }
 
-// readBody reads at most 8 KiB; the caller has given it ten seconds.
+// readBody reads at most 8 KiB; the caller has set a deadline of ten seconds.
 func readBody(w http.ResponseWriter, r *http.Request) (TokenRequest, *refusal) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 	if len(body) > maxBody {
@@ -159,16 +159,16 @@ func readBody(w http.ResponseWriter, r *http.Request) (TokenRequest, *refusal) {
 	return q, nil
 }
 
-// redeem gives the tokens of a code, once.
+// redeem issues the tokens of a code, once.
 //
-// Of any number of uses at once, on any replica, one gets tokens: the use that adds
-// the family and takes the code. Every other use of a code by its own client
-// ends what the first gave, whenever it comes (threats T8, T9): who stole a
-// code uses it at once, so that the same moment is no excuse. A wrong state
-// uses nothing up (T10); another client's attempt kills a code that waits, and
-// ends nothing that was given (T7). An empty state is right where the authorize
-// call had none: public scripts ask so, and a state that the client never chose
-// proves nothing to it.
+// Of concurrent uses on any replicas, one gets tokens: the use that adds the family
+// and takes the code. Every other use of a code by its own client, at any time, ends
+// the tokens that the first one got (threats T8, T9): an attacker uses a stolen
+// code at once, so simultaneous uses are no exception. A wrong state uses nothing
+// up (T10). Another client's attempt invalidates an unused code and ends no issued
+// tokens (T7). An empty state is accepted if the authorize call had none: existing
+// scripts send requests this way, and a state that the client did not choose
+// protects it from nothing.
 func (s *Server) redeem(ctx context.Context, x *web.Exchange, app *App, q TokenRequest) (tokenAnswer, *refusal) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout+recallTimeout)
 	defer cancel()
@@ -221,10 +221,11 @@ func (s *Server) redeem(ctx context.Context, x *web.Exchange, app *App, q TokenR
 	if err := s.audit(x, Event{What: "token", App: app.ClientID, User: p.User.Username}); err != nil {
 		return tokenAnswer{}, unavailable(err)
 	}
+	s.issued(ctx, g, p, app.ClientID)
 	return s.give(g)
 }
 
-// give makes the tokens of a family that lives.
+// give issues the tokens of an active family.
 func (s *Server) give(g *grant.Grant) (tokenAnswer, *refusal) {
 	now := s.now()
 	life := min(accessLife, g.Expires.Sub(now)).Truncate(time.Second)
@@ -241,10 +242,10 @@ func (s *Server) give(g *grant.Grant) (tokenAnswer, *refusal) {
 	}, nil
 }
 
-// reused ends a family: its own client used again what gave it, so another program
-// has that. Another client's attempt is refused and written down and ends
-// nothing: codes travel in addresses that people paste and logs keep, and any
-// client could otherwise sign everybody out of all others (T7).
+// reused ends a family: its own client reused a code or a refresh token, so another
+// program has it. Another client's attempt is refused and recorded and ends
+// nothing: codes occur in URLs that people paste and logs store, and otherwise any
+// client could sign people out of all others (T7).
 func (s *Server) reused(ctx context.Context, x *web.Exchange, app *App, fam grant.Family,
 	why string) (tokenAnswer, *refusal) {
 	ended, err := s.end(ctx, fam)
@@ -257,14 +258,14 @@ func (s *Server) reused(ctx context.Context, x *web.Exchange, app *App, fam gran
 	return tokenAnswer{}, invalidGrant(why)
 }
 
-// end takes a family and all its tokens back. False: there was none.
+// end revokes a family and all its tokens. It returns false if there was none.
 func (s *Server) end(ctx context.Context, fam grant.Family) (bool, error) {
 	defer s.ended.Add(1)
 	g, err := s.grants.End(ctx, fam)
 	return g != nil, err
 }
 
-// recall finds the sign-in behind a code or a family.
+// recall looks up the sign-in of a code or a family.
 func (s *Server) recall(ctx context.Context, ref string) (Person, *refusal) {
 	p, err := s.Recall(ctx, ref)
 	switch {
@@ -276,9 +277,9 @@ func (s *Server) recall(ctx context.Context, ref string) (Person, *refusal) {
 	return p, nil
 }
 
-// renew gives new tokens for a refresh token, once. A second use ends the
-// family (threats T20, CVE-2026-9097); another client's attempt gives nothing
-// and takes nothing.
+// renew exchanges a refresh token for new tokens, once. A second use ends the family
+// (threats T20, CVE-2026-9097). Another client's attempt issues nothing and ends
+// nothing.
 func (s *Server) renew(ctx context.Context, x *web.Exchange, app *App, refresh string) (tokenAnswer, *refusal) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout+recallTimeout)
 	defer cancel()
@@ -318,8 +319,8 @@ func (s *Server) renew(ctx context.Context, x *web.Exchange, app *App, refresh s
 	return s.give(g)
 }
 
-// member finds the person behind a family that lives, and the client it was given
-// to. A family whose sign-in is over is taken away.
+// member returns the person of an active family and the client that it belongs to. A
+// family whose sign-in has ended is removed.
 func (s *Server) member(ctx context.Context, g *grant.Grant) (Person, string, *refusal) {
 	var what record
 	if err := g.Read(&what); err != nil {
@@ -334,7 +335,7 @@ func (s *Server) member(ctx context.Context, g *grant.Grant) (Person, string, *r
 	return p, what.Client, no
 }
 
-// challenges are the WWW-Authenticate of a 401 by its error.
+// challenges maps an error to the WWW-Authenticate of a 401.
 var challenges = map[string]string{
 	"invalid_client": `Basic realm="dinggate", charset="UTF-8"`,
 	"invalid_token":  `Bearer realm="dinggate", error="invalid_token"`,

@@ -10,11 +10,11 @@ import (
 	"dinggate/internal/web"
 )
 
-// refusal is an error in the words of RFC 6749 §5.2.
+// refusal is an error in the terms of RFC 6749 §5.2.
 type refusal struct {
 	status     int
 	code, text string
-	retry      bool  // it may pass by itself
+	retry      bool  // temporary
 	err        error // for the operator
 }
 
@@ -31,8 +31,8 @@ func badRequest(text string) *refusal {
 	return &refusal{status: http.StatusBadRequest, code: "invalid_request", text: text}
 }
 
-// invalidGrant is one answer for every code and refresh token that gives
-// nothing; why is for the log.
+// invalidGrant is the same answer for every code and refresh token that is not
+// valid; why is for the log.
 func invalidGrant(why string) *refusal {
 	return &refusal{
 		status: http.StatusBadRequest,
@@ -60,7 +60,7 @@ func tooLarge() *refusal {
 	}
 }
 
-// refuse writes an error and leaves it for the record.
+// refuse writes an error and notes it for the access record.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, e *refusal) error {
 	web.From(w).Err = &web.Error{Status: e.status, Code: e.code, Err: e}
 	h := w.Header()

@@ -10,10 +10,10 @@ import (
 	"dinggate/store/grant"
 )
 
-// Userinfo is step 4: who the person behind an access token is. Whatever is
-// wrong with a token has one answer (threats T16, T17). Somebody who signed
-// out or left is nobody here within session.recheck; while DingTalk is away
-// the last known facts stand for the grace, and then it is 503, not 401 (T21).
+// Userinfo is step 4: it returns the owner of an access token. Every invalid token
+// gets the same answer (threats T16, T17). Sign-outs and leavers take effect within
+// session.recheck. While DingTalk is unavailable, the last known data is used
+// during the grace period; after that the answer is 503, not 401 (T21).
 func (s *Server) Userinfo(w http.ResponseWriter, r *http.Request) error {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header()["Allow"] = []string{"GET, HEAD"}
@@ -54,20 +54,20 @@ func invalidToken(err error) *refusal {
 	}
 }
 
-// Made reports whether a text is a token or a code that was made here, whatever it
-// is worth by now. It asks nobody.
+// Made reports whether text is a token or a code that this service issued, whether
+// or not it is still valid. It makes no lookup.
 func (s *Server) Made(text string) bool {
 	s.ready()
 	return s.grants.Made(text)
 }
 
-// Ended moves whenever tokens are taken back in this process, so that what was
-// remembered of them is asked again.
+// Ended changes whenever this process revokes tokens, which invalidates cached
+// results of Identify.
 func (s *Server) Ended() uint64 { return s.ended.Load() }
 
-// Identify finds the person behind an access token, the client it was given
-// to, and when it expires. ErrNobody for one that is worth nothing; any other
-// error says that this is unknown now.
+// Identify returns the owner of an access token, the client that it was issued to,
+// and its expiry. ErrNobody means that the token is not valid; any other error means
+// that this is unknown.
 func (s *Server) Identify(ctx context.Context,
 	accessToken string) (p Person, client string, expires time.Time, err error) {
 	s.ready()
@@ -84,7 +84,7 @@ func (s *Server) Identify(ctx context.Context,
 	switch {
 	case no != nil && no.retry:
 		return Person{}, "", time.Time{}, no
-	case no != nil, s.apps.byID[client] == nil: // a client that was removed takes its tokens along
+	case no != nil, s.apps.byID[client] == nil: // removing a client invalidates its tokens
 		return Person{}, "", time.Time{}, ErrNobody
 	}
 	return p, client, expires, nil

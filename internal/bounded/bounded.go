@@ -1,4 +1,4 @@
-// Package bounded is maps with a bound: nothing that unknown clients can add to may grow
+// Package bounded provides maps with a bound: no map that unknown clients can add to may grow
 // without one.
 package bounded
 
@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// Map remembers values until they expire, and never more than Max of them. Where
-// it is full, the expired ones go, and if that is not enough, those that expire
-// first. The zero value with a Max is ready; safe for concurrent use.
+// Map stores values until they expire, and never more than Max of them. If it is full, the expired
+// ones are removed first, then those that expire next. The zero value with a Max is ready to use;
+// safe for concurrent use.
 type Map[K comparable, V any] struct {
-	Max int // 0: 10,000
+	Max int // 0 is 10,000
 
 	mu  sync.Mutex
 	all map[K]entry[V]
@@ -25,7 +25,7 @@ type entry[V any] struct {
 
 const usualMax = 10_000
 
-// Get returns a value that was put and has not expired.
+// Get returns a value that has not expired.
 func (m *Map[K, V]) Get(key K, now time.Time) (value V, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -36,15 +36,15 @@ func (m *Map[K, V]) Get(key K, now time.Time) (value V, ok bool) {
 	return found.value, true
 }
 
-// Put remembers a value until it expires.
+// Put stores a value until it expires.
 func (m *Map[K, V]) Put(key K, value V, expires, now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.put(key, value, expires, now)
 }
 
-// Add is Put of a key that is not there, and reports whether it was not. Of two
-// concurrent calls for one key, one is true.
+// Add is Put for a key without a value, and reports whether it stored the value. Of two concurrent
+// calls for one key, one returns true.
 func (m *Map[K, V]) Add(key K, value V, expires, now time.Time) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -67,15 +67,14 @@ func (m *Map[K, V]) put(key K, value V, expires, now time.Time) {
 	m.all[key] = entry[V]{value, expires}
 }
 
-// Delete forgets a key.
+// Delete removes a key.
 func (m *Map[K, V]) Delete(key K) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.all, key)
 }
 
-// Len is the number of values, the expired ones among them that nothing has
-// replaced yet.
+// Len is the number of values, including expired ones that have not been removed yet.
 func (m *Map[K, V]) Len() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -5,13 +5,12 @@ import (
 	"sync"
 )
 
-// LRU is a bounded map that finds or makes its values. A full one forgets the
-// least recently used of a sample. The values know themselves when they were
-// used, so that a request of a known key costs a read lock alone. Make it with
-// NewLRU; safe for concurrent use.
+// LRU is a bounded map that finds or makes its values. If it is full, the least recently used
+// value of a sample is evicted. The values themselves record when they were used, so that a
+// request of a known key costs only a read lock. Make it with NewLRU; safe for concurrent use.
 //
-// It is for what can be found out again. What must not be forgotten (used codes,
-// revocations) belongs into a set that refuses when it is full.
+// It is for values that can be recomputed. What must not be lost (used codes, revocations) belongs
+// into a set that refuses when it is full.
 type LRU[K comparable, V any] struct {
 	max     int
 	used    func(V) int64
@@ -21,13 +20,13 @@ type LRU[K comparable, V any] struct {
 	all map[K]V
 }
 
-// sample is how many values are compared to find one to forget; a map is walked
-// from a random place.
+// sample is how many values are compared to find the one to evict; map iteration starts at a
+// random entry.
 const sample = 64
 
-// NewLRU makes an empty map for at most max values. used says when a value was
-// last used, in any unit that grows. evicted is called with each value that is
-// forgotten, while the map is locked; nil: not called.
+// NewLRU makes an empty map for at most max values. used returns when a value was last used, in
+// any increasing unit. evicted is called with each evicted value, while the map is locked; if nil,
+// it is not called.
 func NewLRU[K comparable, V any](max int, used func(V) int64, evicted func(V)) *LRU[K, V] {
 	return &LRU[K, V]{max: max, used: used, evicted: evicted, all: map[K]V{}}
 }
@@ -40,7 +39,7 @@ func (m *LRU[K, V]) Get(key K) (value V, ok bool) {
 	return value, ok
 }
 
-// Of finds the value of key, or makes it.
+// Of returns the value of key, or makes it.
 func (m *LRU[K, V]) Of(key K, make func() V) V {
 	if v, ok := m.Get(key); ok {
 		return v
@@ -58,7 +57,7 @@ func (m *LRU[K, V]) Of(key K, make func() V) V {
 	return v
 }
 
-// evict needs m.mu.
+// evict requires m.mu.
 func (m *LRU[K, V]) evict() {
 	var oldest K
 	var least int64
@@ -83,7 +82,7 @@ func (m *LRU[K, V]) forget(key K) {
 	delete(m.all, key)
 }
 
-// Sweep forgets the values that were last used before the given moment.
+// Sweep evicts the values that were last used before the given time.
 func (m *LRU[K, V]) Sweep(before int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -94,7 +93,7 @@ func (m *LRU[K, V]) Sweep(before int64) {
 	}
 }
 
-// DeleteFunc forgets the values that over is true of.
+// DeleteFunc evicts the values for which over returns true.
 func (m *LRU[K, V]) DeleteFunc(over func(V) bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -112,7 +111,7 @@ func (m *LRU[K, V]) Len() int {
 	return len(m.all)
 }
 
-// Values walks the values in no order, with the map locked for reading.
+// Values iterates over the values in no particular order, with the map locked for reading.
 func (m *LRU[K, V]) Values() iter.Seq[V] {
 	return func(yield func(V) bool) {
 		m.mu.RLock()

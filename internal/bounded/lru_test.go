@@ -43,8 +43,7 @@ func TestLRU(t *testing.T) {
 	}
 }
 
-// TestLRU_Bound: any number of callers, never more than the bound, and one value
-// of a key.
+// TestLRU_Bound: for any number of callers, never more than the bound, and one value per key.
 func TestLRU_Bound(t *testing.T) {
 	m, use := newUsed(50)
 	var all sync.WaitGroup

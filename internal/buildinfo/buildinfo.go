@@ -1,16 +1,16 @@
-// Package buildinfo knows the version and the commit of this program.
+// Package buildinfo is the version and the commit of this program.
 package buildinfo
 
 import (
 	"runtime/debug"
 )
 
-// version is set by the linker (-ldflags "-X dinggate/internal/buildinfo.version=v1.2.3") where there
-// is no repository to read it from; runVersion falls back to what the build knows.
+// version is set by the linker (-ldflags "-X dinggate/internal/buildinfo.version=v1.2.3") if there
+// is no repository to read it from; otherwise the build information has it.
 var version string
 
-// commit is set by the linker (-X dinggate/internal/buildinfo.commit=…) where the build sees no repository,
-// as in an image.
+// commit is set by the linker (-X dinggate/internal/buildinfo.commit=…) if the build has no
+// repository, as for an image.
 var commit string
 
 // Version is the version, or "devel".

@@ -3,7 +3,7 @@
 //	Authorization: Basic ─► Basic ─► id, secret ─► Secrets.Match ─► the client
 //	                                     └─ Guesses.Wait, Guesses.Wrong: slower with every wrong one
 //
-// What a client may do, and the answer to one that is not known, are the callers'.
+// The callers decide what a client may do, and answer one that is not recognised.
 package clientauth
 
 import (
@@ -19,7 +19,7 @@ import (
 	"dinggate/internal/conf"
 )
 
-// Bounds on what is looked at.
+// Bounds on the input.
 const (
 	MaxID       = 128
 	MaxSecret   = 1 << 10
@@ -27,11 +27,11 @@ const (
 	schemeBasic = "Basic"
 )
 
-// ErrBasic means that no Authorization header of scheme Basic can be read.
+// ErrBasic means that there is no valid Authorization header of scheme Basic.
 var ErrBasic = errors.New("clientauth: no Basic header that can be read")
 
-// Basic reads the values of a request's Authorization header, in the one spelling
-// of base64 that an encoder writes (threats T4). ErrBasic.
+// Basic parses the values of a request's Authorization header, in the canonical spelling of base64
+// only (threats T4). Its error is ErrBasic.
 func Basic(lines []string) (id, secret string, err error) {
 	if len(lines) != 1 || len(lines[0]) > maxEncoded {
 		return "", "", ErrBasic
@@ -42,7 +42,7 @@ func Basic(lines []string) (id, secret string, err error) {
 	}
 	text = strings.TrimLeft(text, " ")
 	raw, err := base64.StdEncoding.Strict().DecodeString(text)
-	if err != nil || strings.ContainsAny(text, "\r\n") { // the decoder skips line breaks
+	if err != nil || strings.ContainsAny(text, "\r\n") { // the decoder ignores line breaks
 		return "", "", ErrBasic
 	}
 	id, secret, ok = strings.Cut(string(raw), ":")
@@ -55,20 +55,20 @@ func Basic(lines []string) (id, secret string, err error) {
 
 func control(r rune) bool { return r < ' ' || r == 0x7f }
 
-// Secrets knows clients by the hashes of their secrets; immutable.
+// Secrets maps clients to the hashes of their secrets; immutable.
 type Secrets map[string][sha256.Size]byte
 
-// Add makes a client known. One without a secret matches nothing.
+// Add adds a client. A client without a secret is never matched.
 func (all Secrets) Add(id string, secret conf.Secret) {
 	if !secret.IsZero() {
 		all[id] = sha256.Sum256([]byte(secret.Reveal()))
 	}
 }
 
-// Match returns the client that both texts belong to. Whatever is wrong takes the
-// same steps, an unknown client too: two look-ups, two hashes of what was given,
-// two comparisons of hashes (threats T6). RFC 6749 §2.3.1 has clients encode both
-// texts as forms do before base64, which most leave out: both readings count.
+// Match returns the client of both texts. Wrong input takes the same steps as right input, also
+// for an unknown client: two lookups, two hashes, two comparisons of hashes (threats T6). RFC 6749
+// §2.3.1 requires clients to form-encode both texts before base64, which most omit: both readings
+// are accepted.
 func (all Secrets) Match(id, secret string) (client string, ok bool) {
 	hash, known := all[id]
 	other := FormDecoded(id)
@@ -85,7 +85,7 @@ func (all Secrets) Match(id, secret string) (client string, ok bool) {
 	return client, true
 }
 
-// FormDecoded is a text as forms encode it, or the text where that is none.
+// FormDecoded decodes a form-encoded text, and returns any other text unchanged.
 func FormDecoded(text string) string {
 	if decoded, err := url.QueryUnescape(text); err == nil {
 		return decoded

@@ -9,12 +9,11 @@ import (
 	"dinggate/internal/ratelimit"
 )
 
-// Guesses makes guessing slow, for one client at one address, without locking
-// anybody out: a caller that has sent wrong secrets waits before the next one is
-// looked at, right or wrong, and only a few may wait at once. The same client at
-// other addresses waits for nothing (threats T5).
+// Guesses slows down guessing, per client and address, without locking out other callers: a caller
+// that has sent wrong secrets waits before the next one is verified, right or wrong, and only a
+// few may wait at once. The same client at other addresses does not wait (threats T5).
 //
-// The zero value is ready. Its memory is bounded as ratelimit.Recent's.
+// The zero value is ready to use. Its memory is bounded like that of ratelimit.Recent.
 type Guesses struct {
 	wrong ratelimit.Recent[Guesser]
 
@@ -22,24 +21,24 @@ type Guesses struct {
 	waiting map[Guesser]int
 }
 
-// Guesser is who is counted.
+// Guesser is the key of a count.
 type Guesser struct {
 	Client  string       // a registered client id; "" for all others together
 	Network netip.Prefix // ratelimit.Client of the address
 }
 
 const (
-	// Free is how many wrong secrets cost nothing.
+	// Free is the number of wrong secrets without a delay.
 	Free = 5
 
 	step = 10 * time.Millisecond
-	most = 100 * time.Millisecond // with maxWaiting: at most 640 guesses a second, of secrets with 16 letters and more
+	most = 100 * time.Millisecond // with maxWaiting at most 640 guesses a second, of secrets with 16 characters or more
 
 	maxWaiting = 64
 )
 
-// Wait holds a caller back as long as its wrong guesses ask for. False: too many
-// wait already, or the caller has gone.
+// Wait delays a caller according to its wrong guesses. It returns false if too many wait already,
+// or ctx has ended.
 func (g *Guesses) Wait(ctx context.Context, who Guesser, now time.Time) bool {
 	wrong := g.wrong.Count(who, now)
 	if wrong < Free {
@@ -80,5 +79,5 @@ func (g *Guesses) leave(who Guesser) {
 	}
 }
 
-// Wrong notes a wrong secret and returns how many there were lately.
+// Wrong counts a wrong secret and returns the recent count.
 func (g *Guesses) Wrong(who Guesser, now time.Time) int { return g.wrong.Add(who, now) }

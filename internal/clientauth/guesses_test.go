@@ -64,7 +64,7 @@ func TestGuesses(t *testing.T) {
 			g.Wrong(other(i), time.Now())
 		}
 		if got := pause(here); got != step {
-			t.Errorf("past the table's size: %v, want %v: nobody is forgotten because of many others", got, step)
+			t.Errorf("past the table's size: %v, want %v: many others do not evict a count", got, step)
 		}
 		for range Free {
 			g.Wrong(other(3*ratelimit.MaxKeys), time.Now())

@@ -42,7 +42,7 @@ func TestSecretNeverPrints(t *testing.T) {
 
 func TestProblems(t *testing.T) {
 	var p Problems
-	p.At("cookie.secrets").If(true, "is empty; make one with %q", "dinggate keygen")
+	p.At("cookie.secrets").If(true, "is empty; generate one with %q", "dinggate keygen")
 	p.At("session.idle").If(false, "is never said")
 	p.At("routes[%d].path", 2).Warn(true, "is shadowed")
 	p.Add(Problem{Key: "listen", Text: Textf("is odd"), File: "c.yaml", Line: 3})
@@ -50,7 +50,7 @@ func TestProblems(t *testing.T) {
 	for _, problem := range p.All() {
 		got = append(got, problem.String())
 	}
-	want := []string{`cookie.secrets is empty; make one with "dinggate keygen"`,
+	want := []string{`cookie.secrets is empty; generate one with "dinggate keygen"`,
 		"warning: routes[2].path is shadowed", "c.yaml:3: listen is odd"}
 	if fmt.Sprint(got) != fmt.Sprint(want) || p.Mistakes() != 2 {
 		t.Errorf("All() = %q with %d mistakes, want %q with 2", got, p.Mistakes(), want)

@@ -6,21 +6,20 @@ import (
 	"strings"
 )
 
-// Problem is one mistake (or, with Warning, something legal that is rarely
-// meant), at a key path such as `cookie.secrets` or `routes[2].access.emails`.
-// The command adds File and Line.
+// Problem is one mistake (or, with Warning, a legal setting that is rarely intended), at a key
+// path such as `cookie.secrets` or `routes[2].access.emails`. The command adds File and Line.
 type Problem struct {
 	Key     string
-	Text    Text // follows the key, so it begins with a verb
+	Text    Text // continues after the key, so it begins with a verb
 	Warning bool
-	Usage   bool // the command was called wrongly
-	Stays   bool // a mistake at the start; a running process keeps what it had there, and takes the rest
-	Missing bool // the file of the configuration cannot be read
+	Usage   bool // the command line is wrong
+	Stays   bool // refused at the start; a reload keeps the previous value and applies the rest
+	Missing bool // the configuration file cannot be read
 	File    string
 	Line    int
 }
 
-// String reads `config.yaml:12: cookie.secrets is empty …`.
+// String returns `config.yaml:12: cookie.secrets is empty …`.
 func (p Problem) String() string {
 	var b strings.Builder
 	if p.File != "" {
@@ -39,17 +38,18 @@ func (p Problem) String() string {
 	return b.String() + p.Text.String()
 }
 
-// Problems collects every mistake of a configuration. The zero value is ready;
+// Problems collects all mistakes of a configuration. The zero value is ready to use; not safe for
+// concurrent use.
 // not safe for concurrent use.
 type Problems struct{ list []Problem }
 
-// Place is where the next finding belongs.
+// Place is the key of a problem.
 type Place struct {
 	p   *Problems
 	key string
 }
 
-// At names the key that the next finding is about.
+// At returns the place of a key.
 func (p *Problems) At(key string, args ...any) Place {
 	if len(args) > 0 {
 		key = fmt.Sprintf(key, args...)
@@ -57,44 +57,43 @@ func (p *Problems) At(key string, args ...any) Place {
 	return Place{p, key}
 }
 
-// Key is the key that was named.
+// Key is the key of the place.
 func (at Place) Key() string { return at.key }
 
-// If records a mistake when bad is true. The text follows the key, so it begins
-// with a verb: "is empty; make one with …". The format must be a constant, see
-// Textf. It must not quote a secret.
+// If records a mistake if bad is true. The text continues after the key, so it begins with a verb:
+// "is empty; generate one with …". The format must be a constant, see Textf. It must not quote a
+// secret.
 func (at Place) If(bad bool, format string, args ...any) {
 	if bad {
 		at.p.Add(Problem{Key: at.key, Text: Text{format, args}})
 	}
 }
 
-// Fault records what is wrong with a value; nothing when err is nil.
+// Fault records err as a mistake, unless it is nil.
 func (at Place) Fault(err error) {
 	if err != nil {
 		at.p.Add(Problem{Key: at.key, Text: TextOf(err)})
 	}
 }
 
-// Keep records a mistake that a running process can do without (Problem.Stays)
-// when bad is true.
+// Keep records a mistake that a reload tolerates (Problem.Stays) if bad is true.
 func (at Place) Keep(bad bool, format string, args ...any) {
 	if bad {
 		at.p.Add(Problem{Key: at.key, Text: Text{format, args}, Stays: true})
 	}
 }
 
-// Warn records a warning when odd is true.
+// Warn records a warning if odd is true.
 func (at Place) Warn(odd bool, format string, args ...any) {
 	if odd {
 		at.p.Add(Problem{Key: at.key, Text: Text{format, args}, Warning: true})
 	}
 }
 
-// Add records a finding as it is.
+// Add records a problem unchanged.
 func (p *Problems) Add(problem Problem) { p.list = append(p.list, problem) }
 
-// All lists what was found, sorted by file, line and key.
+// All lists the problems, sorted by file, line and key.
 func (p *Problems) All() []Problem {
 	sorted := slices.Clone(p.list)
 	slices.SortStableFunc(sorted, func(a, b Problem) int {
@@ -109,7 +108,7 @@ func (p *Problems) All() []Problem {
 	return sorted
 }
 
-// Mistakes counts the findings that forbid a start.
+// Mistakes counts the problems that prevent a start.
 func (p *Problems) Mistakes() int {
 	n := 0
 	for _, problem := range p.list {

@@ -1,25 +1,25 @@
-// Package conf is what all parts of the configuration share: secrets that do
-// not print, and a list of mistakes that come out together.
+// Package conf provides what all parts of the configuration share: secrets that do not print, and
+// a list of all mistakes.
 //
-// Each package owns its part of the configuration and a pure Check; the command
-// composes them and alone knows YAML.
+// Each package owns its part of the configuration and a pure Check; the command composes them, and
+// only it knows YAML.
 package conf
 
 import "log/slog"
 
-// Secret is text that will not print: fmt, slog, JSON and YAML all show
-// "[secret]" (or "" when it is empty). The text sits behind a pointer because
-// fmt calls no method on an unexported field and would print what it finds.
+// Secret is a text that does not print: fmt, slog, JSON and YAML all show "[secret]" (or "" if it
+// is empty). The text is stored behind a pointer because fmt calls no method on an unexported
+// field and prints its contents.
 //
 // The zero value is the empty secret. Safe for concurrent use.
 type Secret struct{ text *string }
 
 const hidden = "[secret]"
 
-// NewSecret keeps text.
+// NewSecret returns a Secret with this text.
 func NewSecret(text string) Secret { return Secret{&text} }
 
-// Reveal gives the text; call it only where the text goes over the wire or into a key.
+// Reveal returns the text; call it only to send the text over the network or to make a key.
 func (s Secret) Reveal() string {
 	if s.text == nil {
 		return ""
@@ -27,7 +27,7 @@ func (s Secret) Reveal() string {
 	return *s.text
 }
 
-// IsZero reports whether there is no text.
+// IsZero reports whether the text is empty.
 func (s Secret) IsZero() bool { return s.Reveal() == "" }
 
 func (s Secret) String() string {
@@ -41,7 +41,7 @@ func (s Secret) GoString() string             { return s.String() }
 func (s Secret) LogValue() slog.Value         { return slog.StringValue(s.String()) }
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// UnmarshalText keeps a copy of text.
+// UnmarshalText stores a copy of text.
 func (s *Secret) UnmarshalText(text []byte) error {
 	*s = NewSecret(string(text))
 	return nil

@@ -4,26 +4,24 @@
 //	                 ├─► gen: a gateway's configuration removes them by spelling
 //	                 └─► the tests of both send every one
 //
-// A name is here because some server, framework or widely used application
-// believes it: where it was asked (X-Original-URL), how (X-HTTP-Method-Override),
-// from where (True-Client-IP), over what (X-SSL-Client-Verify) or by whom
-// (Remote-User). One of our rules has judged another request than such an
-// application serves (threats H14, H16).
+// A name is listed because some server, framework or widely used application trusts it: for the
+// request's path (X-Original-URL), its method (X-HTTP-Method-Override), its client address
+// (True-Client-IP), its certificate (X-SSL-Client-Verify) or its user (Remote-User). Our rules
+// would authorize another request than the one such an application serves (threats H14, H16).
 package headername
 
-// Prefixes begin the names of whole families: X-SSL- is X-SSL-Client-DN too.
-// Gateways that match by prefix use them beside Names; the others have the
-// members that are known.
+// Prefixes are the beginnings of whole families of names: X-SSL- includes X-SSL-Client-DN.
+// Gateways that match by prefix use them in addition to Names; the others use the known members.
 var Prefixes = []string{
 	"X-Forwarded", "X-Original-", "X-Auth-Request-", "Remote-", "X-Remote-", "X-SSL-", "SSL-Client-",
 	"X-Client-Cert", "Client-Cert", "WL-Proxy-", "X-MS-Client-Principal", "X-Goog-IAP-", "X-Goog-Authenticated-User-",
 	"X-AppEngine-User",
 }
 
-// Names are complete names in their usual spelling, in groups. Within the first
-// groups the worst come first: a gateway that can remove a few alone has those.
+// Names are complete names in their usual spelling, in groups. Within the first groups the most
+// dangerous come first, for a gateway that can remove only a few.
 var Names = []string{
-	// Another path, method or host than the one that was judged.
+	// Another path, method or host than the authorized one.
 	"X-Original-URL", "X-Rewrite-URL", "X-HTTP-Method-Override", "X-Method-Override", "X-HTTP-Method",
 	"X-Forwarded-Prefix", "X-Forwarded-Uri", "X-Forwarded-Port", "Forwarded", "True-Client-IP", "X-Client-IP",
 	"Client-IP", "CF-Connecting-IP", "Proxy", "X-Dinggate-Assertion", "X-Middleware-Subrequest",
@@ -43,7 +41,7 @@ var Names = []string{
 	"X-Forwarded-Proto", "X-Forwarded-Protocol", "X-Forwarded-Scheme", "X-Forwarded-Ssl", "X-Scheme", "X-Url-Scheme",
 	"Front-End-Https",
 
-	// A client certificate that nobody has seen.
+	// A client certificate that was not verified.
 	"X-SSL-Client-Cert", "X-SSL-Client-Verify", "X-SSL-Client-DN", "X-SSL-Client-S-DN", "X-SSL-Client-I-DN",
 	"X-SSL-Client-CN",
 	"X-SSL-Client-Serial", "X-SSL-Client-Fingerprint", "X-SSL-Client-SHA1", "X-SSL-Client-NotAfter", "X-SSL-Cert",
@@ -68,14 +66,13 @@ var Names = []string{
 	"X-AppEngine-User-Is-Admin", "X-AppEngine-User",
 }
 
-// Odd are the characters that a name may have beside letters, digits and dashes
-// (RFC 9110 §5.6.2). A gateway that removes names by their spelling removes every
-// name with one of them: to some application it is another name (threats H17).
+// Odd are the characters of a name besides letters, digits and dashes (RFC 9110 §5.6.2). A
+// gateway that removes names by their spelling removes every name with one of them: some
+// application treats it as another name (threats H17).
 const Odd = "_.!#$%&'*+^`|~"
 
-// Fold reduces a name to letters and digits in lower case: X_Forwarded-User and
-// x.forwarded.user are X-Forwarded-User to some application or other
-// (CVE-2025-64484, CVE-2026-39858).
+// Fold reduces a name to letters and digits in lower case: some applications read X_Forwarded-User
+// and x.forwarded.user as X-Forwarded-User (CVE-2025-64484, CVE-2026-39858).
 func Fold(name string) string { return string(AppendFold(nil, name)) }
 
 // AppendFold appends Fold(name) to dst.

@@ -1,9 +1,9 @@
 // Package httpclient makes the HTTP clients for outbound calls that carry a secret.
 //
-//	call ─┬─ reads ───────────► Kept ──► pooled connections
+//	call ─┬─ reads ───────────► Pooled ► pooled connections
 //	      └─ a one-time code ─► Fresh ─► a new connection
 //
-// The caller sets the deadline and the limit of the body: they differ per call.
+// The caller sets the deadline and the limit of the body, which differ per call.
 package httpclient
 
 import (
@@ -14,17 +14,17 @@ import (
 
 const (
 	connectTimeout = 2 * time.Second
-	idleTimeout    = 90 * time.Second // a connection to an address that a service left does not live on
+	idleTimeout    = 90 * time.Second // bounds how long a connection to an old address of a service is used
 )
 
-// Clients are the HTTP clients of one service. Neither follows redirects: a secret
-// in a body or a query would go to the target (CVE-2024-45336, threats L8).
-// Safe for concurrent use; the zero value has none.
+// Clients are the HTTP clients of one service. Neither follows redirects: a secret in a body or a
+// query would be sent to the target (CVE-2024-45336, threats L8). Safe for concurrent use; the
+// zero value has no clients.
 type Clients struct {
-	Kept *http.Client
+	Pooled *http.Client
 
-	// Fresh keeps no connection: a kept one may be dead already, and a one-time
-	// code that went into it must not be sent again.
+	// Fresh reuses no connection: a reused one may be dead already, and a one-time code that was
+	// sent on it must not be sent again.
 	Fresh *http.Client
 }
 
@@ -41,7 +41,7 @@ func New(t http.RoundTripper) Clients {
 
 // CloseIdleConnections closes the idle connections of both clients.
 func (c Clients) CloseIdleConnections() {
-	c.Kept.CloseIdleConnections()
+	c.Pooled.CloseIdleConnections()
 	c.Fresh.CloseIdleConnections()
 }
 

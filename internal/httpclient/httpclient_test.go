@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// service answers /moved with a redirect to /thief, and counts connections and thefts.
+// service answers /moved with a redirect to /thief, and counts connections and requests of /thief.
 func service(t *testing.T) (base string, connections, thefts *atomic.Int64) {
 	connections, thefts = new(atomic.Int64), new(atomic.Int64)
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -37,9 +37,9 @@ func TestClients(t *testing.T) {
 		client      *http.Client
 		connections int64 // of three calls
 	}{
-		{"kept", own.Kept, 1},
+		{"pooled", own.Pooled, 1},
 		{"fresh", own.Fresh, 3},
-		{"kept over a given transport", given.Kept, 1},
+		{"pooled over a given transport", given.Pooled, 1},
 		{"fresh over a given transport", given.Fresh, 1},
 	} {
 		base, connections, thefts := service(t)

@@ -14,9 +14,9 @@ import (
 	"testing"
 )
 
-// formats finds the constant formats of all problems in the source: what is given
-// to conf.Textf, conf.Errorf, Place.If, Keep and Warn, and to the loader's mistake.
-// It maps each to the place of one use.
+// formats finds the constant formats of all problems in the source: the arguments of conf.Textf,
+// conf.Errorf, Place.If, Keep and Warn, and of the loader's mistake. It maps each to the place of
+// one use.
 func formats(t *testing.T) map[string]string {
 	t.Helper()
 	at := map[string]int{"Textf": 0, "Errorf": 0, "If": 1, "Keep": 1, "Warn": 1, "mistake": 2}
@@ -79,7 +79,7 @@ func formats(t *testing.T) map[string]string {
 				if text, ok := constantText(call.Args[i], constants); ok {
 					found[text] = place
 				} else if place := filepath.ToSlash(place); !strings.Contains(place, "config/load.go") {
-					// mistake hands its own format on
+					// mistake passes on its own format
 					t.Errorf("%s: the format is no constant, so that nothing can look for its translation", place)
 				}
 				return true
@@ -125,6 +125,13 @@ func TestTranslations(t *testing.T) {
 		if problems[format] == "" {
 			t.Errorf("%s: no translation of %q", place, format)
 		}
+	}
+	rows := 0
+	for _, table := range problemTables {
+		rows += len(table)
+	}
+	if rows != len(problems) {
+		t.Errorf("%d formats have %d rows: one is in two tables", len(problems), rows)
 	}
 	verb := regexp.MustCompile(`%(?:\[(\d)\])?[+#0-9.]*[a-z]`)
 	for format, zh := range problems {

@@ -1,9 +1,9 @@
-// Package i18n holds texts for the operator's terminal in Chinese and English.
+// Package i18n provides texts for the operator's terminal in Chinese and English.
 //
 //	Message ──► Language.Say ──► one text
 //	conf.Problem ──► Language.Problem ──► one line, translated by its format
 //
-// What a browser shows is in internal/page.
+// Package internal/page has the texts for browsers.
 package i18n
 
 import (
@@ -13,7 +13,7 @@ import (
 	"dinggate/internal/conf"
 )
 
-// Language is that of the terminal's texts; the zero value is English.
+// Language is the language of the terminal's texts; the zero value is English.
 type Language int
 
 const (
@@ -24,7 +24,7 @@ const (
 // Message is one text in each language, indexed by language.
 type Message [2]string
 
-// FromEnviron asks LC_ALL, LC_MESSAGES and LANG, as POSIX (XBD 8.2) orders them.
+// FromEnviron reads LC_ALL, LC_MESSAGES and LANG, in the order of POSIX (XBD 8.2).
 func FromEnviron(environ []string) Language {
 	for _, name := range []string{"LC_ALL=", "LC_MESSAGES=", "LANG="} {
 		for _, variable := range environ {
@@ -41,13 +41,13 @@ func FromEnviron(environ []string) Language {
 
 func (in Language) Say(m Message) string { return m[in] }
 
-// Problem is a finding as one line: place, key, text.
+// Problem is a problem as one line: place, key, text.
 func (in Language) Problem(p conf.Problem) string {
 	if in == English {
 		return p.String()
 	}
 	p.Text = conf.Text{Format: "%s", Args: []any{in.Text(p.Text)}}
-	if p.Warning { // the word stands between place and key, as in English
+	if p.Warning { // the word is between place and key, as in English
 		p.Warning = false
 		mark := "警告："
 		if p.Key == "" {
@@ -59,14 +59,14 @@ func (in Language) Problem(p conf.Problem) string {
 	return p.String()
 }
 
-// Text is a sentence in this language, with those of its arguments that are texts
-// or errors. One without a translation stays English.
+// Text is a sentence in this language, including arguments that are texts or errors. One without a
+// translation stays in English.
 func (in Language) Text(t conf.Text) string {
 	if in == English {
 		return t.String()
 	}
 	out := conf.Text{Format: problems[t.Format], Args: slices.Clone(t.Args)}
-	if out.Format == "" { // an error as it is
+	if out.Format == "" { // an error, unchanged
 		out.Format = t.Format
 	}
 	for i, arg := range out.Args {
@@ -80,8 +80,8 @@ func (in Language) Text(t conf.Text) string {
 	return out.String()
 }
 
-// cause is an error: ours by its format, one of the system or of the YAML parser by
-// its words.
+// cause translates an error: ours by its format, one of the system or of the YAML parser by its
+// text.
 func (in Language) cause(err error) string {
 	text := conf.TextOf(err)
 	if text.Format != "%s" {

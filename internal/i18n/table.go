@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// Table is a table for a terminal, where a Chinese character is as wide as two
-// letters; text/tabwriter counts it as one.
+// Table is a table for a terminal, on which a Chinese character is as wide as two letters;
+// text/tabwriter counts it as one.
 type Table [][]string
 
-// Write pads every cell but a line's last, with indent before each line.
+// Write pads every cell except a line's last, with indent before each line.
 func (c Table) Write(out io.Writer, indent string) {
 	var wide []int
 	for _, row := range c {
@@ -32,8 +32,8 @@ func (c Table) Write(out io.Writer, indent string) {
 	}
 }
 
-// Width is the number of cells that s takes: two for what East Asian terminals
-// draw wide (UAX #11, the ranges in use here).
+// Width is the number of terminal columns of s: two for a wide East Asian character (UAX #11, the
+// ranges in use here).
 func Width(s string) (n int) {
 	for _, r := range s {
 		n++

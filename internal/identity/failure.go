@@ -5,37 +5,37 @@ import (
 	"fmt"
 )
 
-// Class says what has to happen after a person could not be identified.
+// Class is what has to happen after a person could not be identified.
 type Class int
 
 const (
-	Internal Class = iota // our request or their answer is wrong: 502, nobody is blamed
-	Refused               // a definite no about this person: 403, a session ends at once
-	Restart               // the code is used, old or of another kind: start again by a button, never by itself
-	Operator              // somebody has to change a setting: 503 for people, a loud log line for the operator
-	Later                 // throttled, down, unreadable: 503, sessions live on their grace
+	Internal Class = iota // our request or their answer is wrong: 502
+	Refused               // the person is refused: 403, their sessions end at once
+	Restart               // the code is used, expired or of another kind: a button begins a new sign-in
+	Operator              // a setting has to change: 503 for people, an error in the log for the operator
+	Later                 // throttled, unreachable, malformed answer: 503, sessions continue during their grace
 )
 
-// Failure says why nobody could be identified. Code is the machine's word for
-// it and picks the page (`not_member`, `external_contact`, `inactive`,
-// `no_username`, `out_of_scope`, `code_rejected`, `permission_missing`,
-// `unavailable` …); Hint is for the operator alone and names the place in
-// DingTalk's console. Err carries the detail for the log, never for a page.
+// Failure is the reason for which a person could not be identified. Code is for programs and
+// selects the page (`not_member`, `external_contact`, `inactive`, `no_username`, `out_of_scope`,
+// `code_rejected`, `permission_missing`, `unavailable` …). Hint is for the operator only and
+// names the page in DingTalk's console. Err has the details for the log, and is never shown on a
+// page.
 type Failure struct {
 	Class Class
 	Code  string
 	Hint  string
 	Err   error
 
-	Subject Subject // whom it is about, as far as that is known
+	Subject Subject // the person, as far as known
 }
 
-// Subject is who was refused: what DingTalk said before it, or we, refused. It is
-// for the log and the audit alone and proves nothing. Empty fields are not known.
+// Subject is the person who was refused, as far as DingTalk or we had identified them. It is only
+// for the log and the audit, and proves nothing. Empty fields are unknown.
 type Subject struct{ UserID, Name, UnionID string }
 
-// About gives an error that is a Failure what is known of its subject; what the
-// Failure knows already stays. Any other error stays as it is.
+// About adds a subject to an error that is a Failure; fields that are known already stay. Any
+// other error is returned unchanged.
 func About(err error, s Subject) error {
 	f, ok := err.(*Failure)
 	if !ok || f == nil {

@@ -6,21 +6,21 @@ import (
 	"strings"
 )
 
-// Fields lists the names that headers.request and headers.response may use.
+// Fields lists the fields that headers.request and headers.response can use.
 var Fields = []string{"username", "email", "name", "groups", "roles", "departments", "userid", "unionid",
 	"job_number", "access_token"}
 
-// HeaderRule gives one header the value of one field.
+// HeaderRule sets one header to the value of one field.
 type HeaderRule struct {
-	Name  string // canonical form, as http.CanonicalHeaderKey makes it
+	Name  string // canonical form, as http.CanonicalHeaderKey returns it
 	Field string // one of Fields
 }
 
 // HeaderRules is an ordered list of rules; the zero value sets nothing.
 type HeaderRules []HeaderRule
 
-// Header is a header ready to be assigned: h[Name] = Value. Value has exactly
-// one element and is shared between requests, so nobody may write to it.
+// Header is a header ready to be assigned: h[Name] = Value. Value has exactly one element and is
+// shared between requests: read-only.
 type Header struct {
 	Name  string
 	Value []string
@@ -32,9 +32,9 @@ type HeaderSet struct {
 	Response []Header // for gateways
 }
 
-// Render gives every rule's header its value for u, empty when unknown: a
-// header that is missing could let a client's own copy through
-// (GHSA-7r4p-vjf4-gxv4). A nil u renders every header empty.
+// Render returns every rule's header with its value for u, empty if unknown: if a header were
+// missing, a client's own copy could pass (GHSA-7r4p-vjf4-gxv4). If u is nil, every header is
+// empty.
 func (r HeaderRules) Render(u *User, t Token) []Header {
 	out, values := make([]Header, len(r)), make([]string, len(r))
 	for i, rule := range r {
@@ -44,8 +44,8 @@ func (r HeaderRules) Render(u *User, t Token) []Header {
 	return out
 }
 
-// Bounds on what one person may put into headers (threats D8): past them the
-// list is cut, and a rule still sees the whole of it.
+// Bounds on the headers of one person (threats D8): longer lists are truncated, but rules use the
+// whole list.
 const (
 	maxGroups     = 64
 	maxListLength = 2048 // bytes, after encoding
@@ -86,8 +86,8 @@ func value(field string, u *User, t Token) string {
 	return ""
 }
 
-// list joins with commas; an element with a comma is encoded, so that a comma
-// inside a role's name cannot invent a group (threats H11).
+// list joins with commas; an element that contains a comma is encoded, so that a comma in a role's
+// name cannot add a group (threats H11).
 func list(names []string) string {
 	var b strings.Builder
 	for i, name := range names {
@@ -106,11 +106,10 @@ func list(names []string) string {
 	return b.String()
 }
 
-// Encode makes text safe for a header. Printable ASCII without a `%` stays as
-// it is; anything else is percent-encoded as UTF-8, only the unreserved
-// characters of RFC 3986 §2.3 staying. So zhangsan@example.com is itself and
-// 张三 is %E5%BC%A0%E4%B8%89; a CR LF can start no second header, and one
-// percent decoding always gives the original back.
+// Encode makes text safe for a header. Printable ASCII without a `%` is unchanged; any other text
+// is percent-encoded as UTF-8, except for the unreserved characters of RFC 3986 §2.3. So
+// zhangsan@example.com is unchanged and 张三 is %E5%BC%A0%E4%B8%89; a CR LF cannot begin a
+// second header, and one percent-decoding always restores the original.
 func Encode(s string) string {
 	if strings.TrimSpace(s) != s {
 		return percentEncode(s)
@@ -138,10 +137,9 @@ func percentEncode(s string) string {
 	return string(b)
 }
 
-// NormalizeEmail lower-cases an address and returns "" for anything that is not
-// plainly local@domain in ASCII: with two `@`, blanks, commas, brackets, a
-// trailing dot, or letters that only look like others (K, the Kelvin sign), a
-// rule and an upstream could read two different people (CVE-2026-40574).
+// NormalizeEmail converts an address to lower case. It returns "" for anything except a plain
+// local@domain in ASCII: with two `@`, blanks, commas, brackets, a final dot, or similar letters
+// (K, the Kelvin sign), a rule and an upstream could read two different people (CVE-2026-40574).
 func NormalizeEmail(s string) string {
 	local, domain, ok := strings.Cut(s, "@")
 	if !ok || local == "" || domain == "" || len(s) > 254 || strings.HasSuffix(domain, ".") {

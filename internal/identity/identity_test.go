@@ -57,7 +57,7 @@ func TestRender(t *testing.T) {
 	}
 	for _, h := range rules.Render(nil, Token{Access: "T"}) {
 		if len(h.Value) != 1 || h.Value[0] != "" {
-			t.Errorf("Render of nobody %s = %q, want it there and empty", h.Name, h.Value)
+			t.Errorf("Render(nil) %s = %q, want it there and empty", h.Name, h.Value)
 		}
 	}
 	for range 500 {

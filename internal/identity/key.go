@@ -1,7 +1,7 @@
 package identity
 
-// Key is one of the names that a person is known by in sessions, revocations and
-// caches. Keys of different kinds are never equal.
+// Key identifies a person in sessions, revocations and caches. Keys of different kinds are never
+// equal.
 type Key struct {
 	Kind byte
 	Text string
@@ -9,16 +9,15 @@ type Key struct {
 
 // Kinds of keys.
 const (
-	KeyUnionID  = 'u' // identifies one of DingTalk's people; never reassigned
-	KeyUserID   = 'i' // what DingTalk's events name; may be given to another person, whose later sign-in lives
-	KeyUsername = 'n' // identifies a person to whom an SSO service gives no unionId
-	KeyBoth     = 'b' // identifies a person to whom an SSO service gives one: it may give one to several people (threats T36)
-	KeyAccount  = 'l' // identifies a local account; no other person has this key, whatever they are called (threats T32)
+	KeyUnionID  = 'u' // identifies a DingTalk person; never reassigned
+	KeyUserID   = 'i' // used by DingTalk's events; may be reassigned to another person, whose later sign-in stays valid
+	KeyUsername = 'n' // identifies a person to whom an SSO service assigns no unionId
+	KeyBoth     = 'b' // identifies a person to whom an SSO service assigns one, perhaps not only to them (threats T36)
+	KeyAccount  = 'l' // identifies a local account; no other person has this key, whatever their username is (threats T32)
 )
 
-// KeyOf identifies the person: all sessions with the same key share what is found
-// out about the person, and end together. service says that an SSO service names
-// the people.
+// KeyOf identifies the person: all sessions with the same key share the facts about the person,
+// and end together. service means that an SSO service identifies the people.
 func KeyOf(u *User, service bool) Key {
 	switch {
 	case u.Local:
@@ -31,8 +30,7 @@ func KeyOf(u *User, service bool) Key {
 	return Key{KeyUnionID, u.UnionID}
 }
 
-// Keys lists all that a person can be named by, own first, which is KeyOf; the
-// rest is zero.
+// Keys lists all keys of a person, first own, which is KeyOf; the rest is zero.
 func Keys(u *User, own Key) (list [3]Key) {
 	list[0] = own
 	if u.Local {

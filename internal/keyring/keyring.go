@@ -1,6 +1,5 @@
-// Package keyring keeps the secrets of an installation and seals with them: texts
-// for browsers to carry, records of a store, and keys for those who seal by
-// themselves.
+// Package keyring holds the secrets of an installation and seals with them: texts for browsers,
+// records of a store, and derived keys for other packages.
 package keyring
 
 import (
@@ -18,13 +17,12 @@ import (
 	"github.com/gorilla/securecookie"
 )
 
-// Keyring seals small texts for browsers to carry: encrypted (AES-CTR) and
-// authenticated (HMAC-SHA256) by securecookie.
+// Keyring seals small texts that browsers store: encrypted (AES-CTR) and authenticated
+// (HMAC-SHA256) by securecookie.
 //
-// The first secret seals, all open. Every purpose has keys of its own and the
-// name is under the MAC, so that no sealed text can replace another kind
-// (threats S8). A text carries no age limit: put times inside. Safe for
-// concurrent use; the zero Keyring and a nil one seal and open nothing.
+// The first secret seals, all open. Every purpose has keys of its own and the MAC covers the name,
+// so that no sealed text can replace one of another kind (threats S8). A text has no expiry: put
+// times inside. Safe for concurrent use; the zero Keyring and a nil one seal and open nothing.
 type Keyring struct {
 	secrets [][]byte
 
@@ -38,21 +36,21 @@ const ExampleSecret = "ZGluZ2dhdGUtZXhhbXBsZS1zZWNyZXQtMzItYnl0ZXM="
 // MaxSecrets bounds the work that a forged cookie causes: one MAC per secret.
 const MaxSecrets = 8
 
-// ErrForged is the only answer to what does not open, whatever is wrong with it,
-// so that nobody learns how far a forgery came.
+// ErrForged is the only error for a text that cannot be opened, whatever the reason, so that a
+// forger learns nothing from it.
 var ErrForged = errors.New("keyring: does not verify")
 
 var errNoSecret = errors.New("the keyring has no secret")
 
-// MaxText is the longest text that Seal makes and Open looks at, in bytes.
+// MaxText is the longest text that Seal makes and Open accepts, in bytes.
 const MaxText = 3500
 
 // maxPurposes bounds the map of derived keys; purposes are constants of our code.
 const maxPurposes = 32
 
-// New derives keys from secrets, each exactly 32 bytes in standard or
-// URL base64, and tries a seal, since securecookie notices a wrong key only
-// then. Errors name the secret by its place, never by its text.
+// New derives keys from secrets, each exactly 32 bytes in standard or URL base64, and seals once,
+// since securecookie detects a wrong key only then. Errors identify the secret by its position,
+// never by its text.
 func New(secrets []conf.Secret) (*Keyring, error) {
 	if len(secrets) == 0 {
 		return nil, errors.New("keyring: making a keyring: no secret")
@@ -75,12 +73,12 @@ func New(secrets []conf.Secret) (*Keyring, error) {
 	return k, nil
 }
 
-// String keeps the secrets out of fmt, which would print unexported fields.
+// String hides the secrets from fmt, which would print unexported fields.
 func (k *Keyring) String() string   { return "keyring.Keyring" }
 func (k *Keyring) GoString() string { return k.String() }
 
-// Seal makes a text that only Open with the same purpose and name reads. plain
-// is not changed and must not be empty; name must not contain `|`.
+// Seal makes a text that only Open with the same purpose and name opens. plain is not changed and
+// must not be empty; name must not contain `|`.
 func (k *Keyring) Seal(purpose, name string, plain []byte) (string, error) {
 	codecs, err := k.codecs(purpose)
 	if err != nil {
@@ -96,9 +94,8 @@ func (k *Keyring) Seal(purpose, name string, plain []byte) (string, error) {
 	return text, nil
 }
 
-// Open returns what Seal was given. old reports that it was not the first
-// secret that opened, so the text should be issued anew. The only error is
-// ErrForged.
+// Open returns the argument of Seal. old reports that it was not sealed with the first secret, so
+// that the text should be renewed. The only error is ErrForged.
 func (k *Keyring) Open(purpose, name, text string) (plain []byte, old bool, err error) {
 	if len(text) > MaxText || strings.Contains(name, "|") || !canonical(text) {
 		return nil, false, ErrForged
@@ -115,9 +112,9 @@ func (k *Keyring) Open(purpose, name, text string) (plain []byte, old bool, err 
 	return nil, false, ErrForged
 }
 
-// canonical reports whether text is URL base64 as an encoder writes it. The
-// decoder below securecookie skips line breaks and ignores the spare bits of
-// the last character, so that one sealed value had many spellings (threats S6).
+// canonical reports whether text is URL base64 as an encoder writes it. The decoder that
+// securecookie uses ignores line breaks and the spare bits of the last character, so that one
+// sealed value would have many spellings (threats S6).
 func canonical(text string) bool {
 	if text == "" || len(text)%4 != 0 {
 		return false
@@ -141,8 +138,8 @@ var letters = func() (is [256]bool) {
 	return is
 }()
 
-// Derive gives a key of 32 bytes per secret for a purpose that seals by itself,
-// in the order of the secrets: make with the first, accept all.
+// Derive returns a key of 32 bytes per secret for a purpose that seals by itself, in the order of
+// the secrets: seal with the first, accept all.
 func (k *Keyring) Derive(purpose string) ([][]byte, error) {
 	var keys [][]byte
 	for _, secret := range k.secrets {
@@ -181,7 +178,7 @@ func (k *Keyring) codecs(purpose string) ([]*securecookie.SecureCookie, error) {
 	return codecs, nil
 }
 
-// derive makes the pair of keys of one secret for one purpose (RFC 5869).
+// derive derives the pair of keys of one secret for one purpose (RFC 5869).
 func derive(secret []byte, purpose string) (*securecookie.SecureCookie, error) {
 	mac, err := hkdf.Key(sha256.New, secret, nil, "dinggate 1 mac "+purpose, 64)
 	if err != nil {
@@ -192,28 +189,28 @@ func derive(secret []byte, purpose string) (*securecookie.SecureCookie, error) {
 		return nil, err
 	}
 	codec := securecookie.New(mac, cipher)
-	codec.SetSerializer(securecookie.NopEncoder{}) // bytes of our own instead of gob
+	codec.SetSerializer(securecookie.NopEncoder{}) // our own bytes instead of gob
 	// its clock cannot be set and it accepts the future: our times are in the payload
 	codec.MaxAge(0)
 	codec.MaxLength(MaxText)
 	return codec, nil
 }
 
-// ParseSecret reads 32 bytes of standard or URL base64, with or without
-// padding. Its errors never quote the secret.
+// ParseSecret parses 32 bytes of standard or URL base64, with or without padding. Its errors never
+// quote the secret.
 func ParseSecret(s conf.Secret) ([]byte, error) {
 	text := strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimSpace(s.Reveal()))
 	text = strings.TrimSuffix(text, "=")
 	raw, err := base64.RawStdEncoding.Strict().DecodeString(text)
 	switch {
 	case text == "":
-		return nil, conf.Errorf(`is empty; make one with "dinggate keygen"`)
+		return nil, conf.Errorf(`is empty; generate one with "dinggate keygen"`)
 	case err != nil || len(raw) != 32:
-		return nil, conf.Errorf(`is not 32 bytes in base64; make one with "dinggate keygen"`)
+		return nil, conf.Errorf(`is not 32 bytes in base64; generate one with "dinggate keygen"`)
 	case text == strings.TrimSuffix(ExampleSecret, "="):
-		return nil, conf.Errorf(`is the example's, which everybody knows; make one with "dinggate keygen"`)
+		return nil, conf.Errorf(`is the example's, which is public; generate one with "dinggate keygen"`)
 	case bytes.Count(raw, raw[:1]) == len(raw):
-		return nil, conf.Errorf(`is one byte repeated; make one with "dinggate keygen"`)
+		return nil, conf.Errorf(`is one byte repeated; generate one with "dinggate keygen"`)
 	}
 	return raw, nil
 }

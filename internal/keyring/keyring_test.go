@@ -196,7 +196,7 @@ func FuzzKeyring(f *testing.F) {
 			t.Fatalf("Open(%q) = %v, want ErrForged", text, err)
 		}
 		if err == nil {
-			// Only what was sealed opens, in the one spelling an encoder writes.
+			// Only what was sealed opens, in its canonical spelling.
 			raw, _ := base64.URLEncoding.DecodeString(text)
 			if base64.URLEncoding.EncodeToString(raw) != text {
 				t.Fatalf("Open(%q) = %q: a second spelling", text, got)

@@ -8,15 +8,15 @@ import (
 	"crypto/sha256"
 )
 
-// A box is how records and journal entries are sealed: AES-256-GCM under a key
-// that is derived for this one box (HKDF-SHA256 from a secret, a random salt and
-// the box's name), so that no nonce can repeat however many are made.
+// A box is the sealed form of records and journal entries: AES-256-GCM with a key that is derived
+// for this box only (HKDF-SHA256 from a secret, a random salt and the box's name), so that no
+// nonce repeats however many boxes there are.
 //
 //	salt 24 bytes | ciphertext and tag
 //
-// The name is the record's key: a box does not open in another one's place.
+// The name is the record's key: a box cannot be opened in another one's place.
 const (
-	SaltLength = 24 // every box begins with its salt, by which it can be known again
+	SaltLength = 24 // every box begins with its salt, which identifies it
 	KeyLength  = 32
 )
 
@@ -45,7 +45,7 @@ func SealBox(secret []byte, name string, plain []byte) ([]byte, error) {
 	return aead.Seal(box, make([]byte, aead.NonceSize()), plain, nil), nil
 }
 
-// OpenBox returns what SealBox was given, or ErrForged.
+// OpenBox returns the argument of SealBox, or ErrForged.
 func OpenBox(secret []byte, name string, box []byte) ([]byte, error) {
 	if len(box) < SaltLength {
 		return nil, ErrForged
@@ -61,9 +61,9 @@ func OpenBox(secret []byte, name string, box []byte) ([]byte, error) {
 	return plain, nil
 }
 
-// SealRecord seals a record of a store, where others may write: encrypted,
-// authenticated and bound to its name, under the first secret. There may be any
-// number of records, and any number of a name.
+// SealRecord seals a record of a store, to which other programs may write: encrypted,
+// authenticated and bound to its name, with the first secret. The number of records, and of
+// records with one name, is unlimited.
 func (k *Keyring) SealRecord(name string, plain []byte) ([]byte, error) {
 	if k == nil || len(k.secrets) == 0 {
 		return nil, errNoSecret
@@ -71,9 +71,8 @@ func (k *Keyring) SealRecord(name string, plain []byte) ([]byte, error) {
 	return SealBox(k.secrets[0], name, plain)
 }
 
-// OpenRecord returns what SealRecord was given under the same name; old reports
-// that it was not the first secret that opened, so that it should be sealed anew
-// before that one goes.
+// OpenRecord returns the argument of SealRecord with the same name; old reports that it was not
+// sealed with the first secret, so that it should be sealed again before that secret is removed.
 func (k *Keyring) OpenRecord(name string, box []byte) (plain []byte, old bool, err error) {
 	if k == nil {
 		return nil, false, ErrForged

@@ -16,26 +16,9 @@ const (
 	maxComment = 120 // characters of a line that is a comment
 )
 
-// catalogues are files of messages, one a line; nothing else may be wider.
-var catalogues = []string{
-	"internal/page/messages.go", "internal/page/messages_en.go", "internal/page/messages_zh.go", "internal/page/ask.go",
-	"internal/i18n/problems.go", "cmd/dinggate/internal/config/meanings.go", "cmd/dinggate/internal/config/texts.go",
-	"cmd/dinggate/internal/config/document.go", "cmd/dinggate/internal/explain/text.go",
-	"cmd/dinggate/internal/gatewayconf/gen.go", "cmd/dinggate/internal/cli/man.go", "dingtalk/permission.go",
-}
-
-// wide are folders and files with lines that are still wider. The list may shrink.
-var wide = []string{
-	"oidc/",
-	"cmd/dinggate/browser_", "test/deploy/manifesttest/", // scripts and pages as text
-}
-
 // TestWidth: prose reads on any screen, and code in a review beside other code.
 func TestWidth(t *testing.T) {
 	for path, source := range goFiles(t) {
-		if hasPrefix(path, catalogues) || hasPrefix(path, wide) {
-			continue
-		}
 		for i, line := range strings.Split(string(source), "\n") {
 			width := utf8.RuneCountInString(line)
 			comment := strings.HasPrefix(strings.TrimSpace(line), "// ")
@@ -67,15 +50,6 @@ func goFiles(t *testing.T) map[string][]byte {
 		t.Fatalf("found %d Go files: something is wrong with this test", len(all))
 	}
 	return all
-}
-
-func hasPrefix(path string, prefixes []string) bool {
-	for _, prefix := range prefixes {
-		if strings.HasPrefix(path, prefix) {
-			return true
-		}
-	}
-	return false
 }
 
 // comments gives the text of a file's comments, each by its line.

@@ -1,46 +1,49 @@
 package page
 
 import (
-	"html/template"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
-// What the page about a request for access shows.
+// Kinds of the page about a request for access.
 const (
 	AccessForm    = "form"
 	AccessWaiting = "waiting" // to the requester
-	AccessAsked   = "asked"   // to an approver
+	AccessDecide  = "asked"   // to an approver
 	AccessGranted = "granted"
 	AccessDenied  = "denied"
 	AccessExpired = "expired"
 	AccessEnded   = "ended"
 )
 
-// Mistakes in a form, and why a request is not made.
+// Mistakes in a form, and reasons for which no request is made.
 const (
 	WrongReason   = "reason"
 	WrongDuration = "duration"
 	WrongTooMany  = "too_many"
-	WrongNobody   = "nobody" // there is nobody to ask
-	WrongOver     = "over"   // answered or over already
+	WrongNone     = "nobody" // there is no approver
+	WrongOver     = "over"   // answered or ended already
 )
 
-// AccessData is a request for access, or the form for one. Texts are what people
-// typed and what the directory says: the page shows them as text.
+// AccessData is a request for access, or the form for one. Its texts come from people and the
+// directory: the page shows them as text.
 type AccessData struct {
 	Kind        string
 	Who         string // the requester
 	Departments string
 	Wanted      string // the page that was refused
+	Route       string // what a grant allows: the route's host and path
 	Reason      string
 	For         time.Duration
 	Until       time.Time
-	Asked       time.Time
+	Requested   time.Time
+	Over        time.Time // when it ended
+	End         string    // the reason, by accessrequest
 	Approvers   []string
-	By, Word    string // who answered, and what they said
-	Untold      bool   // an approver may not have been told
+	By, Word    string // the approver, and their comment
+	Unnotified  bool   // an approver may not have been notified
 
 	Action     string // where the forms post to: one of our paths
 	Target     string // a hidden field of the form
@@ -48,9 +51,9 @@ type AccessData struct {
 	NeedReason bool
 	Wrong      string
 	Answers    bool          // the reader may answer
-	Takes      bool          // the reader may take the grant back
-	Next       string        // the page first asked for, to go on to; "" has no such button
-	Refresh    time.Duration // when the page looks again; 0: it does not
+	Takes      bool          // the reader may revoke the grant
+	Next       string        // the page first requested, as a link; "" shows none
+	Refresh    time.Duration // the interval at which the page reloads; 0: it does not
 }
 
 type accessView struct {
@@ -68,7 +71,7 @@ type accessView struct {
 	Answers    bool
 	Takes      bool
 	Next       string
-	Again      template.URL
+	Again      string
 }
 
 type choice struct {
@@ -84,6 +87,9 @@ func (p *Pages) Access(w http.ResponseWriter, r *http.Request, status int, data 
 	}
 	l := v.Labels
 	v.Heading, v.Text = l.headings[data.Kind], l.texts[data.Kind]
+	if why := l.ends[data.End]; data.Kind == AccessEnded && why != "" {
+		v.Text = why
+	}
 	row := func(label, value string, most int) {
 		if value = clean(value, most); value != "" {
 			v.Rows = append(v.Rows, whoRow{label, value})
@@ -94,11 +100,12 @@ func (p *Pages) Access(w http.ResponseWriter, r *http.Request, status int, data 
 		row(l.Departments, data.Departments, 300)
 	}
 	row(l.Wanted, data.Wanted, 300)
+	row(l.Route, l.scope(data.Route), 300)
 	if v.Form = data.Kind == AccessForm; !v.Form {
 		row(l.Reason, data.Reason, 400)
 		row(l.For, l.duration(data.For), 40)
-		if !data.Asked.IsZero() {
-			row(l.Asked, data.Asked.Local().Format("2006-01-02 15:04"), 40)
+		if !data.Requested.IsZero() {
+			row(l.Requested, shownTime(data.Requested.Local()), 40)
 		}
 		for _, name := range data.Approvers[:min(len(data.Approvers), 20)] {
 			row(l.Approver, name, 100)
@@ -106,7 +113,10 @@ func (p *Pages) Access(w http.ResponseWriter, r *http.Request, status int, data 
 		row(l.By, data.By, 100)
 		row(l.Word, data.Word, 400)
 		if data.Kind == AccessGranted && !data.Until.IsZero() {
-			row(l.Until, data.Until.Local().Format("2006-01-02 15:04"), 40)
+			row(l.Until, shownTime(data.Until.Local()), 40)
+		}
+		if data.Kind == AccessEnded && !data.Over.IsZero() {
+			row(l.Over, shownTime(data.Over.Local()), 40)
 		}
 	} else {
 		v.Target, v.Reason = data.Target, data.Reason
@@ -115,8 +125,8 @@ func (p *Pages) Access(w http.ResponseWriter, r *http.Request, status int, data 
 		}
 	}
 	v.Wrong = l.wrongs[data.Wrong]
-	if data.Untold && v.Wrong == "" && data.Kind == AccessWaiting {
-		v.Wrong = l.untold
+	if data.Unnotified && v.Wrong == "" && data.Kind == AccessWaiting {
+		v.Text, v.Wrong = l.looks, l.unnotified
 	}
 	csp := p.csp
 	if ownPath(data.Action) && (v.Form || data.Answers || data.Takes) {
@@ -126,19 +136,36 @@ func (p *Pages) Access(w http.ResponseWriter, r *http.Request, status int, data 
 	v.Next = link(data.Next)
 	if data.Refresh > 0 {
 		v.Refresh = max(1, int(data.Refresh/time.Second))
-		v.Again = template.URL("?" + r.URL.RawQuery) // begins with ?: it leads nowhere else
+		v.Again = link(data.Action)
 		w.Header()["Refresh"] = []string{strconv.Itoa(v.Refresh)}
 	}
 	p.render(w, r, "access", csp, status, v)
 }
 
+// accessRows are the labels of the facts about a request.
+type accessRows struct {
+	Who, Departments, Wanted, Route, Reason, For, Requested, Approver, By, Word, Until, Over string
+}
+
 type accessLabels struct {
-	Who, Departments, Wanted, Reason, For, Asked, Approver, By, Word, Until     string
+	accessRows
+
 	ReasonField, WordField, Send, Approve, Deny, Take, Continue, Again, Another string
 
-	headings, texts, wrongs map[string]string
-	untold                  string
-	hours, minutes          string
+	headings, texts, wrongs, ends map[string]string
+
+	unnotified, looks string
+	hours, minutes    string
+	below             string // follows the path of a route that includes everything below it
+}
+
+// scope is what a grant allows. The approver decides about the route: the page that was refused is
+// the requester's choice, and often the most harmless one.
+func (l accessLabels) scope(route string) string {
+	if strings.HasSuffix(route, "/") {
+		return route + l.below
+	}
+	return route
 }
 
 func (l accessLabels) duration(d time.Duration) string {
@@ -152,18 +179,19 @@ func (l accessLabels) duration(d time.Duration) string {
 }
 
 var zhAccess = accessLabels{
-	Who: "申请人", Departments: "部门", Wanted: "页面", Reason: "理由", For: "时长", Asked: "申请时间",
-	Approver: "审批人", By: "答复人", Word: "留言", Until: "有效至",
+	accessRows: accessRows{Who: "申请人", Departments: "部门", Wanted: "页面", Route: "授权范围",
+		Reason: "理由", For: "时长", Requested: "申请时间",
+		Approver: "审批人", By: "答复人", Word: "留言", Until: "有效至", Over: "结束时间"},
 	ReasonField: "申请理由", WordField: "给申请人留言（选填）", Send: "提交申请", Approve: "同意", Deny: "拒绝",
 	Take: "收回授权", Continue: "继续访问", Again: "立即查看", Another: "换个账号",
 	headings: map[string]string{
-		AccessForm: "申请访问", AccessWaiting: "等待审批", AccessAsked: "访问申请", AccessGranted: "已同意",
+		AccessForm: "申请访问", AccessWaiting: "等待审批", AccessDecide: "访问申请", AccessGranted: "已同意",
 		AccessDenied: "已拒绝", AccessExpired: "申请已过期", AccessEnded: "授权已结束",
 	},
 	texts: map[string]string{
 		AccessForm:    "你目前不能访问这个页面。提交后，审批人会在钉钉收到通知。",
 		AccessWaiting: "审批人已在钉钉收到通知。本页会自动查看结果，同意后直接进入刚才的页面。",
-		AccessAsked:   "同意后，申请人可在所选时长内访问。以第一个答复为准。",
+		AccessDecide:  "同意后，申请人可在所选时长内访问“授权范围”内的全部页面，不只是所申请的这一页。以第一个答复为准。",
 		AccessGranted: "申请已同意，可以继续访问。",
 		AccessDenied:  "申请未获同意。",
 		AccessExpired: "24 小时内没有人答复，申请已结束，可以重新申请。",
@@ -173,27 +201,36 @@ var zhAccess = accessLabels{
 		WrongReason:   "请填写理由，不超过 200 字。",
 		WrongDuration: "请选择列出的时长。",
 		WrongTooMany:  "待审批的申请过多，或今天申请的次数已满，请稍后再试。",
-		WrongNobody:   "找不到可以审批的人，请联系管理员。",
+		WrongNone:     "找不到可以审批的人，请联系管理员。",
 		WrongOver:     "这个申请已有人答复，或已经结束。",
 	},
-	untold: "审批人可能没有收到通知，可以把本页地址直接发给对方。",
-	hours:  " 小时", minutes: " 分钟",
+	ends: map[string]string{
+		"time":          "授权时间已到，可以重新申请。",
+		"taken_back":    "审批人或管理员已收回授权，或取消了申请。",
+		"route_changed": "这个页面的访问规则已修改，申请和授权随之结束，可以重新申请。",
+	},
+	unnotified: "审批人可能没有收到通知，可以把本页地址直接发给对方。",
+	looks:      "申请已提交。本页会自动查看结果，同意后直接进入刚才的页面。",
+	hours:      " 小时", minutes: " 分钟", below: " 及其下的全部页面",
 }
 
 var enAccess = accessLabels{
-	Who: "Requested by", Departments: "Department", Wanted: "Page", Reason: "Reason", For: "For", Asked: "Asked",
-	Approver: "Approver", By: "Answered by", Word: "Message", Until: "Valid until",
+	accessRows: accessRows{Who: "Requested by", Departments: "Department", Wanted: "Page", Route: "Access to",
+		Reason: "Reason", For: "For", Requested: "Requested", Approver: "Approver", By: "Answered by", Word: "Message",
+		Until: "Valid until", Over: "Ended"},
 	ReasonField: "Reason", WordField: "A message to the requester (optional)", Send: "Send request", Approve: "Approve",
 	Deny: "Deny", Take: "Take back", Continue: "Continue", Again: "Look now", Another: "Use another account",
 	headings: map[string]string{
-		AccessForm: "Request access", AccessWaiting: "Waiting for an answer", AccessAsked: "Request for access",
+		AccessForm: "Request access", AccessWaiting: "Waiting for an answer", AccessDecide: "Request for access",
 		AccessGranted: "Approved", AccessDenied: "Denied", AccessExpired: "The request has expired",
 		AccessEnded: "Access has ended",
 	},
 	texts: map[string]string{
-		AccessForm:    "You cannot open this page now. The approvers get a work notification in DingTalk.",
-		AccessWaiting: "The approvers have a work notification in DingTalk. This page looks for the answer by itself and then goes on to the page you asked for.",
-		AccessAsked:   "If you approve, the person has access for the time given. The first answer counts.",
+		AccessForm: "You cannot open this page now. The approvers get a work notification in DingTalk.",
+		AccessWaiting: "The approvers have a work notification in DingTalk. This page looks for the answer by itself " +
+			"and then goes on to the page you asked for.",
+		AccessDecide: "If you approve, the person has access to everything named under “Access to”, not only to this page, " +
+			"for the time given. The first answer counts.",
 		AccessGranted: "The request was approved.",
 		AccessDenied:  "The request was denied.",
 		AccessExpired: "Nobody answered within 24 hours, so the request has ended. You can ask again.",
@@ -203,9 +240,15 @@ var enAccess = accessLabels{
 		WrongReason:   "Give a reason of at most 200 characters.",
 		WrongDuration: "Choose one of the times listed.",
 		WrongTooMany:  "Too many of your requests are waiting, or were made today. Try again later.",
-		WrongNobody:   "There is nobody who could answer. Ask your administrator.",
+		WrongNone:     "There is nobody who could answer. Ask your administrator.",
 		WrongOver:     "Somebody has answered this request, or it has ended.",
 	},
-	untold: "The approver may not have been told. You can send them the address of this page.",
-	hours:  " h", minutes: " min",
+	ends: map[string]string{
+		"time":          "The time of the access is over. You can ask again.",
+		"taken_back":    "An approver or an administrator has ended the access or the request.",
+		"route_changed": "The rule of this page has changed, which ended the request or access. You can ask again.",
+	},
+	unnotified: "The approver may not have been told. You can send them the address of this page.",
+	looks:      "The request is made. This page looks for the answer by itself and then goes on to the page you asked for.",
+	hours:      " h", minutes: " min", below: " and everything below it",
 }

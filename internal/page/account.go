@@ -7,19 +7,19 @@ import (
 	"dinggate/internal/web"
 )
 
-// AccountData is what the page with a name and a password needs.
+// AccountData is the data of the page with a name and a password.
 type AccountData struct {
-	Action   string // where the form posts to: one of our paths
-	StartURL string // the sign-in with DingTalk beside it; "" offers none
-	QR       *QR    // DingTalk's QR code in the page; nil draws none
-	Person   string // the DingTalk person who is bound to the account by this sign-in; "" binds nobody
-	Username string // what was typed
-	Problem  string // the code of a message about the last try; "" for the first
-	// one of our paths, with a query, that shows the page with Problem, for the other language where
+	Action   string // the URL that the form posts to: one of our paths
+	StartURL string // the sign-in with DingTalk beside it; "" shows none
+	QR       *QR    // DingTalk's QR code on the page; nil shows none
+	Person   string // the DingTalk person whom this sign-in binds to the account; "" binds no one
+	Username string // as typed
+	Problem  string // the code of a message about the last attempt; "" for the first
+	// one of our paths, with a query, that shows the page with Problem, for the other language if
 	// r is a form
 	Again  string
 	Status int    // 0 is 200
-	Next   string // where the answer to the form leads to: another origin has to be named in the page's policy
+	Next   string // the destination after the form: the page's policy has to name another origin
 }
 
 type accountView struct {
@@ -58,9 +58,9 @@ func (p *Pages) Account(w http.ResponseWriter, r *http.Request, data AccountData
 	p.render(w, r, "account", csp, status, v)
 }
 
-// formTarget is the source for form-action that lets the answer to a form
-// redirect to next: Chromium binds the redirects of a form too. "" where next is
-// on our own origin, or no address.
+// formTarget is the source for form-action that allows the answer to a form to redirect to next:
+// Chromium applies form-action to a form's redirects too. It is "" if next is on our own origin,
+// or is no URL.
 func formTarget(next string) string {
 	u, err := url.Parse(next)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || link(next) == "" {
@@ -69,7 +69,7 @@ func formTarget(next string) string {
 	return " " + u.Scheme + "://" + u.Host
 }
 
-// Message is what people read about an error, in their language.
+// Message is the text of an error for people, in their language.
 func (p *Pages) Message(r *http.Request, e *web.Error) string {
 	if web.Language(r) == "en" {
 		return enMessages[p.messageKey(e)].Text

@@ -12,19 +12,17 @@ import (
 	"dinggate/internal/web"
 )
 
-// Answer answers with an error; it is the only place that does. A
-// *web.Error anywhere in err decides status and code, anything else is 500
-// `internal`. People get a page, others
+// Answer answers with an error; it is the only func that does. A *web.Error anywhere in err
+// determines status and code, any other error is 500 `internal`. People get a page, other clients
 //
 //	{"error":code,"message":text,"request_id":id,"login_url":where, if known}
 //
-// With web.Error.Leave people are sent on: by
-// a redirect, or by the page where the error may pass. At the
-// endpoint of the silent page, whose script shows what a page would say,
-// also "title", "next" and "button".
+// With web.Error.Leave people are redirected: by status 303, or by the page if the error is
+// temporary. At the endpoint of the silent page, whose script shows the texts of a page, the JSON
+// also has "title", "next" and "button".
 //
-// Headers that were set before, a cleared cookie above all, go out with it
-// (threats C2). web.Error.Err is not shown.
+// Headers that were set before, such as a cleared cookie, are sent with it (threats C2).
+// web.Error.Err is not shown.
 func (p *Pages) Answer(w http.ResponseWriter, r *http.Request, err error) {
 	e := web.Error{}
 	if found, ok := errors.AsType[*web.Error](err); ok && found != nil {
@@ -37,7 +35,7 @@ func (p *Pages) Answer(w http.ResponseWriter, r *http.Request, err error) {
 		e.Code = "internal"
 	}
 	h := w.Header()
-	delete(h, "Etag") // these described the answer that was not given
+	delete(h, "Etag") // these described the answer that was replaced
 	delete(h, "Last-Modified")
 	delete(h, "Content-Encoding")
 	if e.RetryAfter > 0 {
@@ -62,8 +60,8 @@ func (p *Pages) Answer(w http.ResponseWriter, r *http.Request, err error) {
 	p.answerPage(w, r, &e)
 }
 
-// forPeople reports whether a page is the answer. A POST without a session is
-// answered in JSON where to sign in, unless a browser says that it navigates.
+// forPeople reports whether the answer is a page. A POST without a session gets JSON with the
+// login URL, unless a browser sends it as a navigation.
 func forPeople(r *http.Request, e *web.Error) bool {
 	if web.IsPageLoad(r.Method, r.Header) {
 		return true
@@ -78,8 +76,7 @@ func forPeople(r *http.Request, e *web.Error) bool {
 		strings.Contains(strings.Join(r.Header["Accept"], ","), "text/html")
 }
 
-// answerJSON is on the hot path of every call without a session: no template,
-// one buffer.
+// answerJSON is on the hot path of every request without a session: no template, one buffer.
 func (p *Pages) answerJSON(w http.ResponseWriter, r *http.Request, e *web.Error) {
 	web.SecurityHeaders(w, "")
 	texts := p.replies[p.messageKey(e)]
@@ -100,26 +97,25 @@ func (p *Pages) answerJSON(w http.ResponseWriter, r *http.Request, e *web.Error)
 	send(w, r, e.Status, jsonType, append(body, "}\n"...))
 }
 
-// appendWhole adds what a page says beside the message.
+// appendWhole adds the texts of a page besides the message.
 func (p *Pages) appendWhole(body []byte, r *http.Request, e *web.Error) []byte {
-	what, words := zhMessages[p.messageKey(e)], zhWords
+	what, texts := zhMessages[p.messageKey(e)], zhTexts
 	if web.Language(r) == "en" {
-		what, words = enMessages[p.messageKey(e)], enWords
+		what, texts = enMessages[p.messageKey(e)], enTexts
 	}
-	label := words.SignInDingTalk
+	label := texts.SignInDingTalk
 	switch {
 	case passing(e):
-		label = words.TryAgain
+		label = texts.TryAgain
 	case otherAccount[e.Code]:
-		label = words.OtherAccount
+		label = texts.OtherAccount
 	}
 	body = appendString(append(body, `,"title":`...), what.Title)
 	body = appendString(append(body, `,"next":`...), what.Next)
 	return appendString(append(body, `,"button":`...), label)
 }
 
-// appendString writes s as a JSON string, without an allocation when nothing
-// in it needs escaping.
+// appendString writes s as a JSON string, without an allocation if nothing in it needs escaping.
 func appendString(dst []byte, s string) []byte {
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
@@ -130,22 +126,22 @@ func appendString(dst []byte, s string) []byte {
 	return append(append(append(dst, '"'), s...), '"')
 }
 
-// errorView is what error.html shows.
+// errorView is the data of error.html.
 type errorView struct {
 	view
 	What   message
-	Other  message // the same in the other language, for where the page cannot be asked for again
+	Other  message // the same in the other language, if the page cannot be loaded again
 	Status int
 	Code   string
 	Icon   string
 	Script string // adds the copy button
 	Main   button
 	More   button
-	Who    string // who is signed in
+	Who    string // the signed-in person
 }
 
-// button is a link that looks like one; Label "" is no button. An empty Href
-// asks for the page again.
+// button is a link in the form of a button; Label "" shows none. An empty Href loads the page
+// again.
 type button struct{ Label, Href string }
 
 func (p *Pages) answerPage(w http.ResponseWriter, r *http.Request, e *web.Error) {
@@ -167,34 +163,34 @@ func (p *Pages) answerPage(w http.ResponseWriter, r *http.Request, e *web.Error)
 // passing reports whether the same request may succeed later.
 func passing(e *web.Error) bool { return e.Status >= 500 || e.Status == http.StatusTooManyRequests }
 
-// buttons are the ways forward that an error leaves.
-func (p *Pages) buttons(r *http.Request, e *web.Error, words words) (first, second button) {
+// buttons are the next steps that an error offers.
+func (p *Pages) buttons(r *http.Request, e *web.Error, texts texts) (first, second button) {
 	temporary := passing(e)
 	switch {
 	case ownPath(e.Retry) && e.Code == "not_bound":
-		first = button{words.Link, e.Retry}
+		first = button{texts.Link, e.Retry}
 	case ownPath(e.Retry) && temporary:
-		first = button{words.TryAgain, e.Retry}
+		first = button{texts.TryAgain, e.Retry}
 	case ownPath(e.Retry) && e.Status == http.StatusForbidden && otherAccount[e.Code]:
-		first = button{words.OtherAccount, e.Retry}
+		first = button{texts.OtherAccount, e.Retry}
 	case ownPath(e.Retry):
-		first = button{words.SignInAgain, e.Retry}
+		first = button{texts.SignInAgain, e.Retry}
 	case link(e.LoginURL) != "":
-		first = button{words.SignIn, e.LoginURL}
+		first = button{texts.SignIn, e.LoginURL}
 	case temporary && repeatable(r):
-		first = button{words.TryAgain, ""}
+		first = button{texts.TryAgain, ""}
 	case e.Status == http.StatusNotFound:
-		first = button{words.Home, "/"}
+		first = button{texts.Home, "/"}
 	}
 	switch {
-	case p.prefix == "" || e.Status != http.StatusForbidden || first.Label == words.OtherAccount:
+	case p.prefix == "" || e.Status != http.StatusForbidden || first.Label == texts.OtherAccount:
 	case signedIn[e.Code]:
-		second = button{words.OtherAccount, p.public + p.prefix + "/sign_out?then=sign_in"}
+		second = button{texts.OtherAccount, p.public + p.prefix + "/sign_out?then=sign_in"}
 		if e.Wanted != "" && link(e.Wanted) != "" {
 			second.Href += "&rd=" + url.QueryEscape(e.Wanted)
 		}
-	case otherAccount[e.Code]: // nobody is signed in: there is nothing to sign out of
-		second = button{words.OtherAccount, p.public + p.prefix + "/start?silent=no"}
+	case otherAccount[e.Code]: // there is no session to sign out of
+		second = button{texts.OtherAccount, p.public + p.prefix + "/start?silent=no"}
 	}
 	if ownPath(e.Request) && e.Status == http.StatusForbidden {
 		label := zhAccess.headings[AccessForm]
@@ -211,22 +207,22 @@ func (p *Pages) buttons(r *http.Request, e *web.Error, words words) (first, seco
 
 const maxLink = 4096
 
-// ownPath reports whether a link can only lead to our own origin, as a browser
-// reads it: `//host` and `/\host` do not.
+// ownPath reports whether browsers read a link as one to our own origin: `//host` and `/\host` are
+// not.
 func ownPath(s string) bool {
 	if len(s) == 0 || len(s) > maxLink || s[0] != '/' || len(s) > 1 && (s[1] == '/' || s[1] == '\\') {
 		return false
 	}
 	for i := 0; i < len(s); i++ {
-		if s[i] < ' ' || s[i] == 0x7f { // a tab inside vanishes in a browser: "/\t/host" is "//host"
+		if s[i] < ' ' || s[i] == 0x7f { // a browser removes a tab: "/\t/host" is "//host"
 			return false
 		}
 	}
 	return true
 }
 
-// link is s where it is one of our paths or an absolute web address, and "" where
-// it is anything else: a button that leads nowhere good is left out.
+// link is s if it is one of our paths or an absolute web URL, otherwise "": a button with any
+// other link is omitted.
 func link(s string) string {
 	if ownPath(s) {
 		return s
@@ -238,8 +234,8 @@ func link(s string) string {
 	return s
 }
 
-// otherAccount lists the refusals at a sign-in that another account may not
-// meet, signedIn those of somebody who has a session.
+// otherAccount lists the refusals at a sign-in that may not apply to another account, signedIn
+// those of a person with a session.
 var (
 	otherAccount = map[string]bool{"not_member": true, "external_contact": true, "disabled": true, "not_bound": true,
 		"out_of_scope": true}

@@ -78,7 +78,8 @@ func TestAnswerJSON(t *testing.T) {
 	}
 }
 
-// Where one field of the directory names people, who lacks it reads which.
+// TestMissingField: if one field of the directory names people, the message to a person without it
+// names the field.
 func TestMissingField(t *testing.T) {
 	for field, want := range map[string]string{"email": "no_email", "email_localpart": "no_email",
 		"job_number": "no_job_number", "userid": "no_username", "": "no_username"} {
@@ -95,7 +96,7 @@ func TestMissingField(t *testing.T) {
 	}
 }
 
-// The script of the silent page gets all that a page would say, others do not.
+// TestAnswerWhole: the script of the silent page gets all texts of a page, other clients do not.
 func TestAnswerWhole(t *testing.T) {
 	p := pages(t, Config{})
 	for _, row := range []struct {
@@ -131,11 +132,11 @@ func TestAnswerWhole(t *testing.T) {
 	}
 }
 
-// Who gets a page, and who gets JSON.
+// TestAnswerForWhom: which requests get a page, and which JSON.
 func TestAnswerForWhom(t *testing.T) {
 	p := pages(t, Config{})
 	refused := &web.Error{Status: 403, Code: "not_allowed"}
-	stranger := &web.Error{Status: 401, Code: "unauthenticated", LoginURL: "https://app.example.com/oauth2/start"}
+	unauthenticated := &web.Error{Status: 401, Code: "unauthenticated", LoginURL: "https://app.example.com/oauth2/start"}
 	const html = "text/html,*/*;q=0.8"
 	for _, row := range []struct {
 		method string
@@ -155,9 +156,9 @@ func TestAnswerForWhom(t *testing.T) {
 		{"POST", refused, "Accept: " + html, true},
 		{"POST", refused, "Sec-Fetch-Mode: navigate", true},
 		{"POST", refused, "Accept: application/json", false},
-		{"GET", stranger, "Accept: " + html, true},
-		{"POST", stranger, "Accept: " + html, false},
-		{"POST", stranger, "Accept: " + html + "|Sec-Fetch-Mode: navigate", true},
+		{"GET", unauthenticated, "Accept: " + html, true},
+		{"POST", unauthenticated, "Accept: " + html, false},
+		{"POST", unauthenticated, "Accept: " + html + "|Sec-Fetch-Mode: navigate", true},
 	} {
 		r := httptest.NewRequest(row.method, "/", nil)
 		for line := range strings.SplitSeq(row.header, "|") {
@@ -245,7 +246,7 @@ func TestButtons(t *testing.T) {
 		{"GET", "/a", web.Error{Status: 400, Code: "bad_path", Retry: "javascript:alert(1)"}, ""},
 		{"GET", "/a", web.Error{Status: 400, Code: "bad_path", Retry: "/" + strings.Repeat("a", 100<<10)}, ""},
 	} {
-		first, second := p.buttons(httptest.NewRequest(row.method, row.target, nil), &row.e, enWords)
+		first, second := p.buttons(httptest.NewRequest(row.method, row.target, nil), &row.e, enTexts)
 		got := ""
 		for _, b := range []button{first, second} {
 			if b.Label != "" {
@@ -258,12 +259,12 @@ func TestButtons(t *testing.T) {
 	}
 }
 
-// nowhere is a ResponseWriter that costs nothing.
-type nowhere struct{ h http.Header }
+// discard is a ResponseWriter without cost.
+type discard struct{ h http.Header }
 
-func (n nowhere) Header() http.Header         { return n.h }
-func (n nowhere) Write(b []byte) (int, error) { return len(b), nil }
-func (n nowhere) WriteHeader(int)             {}
+func (n discard) Header() http.Header         { return n.h }
+func (n discard) Write(b []byte) (int, error) { return len(b), nil }
+func (n discard) WriteHeader(int)             {}
 
 func BenchmarkAnswerJSON(b *testing.B) {
 	p := pages(b, Config{})
@@ -275,7 +276,7 @@ func BenchmarkAnswerJSON(b *testing.B) {
 		Code:     "unauthenticated",
 		LoginURL: "https://app.example.com/oauth2/start?rd=%2F",
 	}
-	w := nowhere{http.Header{}}
+	w := discard{http.Header{}}
 	b.ReportAllocs()
 	for b.Loop() {
 		p.Answer(w, r, err)
@@ -286,7 +287,7 @@ func BenchmarkAnswerPage(b *testing.B) {
 	p := pages(b, Config{Title: Both("示例科技")})
 	r := browser("GET", "/admin/")
 	var err error = &web.Error{Status: 403, Code: "not_allowed"}
-	w := nowhere{http.Header{}}
+	w := discard{http.Header{}}
 	b.ReportAllocs()
 	for b.Loop() {
 		p.Answer(w, r, err)

@@ -9,33 +9,33 @@ import (
 	"dinggate/internal/web"
 )
 
-// What Ask asks, or says.
+// Kinds of the page.
 const (
-	AskConsent   = "consent"       // may an application learn who this is?
+	AskConsent   = "consent"       // may an application receive this identity?
 	AskCode      = "device_code"   // which code does the program show?
-	AskDevice    = "device"        // may the program that shows this code be signed in?
+	AskDevice    = "device"        // may the program that shows this code sign in?
 	AskLogout    = "logout"        // sign out?
 	DeviceDone   = "device_done"   // it may
 	DeviceDenied = "device_denied" // it may not
 )
 
-// WrongCode says that a code stands for nothing.
+// WrongCode means that a code is unknown.
 const WrongCode = "wrong_code"
 
-// AskData is a question to the person who is signed in, answered by a form of the
-// same origin with two buttons: `decision` is allow or deny.
+// AskData is a decision of the signed-in person, made by a form of the same origin with two
+// buttons: `decision` is allow or deny.
 type AskData struct {
 	Kind        string
 	Application string // its client id
-	Who         string // who is signed in
-	Place       string // the address that a program asked from
-	Code        string // that it shows
+	Who         string // the signed-in person
+	Place       string // the address of the program that requested it
+	Code        string // the code that the program shows
 	Learns      []string
-	Action      string      // where the form posts to: one of our paths; "" has no form
+	Action      string      // the URL that the form posts to: one of our paths; "" has no form
 	Fields      [][2]string // hidden fields of the form
 	Input       string      // the name of a field for a code; "" has none
 	Wrong       string      // WrongCode, or ""
-	Next        string      // an address that the answer to the form leads to, which the page's policy has to name
+	Next        string      // the destination after the form, which the page's policy has to name
 }
 
 type askView struct {
@@ -50,7 +50,13 @@ type askView struct {
 
 // Ask shows the page.
 func (p *Pages) Ask(w http.ResponseWriter, r *http.Request, data AskData) {
-	v := askView{view: p.view(w, r), Application: clean(data.Application, 128), Who: clean(data.Who, 200), Place: clean(data.Place, 64), Code: clean(data.Code, 16)}
+	v := askView{
+		view:        p.view(w, r),
+		Application: clean(data.Application, 128),
+		Who:         clean(data.Who, 200),
+		Place:       clean(data.Place, 64),
+		Code:        clean(data.Code, 16),
+	}
 	said := zhAsk[data.Kind]
 	v.Labels = zhAskLabels
 	if v.Lang == "en" {
@@ -76,8 +82,8 @@ func (p *Pages) Ask(w http.ResponseWriter, r *http.Request, data AskData) {
 	p.render(w, r, "ask", csp, http.StatusOK, v)
 }
 
-// formSource is a source of form-action: an origin, or the scheme of a native
-// application. A form's redirects are bound by it too.
+// formSource is a source of form-action: an origin, or the scheme of a native application.
+// Browsers apply it to a form's redirects too.
 func formSource(next string) string {
 	u, err := url.Parse(next)
 	if next == "" || err != nil || strings.ContainsAny(next, " ;,'\"\r\n") {
@@ -94,7 +100,7 @@ func formSource(next string) string {
 
 // PostFormData is an answer that a browser posts to an application.
 type PostFormData struct {
-	Action string // an address of the application's
+	Action string // a URL of the application
 	Fields [][2]string
 }
 
@@ -105,12 +111,13 @@ type postFormView struct {
 	Script string
 }
 
-// PostForm shows a page that posts itself, by one of our scripts or, without scripts,
-// by its button (OAuth 2.0 Form Post Response Mode).
+// PostForm shows a page that submits itself, by one of our scripts or, without scripts, by its
+// button (OAuth 2.0 Form Post Response Mode).
 func (p *Pages) PostForm(w http.ResponseWriter, r *http.Request, data PostFormData) {
 	v := postFormView{view: p.view(w, r), Script: p.assetURL("", "post_form.js")}
-	v.Heading, v.Switch = v.Words.Continue, "" // its fields are used once: the page cannot be asked for again
-	csp := strings.Replace(p.formCSP, "form-action 'self'", "form-action"+formSource(data.Action), 1) + "; script-src 'self'"
+	v.Heading, v.Switch = v.Words.Continue, "" // its fields are used once: the page cannot be loaded again
+	csp := strings.Replace(p.formCSP, "form-action 'self'", "form-action"+formSource(data.Action), 1) +
+		"; script-src 'self'"
 	if formSource(data.Action) == "" {
 		p.answerJSON(w, r, &web.Error{Status: http.StatusBadRequest, Code: "oidc_redirect"})
 		return
@@ -122,10 +129,10 @@ func (p *Pages) PostForm(w http.ResponseWriter, r *http.Request, data PostFormDa
 	p.render(w, r, "post_form", csp, http.StatusOK, v)
 }
 
-// asked is what a question says.
-type asked struct{ Heading, Text, Yes, No, Wrong string }
+// askTexts are the texts of one kind.
+type askTexts struct{ Heading, Text, Yes, No, Wrong string }
 
-var zhAsk = map[string]asked{
+var zhAsk = map[string]askTexts{
 	AskConsent:   {Heading: "允许应用登录？", Text: "这个应用想用你的账号登录，它会知道：", Yes: "允许", No: "拒绝"},
 	AskCode:      {Heading: "登录设备", Text: "输入设备或命令行上显示的代码。", Yes: "继续", Wrong: "代码不对或已经过期，请在设备上重新获取。"},
 	AskDevice:    {Heading: "允许设备登录？", Text: "只有代码与你设备上显示的一致，并且是你本人发起的，才可以允许。别人发给你的代码请拒绝。允许后，它会知道：", Yes: "允许", No: "拒绝"},
@@ -134,16 +141,23 @@ var zhAsk = map[string]asked{
 	DeviceDenied: {Heading: "已拒绝", Text: "设备没有登录。如果代码是别人发给你的，请告诉管理员。"},
 }
 
-var enAsk = map[string]asked{
-	AskConsent:   {Heading: "Let the application sign you in?", Text: "This application wants to sign you in with your account. It learns:", Yes: "Allow", No: "Deny"},
-	AskCode:      {Heading: "Sign a device in", Text: "Enter the code that your device or command line shows.", Yes: "Continue", Wrong: "The code is wrong or has expired. Get a new one on the device."},
-	AskDevice:    {Heading: "Let the device sign in?", Text: "Allow this only if the code is the one on your own device and you began this yourself. Deny a code that somebody sent you. The device learns:", Yes: "Allow", No: "Deny"},
-	AskLogout:    {Heading: "Sign out?", Text: "An application asks to sign you out. You will have to sign in again before you can go on.", Yes: "Sign out", No: "Cancel"},
-	DeviceDone:   {Heading: "The device is signed in", Text: "You can close this page and go on at the device."},
-	DeviceDenied: {Heading: "Denied", Text: "The device is not signed in. If somebody sent you the code, tell your administrator."},
+var enAsk = map[string]askTexts{
+	AskConsent: {Heading: "Let the application sign you in?",
+		Text: "This application wants to sign you in with your account. It learns:", Yes: "Allow", No: "Deny"},
+	AskCode: {Heading: "Sign a device in", Text: "Enter the code that your device or command line shows.", Yes: "Continue",
+		Wrong: "The code is wrong or has expired. Get a new one on the device."},
+	AskDevice: {Heading: "Let the device sign in?",
+		Text: "Allow this only if the code is the one on your own device and you began this yourself. " +
+			"Deny a code that another person sent you. The device learns:", Yes: "Allow", No: "Deny"},
+	AskLogout: {Heading: "Sign out?",
+		Text: "An application asks to sign you out. You will have to sign in again before you can go on.",
+		Yes:  "Sign out", No: "Cancel"},
+	DeviceDone: {Heading: "The device is signed in", Text: "You can close this page and go on at the device."},
+	DeviceDenied: {Heading: "Denied",
+		Text: "The device is not signed in. If another person sent you the code, tell your administrator."},
 }
 
-// askLabels are the fixed words of a question's facts.
+// askLabels are the labels of the facts on the page.
 type askLabels struct {
 	Application, Code, Place string
 
@@ -156,7 +170,7 @@ var zhAskLabels = askLabels{
 }
 
 var enAskLabels = askLabels{
-	Application: "Application", Code: "Code", Place: "Asked from",
-	learns: map[string]string{"profile": "your name and username", "email": "your email address", "groups": "your roles or departments",
-		"offline_access": "it stays signed in when you have left"},
+	Application: "Application", Code: "Code", Place: "Requested from",
+	learns: map[string]string{"profile": "your name and username", "email": "your email address",
+		"groups": "your roles or departments", "offline_access": "it stays signed in when you have left"},
 }

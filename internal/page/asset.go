@@ -11,17 +11,17 @@ import (
 	"dinggate/internal/web"
 )
 
-// assets are the scripts that our pages load, and dinggate.js, which
-// applications may. silent.js is built from the folder silent.
+// assets are the scripts of our pages, and dinggate.js, which applications may load. silent.js is
+// built from the folder silent.
 //
 //go:embed assets
 var assetFiles embed.FS
 
-// helper keeps its name, since applications write it into their pages; the
-// others carry a hash in theirs, so that a page and its script are of one release.
+// helper has a fixed name, since applications write it into their pages; the names of the others
+// contain a hash, so that a page and its script are of one release.
 const helper = "dinggate.js"
 
-// loadAssets reads the scripts and gives each the name it is served under.
+// loadAssets reads the scripts and computes the name under which each is served.
 func (p *Pages) loadAssets() error {
 	p.assets, p.assetNames = map[string][]byte{}, map[string]string{}
 	for _, name := range []string{"silent.js", "page.js", "qr.js", "signed_in.js", "post_form.js", helper} {
@@ -39,8 +39,8 @@ func (p *Pages) loadAssets() error {
 	return nil
 }
 
-// assetURL is where a page finds a script: on the page's own host, or, for pages
-// that a gateway may show on another, on that of public_url.
+// assetURL is the URL of a script: on the page's own host, or, for pages that a gateway may show
+// on another one, on that of public_url.
 func (p *Pages) assetURL(base, name string) string {
 	return base + p.prefix + "/assets/" + p.assetNames[name]
 }

@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// BindingData is what people see of the binding between their account and a
-// person of DingTalk, beside WhoAmIData. The zero value shows none.
+// BindingData is the binding between an account and a DingTalk person, as a part of WhoAmIData's
+// page. The zero value shows none.
 type BindingData struct {
-	Person, Account string    // who is bound to the reader, who is the other of the two; the reader's own is ""
-	Since           time.Time // zero when that is not known
-	// what the form that removes the binding sends back, in URL base64; "" offers no such form
+	Person, Account string    // the other side of the reader's binding; the reader's own is ""
+	Since           time.Time // zero if unknown
+	// the value in the form that removes the binding, in URL base64; "" shows no such form
 	ID     string
-	Action string // where that form posts to: one of our paths
-	News   bool   // it was made since the reader's last sign-in, who has not seen it yet
-	Next   string // a button that goes on; "" shows none
+	Action string // the URL that the form posts to: one of our paths
+	News   bool   // it was made since the reader's last sign-in, and has not been shown yet
+	Next   string // a button that continues; "" shows none
 }
 
 const base64Letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"

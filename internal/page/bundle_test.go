@@ -10,8 +10,8 @@ import (
 	"dinggate/internal/realtool"
 )
 
-// TestBundle builds silent.js anew and compares: what is embedded is what the
-// sources and the locked versions give.
+// TestBundle builds silent.js again and compares: the embedded file must be the result of the
+// sources and the locked versions.
 func TestBundle(t *testing.T) {
 	realtool.Path(t, "node")
 	realtool.Path(t, "npm")

@@ -22,15 +22,15 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// watch collects, from the first byte of every page on, what a page must not do.
+// watch records, from the first byte of every page on, what a page must not do.
 const watch = `window.__wrong=[];
 document.addEventListener("securitypolicyviolation",e=>__wrong.push("CSP: "+e.violatedDirective+" "+e.blockedURI));
 addEventListener("error",e=>__wrong.push("error: "+(e.message||e.target&&e.target.src)),true);
 for(const m of ["error","warn"]){const f=console[m];
   console[m]=(...a)=>{__wrong.push(m+": "+a.join(" "));f.apply(console,a)}}`
 
-// audit is what can be told of a page only after a browser has laid it out: a
-// list of complaints.
+// audit checks what is known only after a browser has laid out a page; its result is a list of
+// complaints.
 const audit = `(()=>{const wrong=[...window.__wrong];
 const rgb=s=>{const m=s.match(/[\d.]+/g).map(Number);return m.length<4?[...m,1]:m};
 const light=c=>{const v=c.slice(0,3).map(x=>{x/=255;return x<=.04045?x/12.92:((x+.055)/1.055)**2.4});
@@ -81,8 +81,8 @@ const theirQR = `window.DTFrameLogin=(frame)=>{const ` +
 	`f=document.createElement("iframe");f.title="QR";f.width=300;f.height=300;f.srcdoc="QR";` +
 	`document.getElementById(frame.id).append(f)}`
 
-// TestChromium lays out every page in both languages, light and dark, on a
-// phone and on a desk, and complains about what a person would.
+// TestChromium lays out every page in both languages, light and dark, on a phone and on a desktop,
+// and reports what a person would complain about.
 func TestChromium(t *testing.T) {
 	cdn := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/javascript")
@@ -109,16 +109,16 @@ func TestChromium(t *testing.T) {
 	t.Cleanup(cancel)
 
 	p := pages(t, Config{Title: Both("示例科技"), Contact: Both("it@example.com"), Accent: "#e60012"})
-	show := append(gallery(p), furtherStates(p)...)
+	show := append(examples(p), moreExamples(p)...)
 	for i, bad := range []string{`"><svg onload=__wrong.push("ran")>`, `';__wrong.push("ran")//`, "{{7*7}}",
 		"\u202egpj.exe"} {
 		show = append(show,
-			exhibit{fmt.Sprintf("hostile %d", i), "GET", "/oauth2/sign_in?rd=" + url.QueryEscape(bad),
+			example{fmt.Sprintf("hostile %d", i), "GET", "/oauth2/sign_in?rd=" + url.QueryEscape(bad),
 				shows(func(w http.ResponseWriter, r *http.Request) {
 					p.WhoAmI(w, r, WhoAmIData{bad, bad, bad, []string{bad}, bad, bad})
 				})})
 	}
-	base := exhibition(t, p, show)
+	base := serveExamples(t, p, show)
 	for _, scheme := range []string{"light", "dark"} {
 		for _, width := range []int64{360, 1200} {
 			for _, lang := range []string{"zh-CN", "en"} {
@@ -139,7 +139,7 @@ func TestChromium(t *testing.T) {
 					if err != nil {
 						t.Fatalf("%s: %v", name, err)
 					}
-					complain(t, name, text)
+					reportAudit(t, name, text)
 					if x.name == "not_member" && scheme == "light" {
 						messages := zhMessages
 						if lang == "en" {
@@ -155,7 +155,7 @@ func TestChromium(t *testing.T) {
 						if err != nil {
 							t.Fatalf("%s, every message: %v", name, err)
 						}
-						complain(t, name+", every message", text)
+						reportAudit(t, name+", every message", text)
 					}
 				}
 			}
@@ -163,8 +163,8 @@ func TestChromium(t *testing.T) {
 	}
 }
 
-// complain fails the test with what an audit found, a JSON list.
-func complain(t *testing.T, name, text string) {
+// reportAudit fails the test with the result of an audit, a JSON list.
+func reportAudit(t *testing.T, name, text string) {
 	t.Helper()
 	var wrong []string
 	if err := json.Unmarshal([]byte(text), &wrong); err != nil {
@@ -175,10 +175,10 @@ func complain(t *testing.T, name, text string) {
 	}
 }
 
-// furtherStates are states of pages that the gallery has without: the QR code,
-// the silent page before it knows, somebody of many roles.
-func furtherStates(p *Pages) []exhibit {
-	return []exhibit{
+// moreExamples are states of pages that examples does not return: the QR code, the silent page
+// before its result, a person with many roles.
+func moreExamples(p *Pages) []example {
+	return []example{
 		{"qr", "GET", "/oauth2/sign_in", shows(func(w http.ResponseWriter, r *http.Request) {
 			p.SignIn(w, r, SignInData{
 				QR: &QR{"http://" + r.Host + "/oauth2/callback", "dingapp", "STATE",
@@ -213,7 +213,7 @@ func furtherStates(p *Pages) []exhibit {
 			p.WhoAmI(w, r, WhoAmIData{
 				Name:       "阿卜杜热合曼·买买提依明江",
 				Username:   strings.Repeat("x", 64),
-				Email:      "a.very.long.address.of.somebody@mail.department.example.com",
+				Email:      "a.very.long.address.of.a.person@mail.department.example.com",
 				Groups:     slices.Repeat([]string{"主管", "财务, 华东"}, 9),
 				SignOutURL: "/oauth2/sign_out",
 			})
@@ -221,9 +221,8 @@ func furtherStates(p *Pages) []exhibit {
 	}
 }
 
-// exhibition serves show[i] at /i/language, as if it had been asked for at its
-// own address.
-func exhibition(t *testing.T, p *Pages, show []exhibit) string {
+// serveExamples serves show[i] at /i/language, as if its own URL had been requested.
+func serveExamples(t *testing.T, p *Pages, show []example) string {
 	t.Helper()
 	peers, err := web.ParsePeers([]string{"127.0.0.1/32"})
 	if err != nil {
@@ -234,12 +233,12 @@ func exhibition(t *testing.T, p *Pages, show []exhibit) string {
 		var i int
 		var lang string
 		if n, _ := fmt.Sscanf(r.URL.Path, "/%d/%s", &i, &lang); n == 2 && i < len(show) {
-			asked := httptest.NewRequest(show[i].method, show[i].target, nil).WithContext(r.Context())
-			asked.Header = r.Header.Clone()
-			asked.Header.Set("Accept-Language", lang)
-			asked.Header.Set("X-Request-Id", "7f3a09c2d41be8650a1c93ef")
-			asked.Host, asked.RemoteAddr = r.Host, r.RemoteAddr
-			r, next = asked, show[i].serve
+			own := httptest.NewRequest(show[i].method, show[i].target, nil).WithContext(r.Context())
+			own.Header = r.Header.Clone()
+			own.Header.Set("Accept-Language", lang)
+			own.Header.Set("X-Request-Id", "7f3a09c2d41be8650a1c93ef")
+			own.Host, own.RemoteAddr = r.Host, r.RemoteAddr
+			r, next = own, show[i].serve
 		}
 		(&web.Chain{
 			Peers:  peers,

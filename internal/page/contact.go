@@ -8,14 +8,14 @@ import (
 	"unicode"
 )
 
-// contact is whom to ask; the zero value is nobody.
+// contact is who can help; the zero value names no one.
 type contact struct {
 	Text string
-	Link template.URL // "" when Text is only text
+	Link template.URL // "" if Text is only text
 }
 
-// parseContact makes a link of what is one beyond doubt. Every other scheme,
-// javascript: above all, stays text.
+// parseContact makes a link of an unambiguous address. Any other scheme, such as javascript:,
+// stays text.
 func parseContact(s string) contact {
 	s = clean(s, 200)
 	if addr, err := mail.ParseAddress(s); err == nil && addr.Address == s {
@@ -37,9 +37,9 @@ func parseContact(s string) contact {
 	return contact{Text: s}
 }
 
-// clean makes text of unknown origin fit for display: one line, valid UTF-8,
-// no control characters, none that turn the direction of the text around it
-// (threats W7), at most limit characters.
+// clean makes text of unknown origin fit for display: one line, valid UTF-8, without control
+// characters and characters that change the direction of the surrounding text (threats W7), at
+// most limit characters.
 func clean(s string, limit int) string {
 	var b strings.Builder
 	n := 0

@@ -19,7 +19,7 @@ var hostile = []string{
 	strings.Repeat("长<", 50<<10),
 }
 
-// Every field of every page takes every hostile value and stays text.
+// TestHostile: every field of every page takes every hostile value and shows it as text.
 func TestHostile(t *testing.T) {
 	for _, bad := range hostile {
 		p := pages(t, Config{Title: Both(bad), Contact: Both(bad)})
@@ -68,7 +68,7 @@ func TestHostile(t *testing.T) {
 				r.URL.RawQuery = "rd=" + bad[:min(len(bad), 1500)]
 				resp := through(t, p, r, serve)
 				if text := body(t, resp); strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") {
-					inert(t, name+" with "+bad[:min(len(bad), 40)], text)
+					wantInert(t, name+" with "+bad[:min(len(bad), 40)], text)
 				} else if name != "refused" || method != "POST" {
 					t.Errorf("%s %s with %.40q is no page", method, name, bad)
 				}
@@ -80,16 +80,16 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-// kept is what no browser follows or runs by itself (a text field's value, a
-// data attribute), and our own scripts.
-var kept = regexp.MustCompile(
+// allowed matches what no browser follows or runs by itself (a text field's value, a data
+// attribute), and our own scripts.
+var allowed = regexp.MustCompile(
 	` name="username" value="[^"]*"| data-[a-z]+="[^"]*"|<script src="/oauth2/assets/[a-z_]+\.[0-9a-f]{12}\.js" ` +
 		`defer></script>|<script src="https://g\.alicdn\.com/dingding/h5-dingtalk-login/0\.21\.0/ddlogin\.js" ` +
 		`defer></script>`,
 )
 
-// inert fails when a page holds anything but our own elements and our own kinds of links.
-func inert(t *testing.T, name, text string) {
+// wantInert fails if a page contains anything but our own elements and our own kinds of links.
+func wantInert(t *testing.T, name, text string) {
 	t.Helper()
 	if !utf8.ValidString(text) {
 		t.Errorf("%s: the page is not UTF-8", name)
@@ -100,7 +100,7 @@ func inert(t *testing.T, name, text string) {
 	if strings.ContainsAny(text, "\x00\r\u202e\u2066\u2069\u200f\u061c") {
 		t.Errorf("%s: control characters reached the page", name)
 	}
-	lower := kept.ReplaceAllString(strings.ToLower(text), "")
+	lower := allowed.ReplaceAllString(strings.ToLower(text), "")
 	for _, never := range []string{"<script", "<svg onload", `="javascript:`, `="data:text`, `="//`, ">49<"} {
 		if strings.Contains(lower, never) {
 			t.Errorf("%s: the page contains %q", name, never)
@@ -138,7 +138,7 @@ func TestParseContact(t *testing.T) {
 	}
 }
 
-// Whatever the configuration says, a link has one of three schemes.
+// FuzzParseContact: for any configuration, a link has one of three schemes.
 func FuzzParseContact(f *testing.F) {
 	for _, s := range append(hostile, "it@example.com", "https://help.example.com/?a=b", "dingtalk://x/y",
 		"mailto:a@b.c") {

@@ -11,10 +11,9 @@ import (
 // maxQuery is the longest query that a language link repeats.
 const maxQuery = 3072
 
-// languageLink is the address of the same page in another language, relative
-// to it: `?lang=en&…`. It stands before the rest, since a raw `rd` reaches to
-// the end of the query. "" where the page cannot be asked for again: then the
-// page carries the other language itself.
+// languageLink is the URL of the same page in another language, relative to it: `?lang=en&…`.
+// The parameter comes first, since a raw `rd` extends to the end of the query. It is "" if the
+// page cannot be loaded again: the page then contains the other language itself.
 func languageLink(w http.ResponseWriter, r *http.Request, lang string) template.URL {
 	if !repeatable(r) || relayed(w) || len(r.URL.RawQuery) > maxQuery {
 		return ""
@@ -22,7 +21,7 @@ func languageLink(w http.ResponseWriter, r *http.Request, lang string) template.
 	return otherLanguage("?"+r.URL.RawQuery, lang)
 }
 
-// otherLanguage is address with the language in front of its query.
+// otherLanguage adds the language at the beginning of address's query.
 func otherLanguage(address, lang string) template.URL {
 	path, query, _ := strings.Cut(address, "?")
 	for _, used := range []string{"lang=zh", "lang=en"} {
@@ -33,11 +32,12 @@ func otherLanguage(address, lang string) template.URL {
 	if query != "" {
 		query = "&" + query
 	}
-	return template.URL(path + "?lang=" + lang + query) // begins with ? or is one of our paths: it leads nowhere else
+	// begins with ? or is one of our paths: it leads to no other origin
+	return template.URL(path + "?lang=" + lang + query)
 }
 
-// repeatable reports whether loading the page again does no harm: not a form,
-// and not the one-time answer of a sign-in, whose code must not be in a page.
+// repeatable reports whether the page can be loaded again without harm: not a form, and not the
+// one-time answer of a sign-in, whose code must not be in a page.
 func repeatable(r *http.Request) bool {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return false
@@ -51,16 +51,14 @@ func repeatable(r *http.Request) bool {
 	return true
 }
 
-// relayed reports whether a gateway shows this answer under another address
-// than the one it asked at.
+// relayed reports whether a gateway shows this answer at another URL than that of the subrequest.
 func relayed(w http.ResponseWriter) bool {
 	x := web.From(w)
 	return x.Path.Raw != x.Target
 }
 
-// keepLanguage remembers a chosen language for a year: on our own endpoints
-// only, and only where no cookie that matters is on its way (one Set-Cookie
-// per answer, gateways lose the second).
+// keepLanguage stores a chosen language for a year: on our own endpoints only, and only if no
+// other cookie is set (one Set-Cookie per answer, since gateways lose the second).
 func (p *Pages) keepLanguage(w http.ResponseWriter, r *http.Request) {
 	if p.prefix == "" || !strings.HasPrefix(r.URL.Path, p.prefix+"/") || !repeatable(r) || relayed(w) ||
 		len(w.Header()["Set-Cookie"]) > 0 {

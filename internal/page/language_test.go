@@ -17,7 +17,7 @@ func TestLanguageLink(t *testing.T) {
 		{"GET", "/a?lang=zh", "?lang=en"},
 		{"GET", "/a?lang=zh&b=1", "?lang=en&b=1"},
 		{"GET", "/a?lang=zhou", "?lang=en&lang=zhou"},
-		// what follows a raw rd belongs to it
+		// the text after a raw rd belongs to it
 		{"GET", "/oauth2/sign_in?rd=/wiki?x=1&lang=zh", "?lang=en&rd=/wiki?x=1&lang=zh"},
 		{"POST", "/a", ""},
 		{"GET", "/oauth2/callback?code=1&state=2", ""},
@@ -33,9 +33,9 @@ func TestLanguageLink(t *testing.T) {
 
 func TestKeepLanguage(t *testing.T) {
 	p := pages(t, Config{})
-	const kept = "dinggate-lang=en; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax; Secure"
+	const stored = "dinggate-lang=en; Path=/; Max-Age=31536000; HttpOnly; SameSite=Lax; Secure"
 	for _, row := range []struct{ method, target, cookie, want string }{
-		{"GET", "/oauth2/sign_in?lang=en", "", kept},
+		{"GET", "/oauth2/sign_in?lang=en", "", stored},
 		{"GET", "/oauth2/sign_in?lang=fr", "", ""},
 		{"GET", "/oauth2/sign_in", "", ""},
 		{"GET", "/wiki?lang=en", "", ""}, // the application's own parameter
@@ -57,8 +57,8 @@ func TestKeepLanguage(t *testing.T) {
 	}
 }
 
-// A page that a gateway relays stands at an address that we do not know: it
-// carries both languages and neither link nor cookie.
+// TestRelayed: a page that a gateway relays is shown at an unknown URL: it contains both languages
+// and neither link nor cookie.
 func TestRelayed(t *testing.T) {
 	p := pages(t, Config{})
 	resp := through(t, p,

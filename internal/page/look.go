@@ -22,7 +22,7 @@ func (c Config) read(name string) ([]byte, error) {
 	return files.ReadFile("pages/" + name)
 }
 
-// parse compiles one page with the layout around it.
+// parse compiles one page with its layout.
 func (c Config) parse(name string) (*template.Template, error) {
 	t := template.New(name)
 	for _, file := range []string{"layout.html", name + ".html"} {
@@ -37,8 +37,8 @@ func (c Config) parse(name string) (*template.Template, error) {
 	return t, nil
 }
 
-// filled is a copy of a view in which every field has something to show: what a
-// template does with it inside its conditions is tried too.
+// filled is a copy of a view in which every field is set, so that the conditional parts of a
+// template are executed too.
 func filled(view any) any {
 	v := reflect.New(reflect.TypeOf(view)).Elem()
 	fill(v)
@@ -70,8 +70,8 @@ func fill(v reflect.Value) {
 
 var errAccent = errors.New("page: the accent colour is not written like #0f62de")
 
-// accent is the style that makes buttons and marks of that colour, with text
-// that can be read on it: black or white reaches a contrast of 4.5 on any.
+// accent is the style for buttons and marks of that colour, with readable text: black or white has
+// a contrast of 4.5 to any colour.
 func accent(colour string) (string, error) {
 	if colour == "" {
 		return "", nil

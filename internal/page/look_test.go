@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Whatever colour an organisation has, the text on its buttons can be read.
+// TestAccent: for any colour, the text on buttons is readable.
 func TestAccent(t *testing.T) {
 	rule := regexp.MustCompile(`:root\{--button:#([0-9a-f]{6});--over:#([0-9a-f]{6});--ink:#([0-9a-f]{6})\}</style>`)
 	for _, colour := range []string{"#0f62de", "#ffffff", "#000000", "#ff6600", "#FFCC00", "#777777", "#008800",
@@ -22,7 +22,7 @@ func TestAccent(t *testing.T) {
 			continue
 		}
 		for _, on := range found[1:3] {
-			a, b := lightness(t, on), lightness(t, found[3])
+			a, b := wcagLuminance(t, on), wcagLuminance(t, found[3])
 			if got := (max(a, b) + 0.05) / (min(a, b) + 0.05); got < 4.5 {
 				t.Errorf("%s: text #%s on #%s has a contrast of %.2f, want 4.5", colour, found[3], on, got)
 			}
@@ -35,7 +35,7 @@ func TestAccent(t *testing.T) {
 	}
 }
 
-// An organisation's own files replace ours; one that does not work stops the start.
+// TestTemplates: an organisation's own files replace ours; an invalid one prevents the start.
 func TestTemplates(t *testing.T) {
 	own := func(name, text string) Config {
 		return Config{Lead: Both("欢迎 welcome"), Templates: func(file string) ([]byte, error) {

@@ -41,12 +41,33 @@ func TestCatalogues(t *testing.T) {
 			}
 		}
 	}
-	a, b := reflect.ValueOf(zhWords), reflect.ValueOf(enWords)
-	for i := range a.NumField() {
-		if a.Field(i).String() == "" || b.Field(i).String() == "" {
-			t.Errorf("the word %s is missing in a language", a.Type().Field(i).Name)
+	chinese, english := textsOf(t, reflect.ValueOf(zhTexts)), textsOf(t, reflect.ValueOf(enTexts))
+	for name := range chinese {
+		if chinese[name] == "" || english[name] == "" {
+			t.Errorf("the text %s is missing in a language", name)
 		}
 	}
+	if len(chinese) < 50 {
+		t.Fatalf("found %d texts: something is wrong with this test", len(chinese))
+	}
+}
+
+// textsOf returns the texts by name, including those of embedded structs.
+func textsOf(t *testing.T, v reflect.Value) map[string]string {
+	all := map[string]string{}
+	for f, value := range v.Fields() {
+		group := map[string]string{f.Name: value.String()}
+		if value.Kind() == reflect.Struct {
+			group = textsOf(t, value)
+		}
+		for name, text := range group {
+			if _, twice := all[name]; twice {
+				t.Errorf("two texts are called %s: a template can read neither", name)
+			}
+			all[name] = text
+		}
+	}
+	return all
 }
 
 func TestMessageKey(t *testing.T) {
@@ -66,14 +87,14 @@ func TestMessageKey(t *testing.T) {
 	}
 }
 
-// inCode finds codes as the program writes them: in the literals of web.Error
-// and identity.Failure, and beside a class (`identity.Refused, "not_member"`).
+// inCode finds codes in the source: in the literals of web.Error and identity.Failure, and after a
+// class (`identity.Refused, "not_member"`).
 var inCode = regexp.MustCompile(
 	`(?:\bError\{|\bFailure\{)[^{}]*?Code:\s*"([a-z_]+)"|identity\.(?:Internal|Refused|Restart|Operator|Later), ` +
 		`"([a-z_]+)"`,
 )
 
-// Every code that the program uses has a message of its own.
+// TestCodesUsed: every code that the program uses has a message of its own.
 func TestCodesUsed(t *testing.T) {
 	found := 0
 	err := filepath.WalkDir(filepath.Join("..", ".."), func(path string, d fs.DirEntry, err error) error {

@@ -1,21 +1,22 @@
 package page
 
-// zhMessages is the catalogue in Chinese, enMessages the same in English: what
-// happened, why, what to do next. They are read by colleagues, so no jargon;
-// where only the administrator can help they say just that.
+// zhMessages is the catalogue in Chinese, enMessages the same in English: what happened, why, what
+// to do next. They are for all employees, so they contain no jargon; if only the administrator can
+// help, they say so.
 var zhMessages = map[string]message{
-	// Who are you, and may you?
+	// Authentication and authorization.
 	"reauthentication_required": {"请重新登录", "这个页面要求最近登录过，你上次登录已经有一段时间了。", "再登录一次就可以继续。"},
 	"unauthenticated":           {"请先登录", "你还没有登录，或者登录已经过期。", "登录一下就可以继续。"},
 	"invalid_credentials":       {"凭证无效", "请求里的 Authorization 凭证无效、已过期或已撤销。", "请换用有效的凭证再试。"},
 	"forbidden":                 {"不能访问这个页面", "你的账号不能访问这个页面。", "如果工作需要，请联系管理员；也可以换个账号登录。"},
 	"not_allowed":               {"你没有这个页面的权限", "你已登录，但你的账号没有权限访问这个页面。", "如果工作需要，请联系管理员开通；也可以换个账号登录。"},
+	"own_request":               {"不能审批自己的申请", "这是你自己提交的访问申请，只有审批人可以答复，同意、拒绝或收回都没有执行。", "请等待审批人在钉钉中答复。"},
 	"unconfirmed":               {"暂时无法确认你的身份", "我们需要再次确认你是本企业成员，但钉钉暂时没有回应。", "你不用重新登录，请过一会儿再试。"},
 	"token_expired":             {"暂时无法续期你的登录", "你的登录需要续期，但登录服务暂时没有回应。", "你不用重新登录，请过一会儿再试。"},
 	"embedded":                  {"登录还没有开始", "登录要在单独的窗口或标签页里进行，不能从别的页面的框架、图片或脚本里开始。", "请在新的标签页里打开这个页面。"},
 	"cross_site":                {"操作没有执行", "这个请求来自别的网站，为了你的安全，我们没有执行。", "如果是你本人的操作，请直接打开原来的页面再做一次。"},
 
-	// DingTalk knows the person, and the answer is no.
+	// DingTalk knows the person, and refuses them.
 	"not_member":            {"你不是本企业成员", "钉钉登录成功了，但这个账号不在本企业的通讯录里。", "请换成本企业的钉钉账号；如果你刚入职，请联系管理员把你加入通讯录。"},
 	"external_contact":      {"外部联系人不能登录", "你在本企业的通讯录里是外部联系人，这里只对本企业成员开放。", "如果你是本企业成员，请换个账号，或者联系管理员。"},
 	"inactive":              {"你的账号还没有激活", "你已经在本企业的通讯录里，但账号还没有激活。", "请打开钉钉，接受加入企业的邀请，然后重新登录。"},
@@ -48,8 +49,9 @@ var zhMessages = map[string]message{
 	"account_gone":      {"账号已被删除", "你的账号已经不存在，登录随之结束。", "如果你认为有误，请联系管理员。"},
 	"binding_off":       {"没有开放绑定", "这里没有开放钉钉与账号的绑定。", "如果工作需要，请联系管理员。"},
 
-	// A sign-in that did not come to its end.
+	// Incomplete sign-ins.
 	"code_rejected":      {"登录没有完成", "钉钉的登录凭证已经过期，或者已经用过。", "请重新登录一次。"},
+	"consent_missing":    {"登录没有完成", "你没有同意应用读取你的账号信息。", "请重新登录，并点“同意”。"},
 	"state_unknown":      {"登录没有完成", "这次登录不是从这个浏览器开始的，或者浏览器没有保存 Cookie。", "请允许本网站使用 Cookie，然后重新登录。"},
 	"state_expired":      {"登录超时了", "这次登录用的时间太长，已经过期。", "请重新登录，并在几分钟内完成。"},
 	"state_used":         {"这次登录已经用过了", "这个登录链接只能用一次，可能是点了两下，或者按了后退。", "如果你已经登录，直接打开要去的页面就行；否则请重新登录。"},
@@ -80,7 +82,7 @@ var zhMessages = map[string]message{
 	"sso_misconfigured": {"登录暂时不可用", "企业登录服务不认识这个应用，与你的账号无关。", "需要管理员处理，请把下面的请求编号告诉管理员。"},
 	"sso_over":          {"登录已经结束", "企业登录服务已经结束了这次登录。", "请重新登录一次。"},
 
-	// It passes by itself.
+	// Temporary failures.
 	"throttled":         {"现在登录的人有点多", "钉钉让我们慢一点。", "请过一会儿再试。"},
 	"unavailable":       {"暂时连不上钉钉", "钉钉没有及时回应，与你的账号无关。", "请过一会儿再试；一直不行的话，请联系管理员。"},
 	"bad_answer":        {"钉钉的回应有误", "钉钉的回应我们读不懂，与你的账号无关。", "请过一会儿再试；一直不行的话，请联系管理员。"},
@@ -88,7 +90,7 @@ var zhMessages = map[string]message{
 	"store_unavailable": {"登录状态暂时查不到", "保存登录状态的服务暂时没有回应。你没有被退出登录。", "请过一会儿再试。"},
 	"unready":           {"服务暂时不可用", "服务正忙，或者正在重启。", "请过一会儿再试。"},
 
-	// The application behind us.
+	// The upstream application.
 	"upstream_unreachable": {"应用没有回应", "你要用的应用暂时连不上，你的登录没有问题。", "请过一会儿再试；一直不行的话，请联系管理员。"},
 	"upstream_timeout":     {"应用响应太慢", "你要用的应用没有及时回应，你的登录没有问题。", "请过一会儿再试；刚才提交过内容的话，请先确认是否已经成功。"},
 	"upstream_aborted":     {"应用的回应中断了", "你要用的应用没有把内容发完，你的登录没有问题。", "请过一会儿再试；一直不行的话，请联系管理员。"},
@@ -97,7 +99,7 @@ var zhMessages = map[string]message{
 	// The request itself.
 	"not_found":           {"找不到这个页面", "这个地址不存在，可能是输错了，或者页面已经移走。", "请检查地址，或者回到首页。"},
 	"no_route":            {"找不到这个页面", "这个地址没有对应的应用。", "请检查地址，或者回到首页。"},
-	"own_prefix":          {"这个地址不能这样访问", "这是登录服务自己的地址，网关不应该检查它。", "需要管理员处理，请把下面的请求编号告诉管理员。"},
+	"own_prefix":          {"这个地址不能这样访问", "这是登录服务自己的地址，网关不能对它发送鉴权子请求。", "需要管理员处理，请把下面的请求编号告诉管理员。"},
 	"method_not_allowed":  {"不支持这样的操作", "这个地址不接受这种请求。", "请回到上一页，换个方式再试。"},
 	"bad_host":            {"网址不正确", "网址里的域名读不懂，或者不是我们的。", "请检查网址，重新打开。"},
 	"unknown_host":        {"网址不正确", "网址里的域名没有在这里配置。", "请检查网址。如果没有写错，需要管理员把该域名加到配置中。"},

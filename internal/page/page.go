@@ -1,14 +1,16 @@
 // Package page renders our pages in Chinese and English.
 //
-//	handler ── data ──► SignIn, Account, SignedIn, SignedOut, ConfirmSignOut, WhoAmI ─┐
-//	Chain ──── error ─► Answer ─┬─ a person looks ─► error page ─────────────┴─► one complete HTML file
-//	                            └─ anything else ──► JSON
+//	handler ── data ──► SignIn, Sessions, Console, … ─┬─► one HTML file
+//	Chain ──── error ─► Answer ─┬─ page load ─────────┘
+//	                            └─ otherwise ─► JSON
 //
-// A page is whole by itself: its style is inside and is named in the CSP by
-// its hash, its logo is a data: address, it has no script and asks nobody for
-// anything. So a gateway may relay it from any path. Which error happened is
-// decided elsewhere; here is only what people read about it (messages_zh.go,
-// messages_en.go). What an operator should know (web.Error.Err) is never shown.
+// The style of a page is inline and named in the CSP by its hash, and its logo is a data: URL. The
+// only thing that a page loads is its own script below the prefix (assets/), if it has one; an
+// error page works without it, so that a gateway can relay it from any path.
+//
+// Other packages decide which error happened; this package has only the texts for people: of errors
+// by code (messages_zh.go, messages_en.go), of pages (messages.go, and beside the page), of the
+// console (console_words.go). web.Error.Err, which is for the operator, is never shown.
 package page
 
 import (
@@ -30,60 +32,61 @@ import (
 //go:embed pages
 var files embed.FS
 
-// Config is what the pages say about the organisation they belong to. The zero value
-// gives complete pages without a name.
+// Config describes the organisation to the pages. The zero value gives complete pages without a
+// name.
 type Config struct {
-	Title Text // of the application or the company, on every page; cut after 60 characters
+	Title Text // of the application or the company, on every page; truncated to 60 characters
 
-	// Contact is whom people may ask: an e-mail address or a URL with the
-	// scheme https, mailto or dingtalk becomes a link, everything else stays text.
+	// Contact is who can help: an e-mail address or a URL with the scheme https, mailto or
+	// dingtalk becomes a link, any other text stays text.
 	Contact Text
 
 	Logo     []byte // a picture of at most MaxLogo bytes; nil draws the first letter of Title
-	LogoType string // its media type; "" looks at the bytes
+	LogoType string // its media type; "" detects it from the bytes
 
-	// which field of the directory names people, as dingtalk.username calls it; a person without it
-	// reads which one it is
+	// the directory field that names people, as in dingtalk.username; the message to a person
+	// without it names the field
 	Username string
 
-	Lead   Text   // under the title of the sign-in page; "" is ours
-	Note   Text   // at its foot; "" is ours
+	Lead   Text   // below the title of the sign-in page; "" is ours
+	Note   Text   // at its end; "" is ours
 	Accent string // colour of buttons, as #0f62de; "" is ours
 
-	// Templates gives the organisation's own file in place of one in the folder pages:
-	// layout.html, sign_in.html … style.css. fs.ErrNotExist means ours. nil: all ours.
+	// Templates returns the organisation's own file for one in the folder pages: layout.html,
+	// sign_in.html … style.css. fs.ErrNotExist means ours. If nil, all are ours.
 	Templates func(name string) ([]byte, error)
 
-	PublicURL string // scheme://host that links to our own endpoints begin with; "" keeps them on the host asked
+	PublicURL string // scheme://host of links to our own endpoints; "" keeps them on the request's host
 	Prefix    string // of our own endpoints, such as /oauth2
 }
 
-// MaxLogo bounds Config.Logo: it travels in every page.
+// MaxLogo bounds Config.Logo, which is part of every page.
 const MaxLogo = 128 << 10
 
-// logoTypes are the pictures that every browser shows. In an <img>, SVG runs
-// no script and loads nothing.
+// logoTypes are the picture formats that every browser shows. In an <img>, SVG runs no script and
+// loads nothing.
 var logoTypes = []string{"image/png", "image/jpeg", "image/gif", "image/webp", "image/svg+xml"}
 
 // Pages holds the compiled pages; immutable and safe for concurrent use.
 type Pages struct {
-	texts map[string]said // by language
-	// key of the message for somebody without the field that names people; "" is no_username
+	texts map[string]ownTexts // by language
+	// key of the message for a person without the field that names people; "" is no_username
 	missing        string
 	logo, style    template.HTML
+	consoleStyle   template.HTML
+	consoleCSP     string
 	prefix, public string
 	csp, formCSP   string
 	errorCSP       string            // of the pages with a request id to copy
 	scriptCSP      string            // of the pages that need one of our scripts
-	assets         map[string][]byte // by the name they are served under
+	assets         map[string][]byte // by the name under which they are served
 	assetNames     map[string]string // file → that name
 	templates      map[string]*template.Template
 	replies        map[string][2][]byte // message key → its text in zh and en, as JSON
 }
 
-// New compiles the pages and renders each of them with nothing and with
-// everything there is to show, so that a page that cannot be rendered stops the
-// start and not a request.
+// New compiles the pages and renders each of them once with empty data and once with all data, so
+// that an invalid template fails at the start and not on a request.
 func New(c Config) (*Pages, error) {
 	p := &Pages{texts: c.texts(), missing: missing[c.Username], public: c.PublicURL, prefix: c.Prefix}
 	var err error
@@ -100,12 +103,13 @@ func New(c Config) (*Pages, error) {
 	}
 	css = append(css[:len(css):len(css)], colours...)
 	p.style = template.HTML("<style>" + string(css) + "</style>")
-	sum := sha256.Sum256(css)
+	if err := p.styleConsole(c, css); err != nil {
+		return nil, err
+	}
 	if err := p.loadAssets(); err != nil {
 		return nil, err
 	}
-	policy := "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-		"'; img-src data:; base-uri 'none'; frame-ancestors 'none'; form-action "
+	policy := stylePolicy(css) + "; img-src data:; base-uri 'none'; frame-ancestors 'none'; form-action "
 	p.csp, p.formCSP = policy+"'none'", policy+"'self'"
 	p.scriptCSP = policy + "'none'; script-src 'self'; connect-src 'self'"
 	p.errorCSP = p.scriptCSP
@@ -130,12 +134,30 @@ func New(c Config) (*Pages, error) {
 	return p, nil
 }
 
+// stylePolicy allows a page only this style.
+func stylePolicy(css []byte) string {
+	sum := sha256.Sum256(css)
+	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+}
+
+// styleConsole adds the console's own style to that of all pages.
+func (p *Pages) styleConsole(c Config, css []byte) error {
+	own, err := c.read("wide.css")
+	if err != nil {
+		return fmt.Errorf("page: reading the console's style: %w", err)
+	}
+	css = append(css[:len(css):len(css)], own...)
+	p.consoleStyle = template.HTML("<style>" + string(css) + "</style>")
+	p.consoleCSP = stylePolicy(css) + "; img-src data:; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
+	return nil
+}
+
 func (p *Pages) compile(c Config) error {
 	p.templates = make(map[string]*template.Template)
 	for name, sample := range map[string]any{"error": errorView{}, "sign_in": signInView{}, "account": accountView{},
 		"signed_out": signInView{}, "confirm": confirmView{}, "signed_in": signedInView{}, "who": whoView{},
 		"silent": silentView{}, "waiting": waitingView{}, "ask": askView{}, "post_form": postFormView{},
-		"access": accessView{}, "sessions": sessionsView{}} {
+		"access": accessView{}, "sessions": sessionsView{}, "console": consoleView{}} {
 		t, err := c.parse(name)
 		for _, data := range []any{sample, filled(sample)} {
 			if err == nil {
@@ -172,28 +194,28 @@ func logo(c Config) (template.HTML, error) {
 	return "", conf.Errorf("the logo is %q; use one of %s", kind, strings.Join(logoTypes, ", "))
 }
 
-// view is what the layout needs on every page.
+// view is the data of the layout, on every page.
 type view struct {
-	Words       words
+	Words       texts  // operators' own templates use this name
 	Lang        string // of <html>
 	Title, Mark string
 	Logo, Style template.HTML
-	Heading     string // what this page is about
+	Heading     string // of this page
 	Bare        bool   // the page shows logo and title itself
 	Switch      template.URL
 	OtherLang   string
 	Contact     contact
 	ID          string
 	Posts       bool // the page has a form
-	Refresh     int  // seconds after which the page is loaded again; 0: it is not
+	Refresh     int  // seconds after which the page is reloaded; 0: it is not
 }
 
-// view prepares the layout for one request. Heading is the page's own affair.
+// view prepares the layout for one request. The page sets Heading.
 func (p *Pages) view(w http.ResponseWriter, r *http.Request) view {
 	lang := web.Language(r)
 	own := p.texts[lang]
 	v := view{
-		Words:     zhWords,
+		Words:     zhTexts,
 		Lang:      "zh-CN",
 		OtherLang: "en",
 		Title:     own.title,
@@ -204,7 +226,7 @@ func (p *Pages) view(w http.ResponseWriter, r *http.Request) view {
 		ID:        web.From(w).ID,
 	}
 	if lang == "en" {
-		v.Words, v.Lang, v.OtherLang = enWords, "en", "zh"
+		v.Words, v.Lang, v.OtherLang = enTexts, "en", "zh"
 	}
 	if own.lead != "" {
 		v.Words.SignInLead = own.lead
@@ -216,8 +238,8 @@ func (p *Pages) view(w http.ResponseWriter, r *http.Request) view {
 	return v
 }
 
-// render writes a page. Failing is left to pages that New could not render,
-// and those there are none of; were there one, people get the JSON.
+// render writes a page. New has rendered every page once, so that it should not fail; if it does,
+// people get the JSON.
 func (p *Pages) render(w http.ResponseWriter, r *http.Request, name, csp string, status int, data any) {
 	var body bytes.Buffer
 	if err := p.templates[name].ExecuteTemplate(&body, "layout", data); err != nil {
@@ -232,13 +254,12 @@ func (p *Pages) render(w http.ResponseWriter, r *http.Request, name, csp string,
 	send(w, r, status, htmlType, body.Bytes())
 }
 
-// postsForm reports whether a page's policy lets it post a form. Under no-referrer
-// a browser posts it with `Origin: null`, and one without fetch metadata (any
-// browser on plain http, WebKit before 16.4) could not prove that the page is
-// ours. The origin alone gives no code away (threats W13).
+// postsForm reports whether a page's policy allows a form. With no-referrer a browser posts it
+// with `Origin: null`, and one without fetch metadata (any browser on plain http, WebKit before
+// 16.4) could not prove that the page is ours. The origin alone reveals no code (threats W13).
 func postsForm(csp string) bool { return !strings.Contains(csp, "form-action 'none'") }
 
-// Shared values of answer headers, written by nobody.
+// Shared values of answer headers, read-only.
 var (
 	strictOrigin = []string{"strict-origin"}
 
@@ -252,6 +273,6 @@ func send(w http.ResponseWriter, r *http.Request, status int, kind []string, bod
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		w.Write(body) // nobody is left to answer when this fails
+		w.Write(body) // an error means that the client has disconnected
 	}
 }

@@ -82,9 +82,9 @@ func body(t testing.TB, resp *http.Response) string {
 
 const dot = "\x89PNG\r\n\x1a\n" // enough of a picture to be recognised
 
-// gallery is every page once, with what it needs.
-func gallery(p *Pages) []exhibit {
-	return []exhibit{
+// examples returns every page once, with its data.
+func examples(p *Pages) []example {
+	return []example{
 		{"sign_in", "GET", "/oauth2/sign_in?rd=/wiki?a=1&b=2", shows(func(w http.ResponseWriter, r *http.Request) {
 			p.SignIn(w, r, SignInData{StartURL: "/oauth2/start?rd=%2Fwiki%3Fa%3D1%26b%3D2"})
 		})},
@@ -129,9 +129,43 @@ func gallery(p *Pages) []exhibit {
 			at := time.Date(2026, 11, 29, 9, 30, 0, 0, time.UTC)
 			p.Sessions(w, r, SessionsData{
 				Since: at, More: 3, Action: "/oauth2/sessions", Back: "/oauth2/userinfo", Sessions: []SessionData{
-					{SignedIn: at, LastSeen: at.Add(time.Hour), Ends: at.Add(12 * time.Hour), Own: true, End: "ONE"},
-					{SignedIn: at, LastSeen: at, Ends: at.Add(12 * time.Hour), Silent: true, End: "TWO"},
+					{SignedIn: at, LastSeen: at.Add(time.Hour), Ends: at.Add(12 * time.Hour), Own: true, End: "ONE",
+						Address: "192.0.2.7", LastAddress: "198.51.100.1", Applications: []string{"grafana", "harbor"}},
+					{SignedIn: at, LastSeen: at, Ends: at.Add(12 * time.Hour), Silent: true, End: "TWO="},
+				}, ApplicationsIncomplete: true, Applications: []ApplicationData{
+					{Name: "grafana", Kind: "oidc", Own: true, Since: at, Until: at.Add(12 * time.Hour), End: "THREE=="},
+					{Name: "kubectl", Kind: "device", Until: at.Add(12 * time.Hour), End: "FOUR"},
+					{Name: "reports", Kind: "sso", Device: "DingTalk · iPhone", Since: at, Until: at.Add(2 * time.Hour), End: "FIVE"},
 				}})
+		})},
+		{"console", "GET", "/oauth2/console?q=zhang", shows(func(w http.ResponseWriter, r *http.Request) {
+			at := time.Date(2026, 11, 29, 9, 30, 0, 0, time.UTC)
+			p.Console(w, r, ConsoleData{View: ConsoleSessions, Base: "/oauth2/console", Who: "张三 (zhangsan)", Requestable: true,
+				Total: 120, Page: 2, Pages: 3, Query: "zhang", Scope: ScopeFleet, Incomplete: true, Done: ConsoleEndedSession,
+				Sessions: []ConsoleSession{{ID: "ONE", Name: "张三", User: "zhangsan", Device: "DingTalk · iPhone",
+					Address: "192.0.2.7", LastAddress: "198.51.100.1", SignedIn: at, LastSeen: at, Ends: at.Add(time.Hour),
+					Silent: true, Own: true}}})
+		})},
+		{"console_wrong", "GET", "/oauth2/console", shows(func(w http.ResponseWriter, r *http.Request) {
+			p.Console(w, r, ConsoleData{View: ConsoleSessions, Base: "/oauth2/console", Who: "张三", Scope: ScopeFleet,
+				Wrong: ConsoleWrongReason, Reason: "lost\tphone"})
+		})},
+		{"console_requests", "GET", "/oauth2/console/requests", shows(func(w http.ResponseWriter, r *http.Request) {
+			at := time.Date(2026, 11, 29, 9, 30, 0, 0, time.UTC)
+			p.Console(w, r, ConsoleData{View: ConsoleRequests, Base: "/oauth2/console", Who: "张三", Requestable: true, Total: 2,
+				Requests: []ConsoleRequest{{ID: "ONE", Name: "李四", User: "lisi", Route: "/admin/", Reason: "对账", For: "1h0m0s", Requested: at},
+					{ID: "TWO", Name: "李四", User: "lisi", Route: "/admin/", For: "1h0m0s", By: "张三", Requested: at, Until: at.Add(time.Hour)}}})
+		})},
+		{"console_refusals", "GET", "/oauth2/console/refusals", shows(func(w http.ResponseWriter, r *http.Request) {
+			at := time.Date(2026, 11, 29, 9, 30, 0, 0, time.UTC)
+			p.Console(w, r, ConsoleData{View: ConsoleRefusals, Base: "/oauth2/console", Who: "张三", Total: 2,
+				Scope: ScopeFleet, Incomplete: true, Refusals: []ConsoleRefusal{{At: at, Name: "孙七", User: "sunqi", Code: "not_member", Address: "192.0.2.7"},
+					{At: at, Name: "李四", User: "lisi", Code: "not_allowed", Route: "app.example.com/admin/", Rule: "departments 42",
+						Explain: "dinggate explain --user lisi --lookup --url 'https://app.example.com/admin/'"}}})
+		})},
+		{"console_status", "GET", "/oauth2/console/status", shows(func(w http.ResponseWriter, r *http.Request) {
+			p.Console(w, r, ConsoleData{View: ConsoleStatus, Base: "/oauth2/console", Who: "张三",
+				Facts: []ConsoleFact{{Name: "Session store", Value: "redis · up"}, {Name: "Replica one", Value: "silent", Bad: true}}})
 		})},
 		{"who_bound", "GET", "/oauth2/userinfo", shows(func(w http.ResponseWriter, r *http.Request) {
 			p.Bindings(w, r, WhoAmIData{Name: "zs", Username: "zs", SignOutURL: "/oauth2/sign_out"},
@@ -183,7 +217,7 @@ func gallery(p *Pages) []exhibit {
 	}
 }
 
-type exhibit struct {
+type example struct {
 	name, method, target string
 	serve                web.HandlerFunc
 }
@@ -196,7 +230,7 @@ var styleText = regexp.MustCompile(`(?s)<style>(.*)</style>`)
 
 func TestGolden(t *testing.T) {
 	p := pages(t, Config{Title: Both("示例科技"), Contact: Both("it@example.com"), Logo: []byte(dot)})
-	for _, x := range gallery(p) {
+	for _, x := range examples(p) {
 		for _, lang := range []string{"zh", "en"} {
 			got := body(t, through(t, p, browser(x.method, x.target, "Accept-Language", lang), x.serve))
 			got = styleText.ReplaceAllString(got, "<style></style>")
@@ -218,10 +252,10 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// What holds for every page, whatever it says (threats O6, O7, W7, W8).
+// TestEveryPage checks what applies to every page (threats O6, O7, W7, W8).
 func TestEveryPage(t *testing.T) {
 	p := pages(t, Config{Title: Both("示例科技"), Contact: Both("it@example.com"), Logo: []byte(dot)})
-	for _, x := range gallery(p) {
+	for _, x := range examples(p) {
 		resp := through(t, p, browser(x.method, x.target), x.serve)
 		text := body(t, resp)
 		csp := resp.Header.Get("Content-Security-Policy")

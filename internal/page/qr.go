@@ -2,16 +2,16 @@ package page
 
 import "net/url"
 
-// QR is what DingTalk's own script needs to draw a QR code into the sign-in
-// page; it ends at our callback like the way by redirect.
+// QR is the data for DingTalk's own script, which draws a QR code on the sign-in page; the sign-in
+// ends at our callback, like one by redirect.
 type QR struct {
-	RedirectURI string // our callback, as it is registered at DingTalk
+	RedirectURI string // our callback, as registered at DingTalk
 	ClientID    string
 	State       string // of this browser's attempt
 	LoginURL    string // of DingTalk, whose page the frame shows
 }
 
-// qrScript is DingTalk's, from DingTalk: no licence says that others may serve it.
+// qrScript is loaded from DingTalk: no licence allows others to serve it.
 const qrScript = "https://g.alicdn.com/dingding/h5-dingtalk-login/0.21.0/ddlogin.js"
 
 type qrView struct {
@@ -19,8 +19,8 @@ type qrView struct {
 	Theirs, Ours string // scripts
 }
 
-// qr makes the view, and the policy that lets in what the QR code needs and
-// nothing else; without one both stay as they are.
+// qr makes the view, and the policy that allows what the QR code needs and nothing else; without
+// data both are returned unchanged.
 func (p *Pages) qr(data *QR, csp string) (*qrView, string) {
 	if data == nil {
 		return nil, csp

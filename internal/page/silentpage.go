@@ -4,24 +4,24 @@ import (
 	"net/http"
 )
 
-// SilentData is what the page needs that signs in inside the DingTalk client.
+// SilentData is the data of the page that signs in inside the DingTalk client.
 type SilentData struct {
 	CorpID, ClientID string
-	State            string // of the attempt that the page ends
-	PostURL          string // where its script sends the code: one of our paths
-	StartURL         string // the way out: the ordinary sign-in
+	State            string // of the attempt
+	PostURL          string // the URL to which its script sends the code: one of our paths
+	StartURL         string // the ordinary sign-in, as the alternative
 }
 
 type silentView struct {
 	view
 	SilentData
 	Script  string
-	Loop    message // what to say when the session does not stay
+	Loop    message // the message if the session does not stay
 	Message message
 }
 
-// Silent shows that a sign-in is under way and lets the script do it. Anyone who
-// has no script, an old client or no luck gets the button.
+// Silent shows that a sign-in is in progress while the script performs it. Without scripts, in an
+// old client, or after a failure people get the button.
 func (p *Pages) Silent(w http.ResponseWriter, r *http.Request, data SilentData) {
 	v := silentView{
 		view:       p.view(w, r),

@@ -10,8 +10,8 @@ import (
 
 var colour = regexp.MustCompile(`--([a-z]+):#([0-9a-f]{6})`)
 
-// lightness is the relative luminance of WCAG 2.2 for an rrggbb colour.
-func lightness(t *testing.T, hex string) float64 {
+// wcagLuminance is the relative luminance of WCAG 2.2 for an rrggbb colour.
+func wcagLuminance(t *testing.T, hex string) float64 {
 	t.Helper()
 	n, err := strconv.ParseUint(hex, 16, 32)
 	if err != nil {
@@ -30,8 +30,8 @@ func lightness(t *testing.T, hex string) float64 {
 	return sum
 }
 
-// Text has a contrast of 4.5 on everything it stands on, in both schemes
-// (WCAG 2.2, 1.4.3); the focus ring has 3 (1.4.11).
+// TestContrast: text has a contrast of 4.5 to every background, in both schemes (WCAG 2.2, 1.4.3);
+// the focus ring has 3 (1.4.11).
 func TestContrast(t *testing.T) {
 	css, err := files.ReadFile("pages/style.css")
 	if err != nil {
@@ -57,7 +57,7 @@ func TestContrast(t *testing.T) {
 			{"ink", "button", 4.5}, {"ink", "over", 4.5},
 			{"warm", "warmtint", 4.5}, {"good", "goodtint", 4.5},
 		} {
-			a, b := lightness(t, colours[row.ink]), lightness(t, colours[row.on])
+			a, b := wcagLuminance(t, colours[row.ink]), wcagLuminance(t, colours[row.on])
 			if got := (max(a, b) + 0.05) / (min(a, b) + 0.05); got < row.want {
 				t.Errorf("%s: %s on %s has a contrast of %.2f, want %v", scheme, row.ink, row.on, got, row.want)
 			}
@@ -65,7 +65,7 @@ func TestContrast(t *testing.T) {
 	}
 }
 
-// The style is small, whole and asks nobody for anything.
+// TestStyle: the style is small, complete and loads nothing.
 func TestStyle(t *testing.T) {
 	css, err := files.ReadFile("pages/style.css")
 	if err != nil {

@@ -6,7 +6,7 @@ type Text struct{ Zh, En string }
 // Both is one text for both languages.
 func Both(s string) Text { return Text{s, s} }
 
-// or fills a language that is missing with the other one.
+// or replaces a missing language by the other one.
 func (t Text) or() Text {
 	if t.Zh == "" {
 		t.Zh = t.En
@@ -17,19 +17,19 @@ func (t Text) or() Text {
 	return t
 }
 
-// said is what the organisation says of itself in one language; empty fields are ours.
-type said struct {
+// ownTexts are the organisation's texts in one language; empty fields are ours.
+type ownTexts struct {
 	title, mark string
 	lead, note  string
 	contact     contact
 }
 
-// texts are the texts of both languages. A name and a contact of one language are
-// better than none in the other; of lead and note there is ours.
-func (c Config) texts() map[string]said {
+// texts returns the texts of both languages. A missing name or contact is replaced by that of the
+// other language; a missing lead or note is ours.
+func (c Config) texts() map[string]ownTexts {
 	title, contact := c.Title.or(), c.Contact.or()
-	one := func(title, lead, note, contact string) said {
-		s := said{
+	one := func(title, lead, note, contact string) ownTexts {
+		s := ownTexts{
 			title:   clean(title, 60),
 			lead:    clean(lead, 200),
 			note:    clean(note, 200),
@@ -38,6 +38,6 @@ func (c Config) texts() map[string]said {
 		s.mark = firstLetter(s.title)
 		return s
 	}
-	return map[string]said{"zh": one(title.Zh, c.Lead.Zh, c.Note.Zh, contact.Zh),
+	return map[string]ownTexts{"zh": one(title.Zh, c.Lead.Zh, c.Note.Zh, contact.Zh),
 		"en": one(title.En, c.Lead.En, c.Note.En, contact.En)}
 }

@@ -6,21 +6,21 @@ import (
 	"testing"
 )
 
-// TestText: a page speaks one language, also where only the other one is given.
+// TestText: a page has one language, also if only the other one is configured.
 func TestText(t *testing.T) {
 	two := func(s string) Text { return Text{Zh: s + "中", En: s + "E"} }
 	for _, row := range []struct {
 		c      Config
-		zh, en string // what the sign-in pages hold, separated by |
+		zh, en string // contents of the sign-in pages, separated by |
 	}{
 		{Config{Title: two("T"), Lead: two("L"), Note: two("N"), Contact: two("C")}, "T中|L中|N中|C中", "TE|LE|NE|CE"},
 		{Config{Title: Both("T1"), Lead: Both("L1"), Note: Both("N1"), Contact: Both("C1")}, "T1|L1|N1|C1",
 			"T1|L1|N1|C1"},
 		{Config{Title: Text{Zh: "云帆"}, Contact: Text{En: "it@example.com"}}, "云帆|mailto:it@example.com",
 			"云帆|mailto:it@example.com"},
-		{Config{Lead: Text{Zh: "只有中文"}, Note: Text{En: "English alone"}}, "只有中文|" + zhWords.SignInNote,
-			enWords.SignInLead + "|English alone"},
-		{Config{}, zhWords.DefaultTitle + "|" + zhWords.SignInNote, enWords.DefaultTitle + "|" + enWords.SignInNote},
+		{Config{Lead: Text{Zh: "只有中文"}, Note: Text{En: "English alone"}}, "只有中文|" + zhTexts.SignInNote,
+			enTexts.SignInLead + "|English alone"},
+		{Config{}, zhTexts.DefaultTitle + "|" + zhTexts.SignInNote, enTexts.DefaultTitle + "|" + enTexts.SignInNote},
 	} {
 		p := pages(t, row.c)
 		for lang, want := range map[string]string{"zh": row.zh, "en": row.en} {

@@ -6,11 +6,11 @@ import (
 	"unicode/utf8"
 )
 
-// SignInData is what the sign-in page needs. More ways to sign in are more
-// fields, whose zero values offer none.
+// SignInData is the data of the sign-in page. Further ways to sign in are further fields, whose
+// zero values show none.
 type SignInData struct {
-	QR       *QR    // DingTalk's QR code in the page; nil draws none
-	StartURL string // where the sign-in with DingTalk begins; a link, since a form would be bound by form-action
+	QR       *QR    // DingTalk's QR code on the page; nil shows none
+	StartURL string // the URL at which the sign-in with DingTalk begins; a link, since form-action would apply to a form
 }
 
 type signInView struct {
@@ -19,8 +19,8 @@ type signInView struct {
 	StartURL string
 }
 
-// SignIn shows the page with the button. Here and on the other pages a link
-// that is neither a path nor an absolute web address gives no button.
+// SignIn shows the page with the button. On this and the other pages a link that is neither a path
+// nor an absolute web URL shows no button.
 func (p *Pages) SignIn(w http.ResponseWriter, r *http.Request, data SignInData) {
 	v := signInView{view: p.view(w, r), StartURL: link(data.StartURL)}
 	v.Heading, v.Bare = v.Words.SignIn, true
@@ -29,8 +29,8 @@ func (p *Pages) SignIn(w http.ResponseWriter, r *http.Request, data SignInData) 
 	p.render(w, r, "sign_in", csp, http.StatusOK, v)
 }
 
-// SignedOut says that the session is over. It never signs in by itself: its
-// button leads to signInURL (threats K17).
+// SignedOut shows that the session has ended. It never signs in by itself: its button leads to
+// signInURL (threats K17).
 func (p *Pages) SignedOut(w http.ResponseWriter, r *http.Request, signInURL string) {
 	v := signInView{view: p.view(w, r), StartURL: link(signInURL)}
 	v.Heading = v.Words.SignedOut
@@ -42,8 +42,8 @@ type signedInView struct {
 	Who, Script string
 }
 
-// SignedIn is where a sign-in in a window of its own ends: its script notifies the
-// page that waits and closes the window. Who is signed in may be "".
+// SignedIn is the end of a sign-in in a separate window: its script notifies the waiting page and
+// closes the window. who is the person and may be "".
 func (p *Pages) SignedIn(w http.ResponseWriter, r *http.Request, who string) {
 	v := signedInView{p.view(w, r), clean(who, 100), p.assetURL("", "signed_in.js")}
 	v.Heading = v.Words.SignedIn
@@ -55,17 +55,15 @@ type confirmView struct {
 	Action, Who, Cancel string
 }
 
-// ConfirmSignOut asks before a sign-out, which a link alone must not do
-// (threats S15). Its form posts to action, on the same origin; who is signed in
-// may be "".
+// ConfirmSignOut shows a confirmation before a sign-out, which a link alone must not cause
+// (threats S15). Its form posts to action, on the same origin; who is the person and may be "".
 func (p *Pages) ConfirmSignOut(w http.ResponseWriter, r *http.Request, action, who string) {
 	p.confirm(w, r, p.view(w, r), p.formCSP, action, who, "/")
 }
 
-// ConfirmSwitch asks before a sign-out that a sign-in with another account
-// follows. The answer to its form leads to next, an absolute address, whose
-// origin has to be named in the page's policy; "" leads to no other origin.
-// Cancel leads to wanted, the page first asked for.
+// ConfirmSwitch shows a confirmation before a sign-out that is followed by a sign-in with another
+// account. Its form finally leads to next, an absolute URL, whose origin the page's policy has to
+// name; "" leads to no other origin. Cancel leads to wanted, the page first requested.
 func (p *Pages) ConfirmSwitch(w http.ResponseWriter, r *http.Request, action, who, next, wanted string) {
 	v := p.view(w, r)
 	v.Words.ConfirmSignOut, v.Words.ConfirmText, v.Words.SignOut = v.Words.ConfirmSwitch, v.Words.SwitchText,
@@ -85,22 +83,22 @@ func (p *Pages) confirm(w http.ResponseWriter, r *http.Request, v view, csp, act
 	p.render(w, r, "confirm", csp, http.StatusOK, c)
 }
 
-// WhoAmIData describes the person who is signed in; empty fields are left out.
+// WhoAmIData describes the signed-in person; empty fields are omitted.
 type WhoAmIData struct {
 	Name, Username, Email string
 	Groups                []string // the first 64 are shown
 	SignOutURL            string   // "" shows no such button
-	Sessions              string   // where the person's sessions are; "" shows no such button
+	Sessions              string   // the URL of the person's sessions; "" shows no such button
 }
 
 type whoView struct {
 	view
-	Letter  string // drawn instead of a photo
+	Letter  string // shown in place of a photo
 	Name    string
 	Rows    []whoRow
 	Groups  []string
 	SignOut string
-	Own     string // where the person's sessions are
+	Own     string // the URL of the person's sessions
 	ToOwn   string
 
 	Binding           []whoRow
@@ -111,7 +109,7 @@ type whoView struct {
 
 type whoRow struct{ Label, Value string }
 
-// maxGroups bounds how many groups are shown.
+// maxGroups bounds the groups that are shown.
 const maxGroups = 64
 
 // WhoAmI shows people what applications receive about them.

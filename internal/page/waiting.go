@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// WaitingData is what the page shows of a sign-in that waits for its turn.
+// WaitingData is the data of the page of a sign-in that waits for its turn.
 type WaitingData struct {
-	Ahead   int           // how many are before this person
-	Refresh time.Duration // when the page comes again, by itself
+	Ahead   int           // how many people are before this person
+	Refresh time.Duration // the interval at which the page reloads
 }
 
 type waitingView struct {
@@ -20,8 +20,8 @@ type waitingView struct {
 	Again   template.URL // this page
 }
 
-// Waiting shows how many are before a person, and comes again at its own address
-// without a script. That address must be one that may be loaded any number of times.
+// Waiting shows how many people are before a person, and reloads its own URL without a script.
+// That URL must be one that can be loaded any number of times.
 func (p *Pages) Waiting(w http.ResponseWriter, r *http.Request, data WaitingData) {
 	v := waitingView{view: p.view(w, r)}
 	v.Heading, v.Message = v.Words.Waiting, v.Words.WaitingNext
@@ -29,7 +29,7 @@ func (p *Pages) Waiting(w http.ResponseWriter, r *http.Request, data WaitingData
 		v.Message = fmt.Sprintf(v.Words.WaitingAhead, data.Ahead)
 	}
 	v.Refresh = max(1, int(data.Refresh/time.Second))
-	v.Again = template.URL("?" + r.URL.RawQuery) // begins with ?: it leads nowhere else
+	v.Again = template.URL("?" + r.URL.RawQuery) // begins with ?: it leads to no other origin
 	w.Header()["Refresh"] = []string{strconv.Itoa(v.Refresh)}
 	p.render(w, r, "waiting", p.csp, http.StatusOK, v)
 }

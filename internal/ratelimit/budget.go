@@ -13,24 +13,24 @@ import (
 	"time"
 )
 
-// ErrNoTurn is what a Budget gives whose caller's time was over before its turn came.
-// It says nothing of what the call was to be about.
+// ErrNoTurn means that the caller's context ended before its turn came. It says nothing about the
+// subject of the call.
 var ErrNoTurn = errors.New("ratelimit: no turn in time")
 
-// Budget has callers wait for calls of an Allowance that all replicas share. In this
-// process the callers of a name and class queue; the first
-// of it asks the Allowance, so that a thousand waiters cost no more than one.
+// Budget makes callers wait for calls of an Allowance that all replicas share. The callers of a
+// name and class in this process queue; only the first of the queue draws, so that a thousand
+// waiters cost no more than one.
 //
-//	Wait ─► line of the name ─► Allowance.Draw ─┬─ ok: make the call
-//	Enter ─► place ─► line of sign-ins ─────────┴─ not yet: ask again
+//	Wait ─► queue of the name ─► Allowance.Draw ─┬─ ok: make the call
 //
-// An Allowance that fails holds nobody back: this process then counts for
-// itself, with its part of the rate. Which class goes first the Allowance knows: each
-// class has a line of its own.
+//	Enter ─► place ─► queue of sign-ins ─────────┴─ not yet: draw again
 //
-// Set the fields first; it must not be copied then. Safe for concurrent use.
+// If the Allowance fails, no caller is blocked: this process then uses its own share of the rate.
+// The Allowance decides which class goes first: each class has a queue of its own.
+//
+// Set the fields first; it must not be copied afterwards. Safe for concurrent use.
 type Budget struct {
-	Shared Allowance // nil: this process is alone
+	Shared Allowance // nil: this process is the only one
 	Rate   int       // calls a second of each name, all replicas together
 
 	once     sync.Once
@@ -38,25 +38,27 @@ type Budget struct {
 	local    Local
 	replicas atomic.Int64
 	failing  atomic.Bool
+	failedAt atomic.Int64 // Unix nanoseconds of the last failure of the shared allowance
 
 	mu    sync.Mutex
 	lines map[string]*line
 	stats BudgetStats
 }
 
-// BudgetStats is what a Budget counted since the start, for metrics.
+// BudgetStats counts since the start, for metrics.
 type BudgetStats struct {
 	Waiting   map[Class]int // in this process, now
-	Queue     int           // sign-ins that wait on all replicas, as of the last that asked
+	Queue     int           // sign-ins that wait on all replicas, as of the last draw
 	LastWait  time.Duration // of the last sign-in that had its turn
-	Throttled uint64        // refusals by throttling
-	Alone     bool          // the shared allowance does not answer: this process counts for itself
+	Throttled uint64        // calls that were throttled
+	Alone     bool          // the shared allowance did not answer the last draw: this process uses its own
+	FailedAt  time.Time     // when it last failed to answer
 }
 
 const (
 	maxLine    = 20_000 // callers of one name
 	drawWithin = 2 * time.Second
-	drawPause  = 250 * time.Millisecond // the longest between two draws: a place in front may have become free
+	drawPause  = 250 * time.Millisecond // the longest pause between two draws: an earlier place may have become free
 )
 
 type line struct{ all []*waiter }
@@ -75,33 +77,42 @@ func (b *Budget) init() {
 	})
 }
 
-// Wait returns when the caller may make a call of this name, as one of its class;
-// paid is for one that Enter has reserved. The error is ErrNoTurn when ctx ended
-// first, or ErrFull. A nil Budget holds nobody.
+// Wait returns when the caller may make a call of this name, as one of its class; paid is for a
+// call that Enter has reserved. The error is ErrNoTurn if ctx ended first, or ErrFull. A nil
+// Budget does not block.
 func (b *Budget) Wait(ctx context.Context, name string, class Class, paid bool) error {
+	return b.call(ctx, name, class, paid, 0)
+}
+
+// WaitFirst is Wait for the lookup of a person whom an event named, before all others of the class
+// in this process; of class Overdue it may also use the call a second that events have.
+func (b *Budget) WaitFirst(ctx context.Context, name string, class Class) error {
+	return b.call(ctx, name, class, false, -1)
+}
+
+func (b *Budget) call(ctx context.Context, name string, class Class, paid bool, ticket int64) error {
 	if b == nil || b.Rate <= 0 {
 		return nil
 	}
-	d := Draw{Names: []string{name}, Class: class}
+	d := Draw{Names: []string{name}, Class: class, Ticket: ticket}
 	if paid {
 		d.Class, d.Mode = SignIn, Paid
-		name += " paid" // those wait for nobody else's turn
+		name += " paid" // they wait for no other turn
 	}
 	return b.wait(ctx, name+" "+strconv.Itoa(int(d.Class)), d)
 }
 
-// Turn is what Enter found.
+// Turn is the result of Enter.
 type Turn struct {
-	Place string        // what the caller comes again with, however late: its place is kept in it
+	Place string        // the id for the caller's next Enter, however late: it contains the place
 	Mine  bool          // calls of all names are reserved
 	Ahead int           // how many wait before the caller
-	Wait  time.Duration // about how long that takes
+	Wait  time.Duration // the expected wait
 }
 
-// Enter has id take a place among the sign-ins and waits for its turn, at most
-// until ctx ends or patience is over; if the turn cannot come within patience it
-// returns at once. A caller without its turn comes again with Turn.Place for its id.
-// The error is ErrFull, or the context's.
+// Enter takes a place for id among the sign-ins and waits for its turn, at most until ctx ends or
+// patience is over; if the turn cannot come within patience it returns at once. A caller without a
+// turn calls again with Turn.Place as its id. The error is ErrFull, or the context's.
 func (b *Budget) Enter(ctx context.Context, id string, names []string, patience time.Duration) (Turn, error) {
 	if b == nil || b.Rate <= 0 {
 		return Turn{Mine: true}, nil
@@ -137,20 +148,20 @@ func (b *Budget) Enter(ctx context.Context, id string, names []string, patience 
 	return Turn{Place: id + "@" + strconv.FormatInt(p.Ticket, 10), Ahead: p.Ahead, Wait: b.expect(p.Ahead)}, nil
 }
 
-// expect is how long so many sign-ins take.
+// expect is the expected duration of that many sign-ins.
 func (b *Budget) expect(ahead int) time.Duration {
 	return time.Duration(ahead) * time.Second / time.Duration(max(1, b.Rate-1))
 }
 
 func (b *Budget) place(ctx context.Context, id string, ticket int64) (p Place, err error) {
-	asking, cancel := context.WithTimeout(ctx, drawWithin)
+	drawing, cancel := context.WithTimeout(ctx, drawWithin)
 	defer cancel()
 	if b.Shared != nil {
-		p, err = b.Shared.Place(asking, id, ticket)
-		b.failing.Store(err != nil && !errors.Is(err, ErrFull) && !over(ctx))
+		p, err = b.Shared.Place(drawing, id, ticket)
+		b.note(err != nil && !errors.Is(err, ErrFull) && !over(ctx))
 	}
 	if b.Shared == nil || b.failing.Load() {
-		p, err = b.local.Place(asking, id, ticket)
+		p, err = b.local.Place(drawing, id, ticket)
 	}
 	b.mu.Lock()
 	b.stats.Queue = p.Queue
@@ -158,8 +169,7 @@ func (b *Budget) place(ctx context.Context, id string, ticket int64) (p Place, e
 	return p, err
 }
 
-// Throttled notes that a call of this name was refused as one too many: all
-// replicas wait for a while.
+// Throttled records that a call of this name was throttled: all replicas pause for a while.
 func (b *Budget) Throttled(ctx context.Context, name string) {
 	if b == nil || b.Rate <= 0 {
 		return
@@ -170,13 +180,13 @@ func (b *Budget) Throttled(ctx context.Context, name string) {
 	b.mu.Unlock()
 	_ = b.local.Throttled(ctx, name)
 	if b.Shared != nil {
-		asking, cancel := context.WithTimeout(context.WithoutCancel(ctx), drawWithin)
+		drawing, cancel := context.WithTimeout(context.WithoutCancel(ctx), drawWithin)
 		defer cancel()
-		_ = b.Shared.Throttled(asking, name) // what is not shared holds this process all the same
+		_ = b.Shared.Throttled(drawing, name) // a pause that is not shared still applies to this process
 	}
 }
 
-// Stats counts now.
+// Stats returns the present counts.
 func (b *Budget) Stats() BudgetStats {
 	if b == nil {
 		return BudgetStats{}
@@ -185,7 +195,7 @@ func (b *Budget) Stats() BudgetStats {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := b.stats
-	s.Alone, s.Waiting = b.failing.Load(), map[Class]int{}
+	s.Alone, s.FailedAt, s.Waiting = b.failing.Load(), time.Unix(0, b.failedAt.Load()), map[Class]int{}
 	for _, l := range b.lines {
 		for _, w := range l.all {
 			s.Waiting[w.class]++
@@ -270,20 +280,20 @@ func (b *Budget) leave(name string, w *waiter) {
 	}
 }
 
-// draw asks the shared allowance, or this process's own while that does not
-// answer. The error is the context's.
+// draw draws on the shared allowance, or on this process's own while that does not answer. The
+// error is the context's.
 func (b *Budget) draw(ctx context.Context, d Draw) (got Drawn, err error) {
 	if ctx.Err() != nil {
 		return got, ctx.Err()
 	}
 	if b.Shared != nil {
-		asking, cancel := context.WithTimeout(ctx, drawWithin)
-		got, err = b.Shared.Draw(asking, d)
+		drawing, cancel := context.WithTimeout(ctx, drawWithin)
+		got, err = b.Shared.Draw(drawing, d)
 		cancel()
 		if err != nil && over(ctx) {
 			return got, err
 		}
-		b.failing.Store(err != nil)
+		b.note(err != nil)
 		if err == nil {
 			b.replicas.Store(int64(max(1, got.Replicas)))
 			return got, nil
@@ -293,7 +303,15 @@ func (b *Budget) draw(ctx context.Context, d Draw) (got Drawn, err error) {
 	return b.local.Draw(ctx, d)
 }
 
-// over reports whether the caller's time is over, which says nothing of the allowance.
+// note records whether the shared allowance failed.
+func (b *Budget) note(failed bool) {
+	if failed {
+		b.failedAt.Store(time.Now().UnixNano())
+	}
+	b.failing.Store(failed)
+}
+
+// over reports whether the caller's context has ended, which is no failure of the allowance.
 func over(ctx context.Context) bool {
 	until, has := ctx.Deadline()
 	return ctx.Err() != nil || has && !time.Now().Before(until)

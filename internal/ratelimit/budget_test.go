@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// calls notes when calls of a name were made.
+// calls records when calls of a name were made.
 type calls struct {
 	mu sync.Mutex
 	at map[string][]time.Time
@@ -44,7 +44,7 @@ func (c *calls) most(name string) (most int) {
 
 var signInCalls = []string{"token", "me", "member", "record"}
 
-// signIn waits for its turn, as often as it takes, then makes its calls.
+// signIn waits for its turn, as often as necessary, then makes its calls.
 func signIn(b *Budget, id string, c *calls) (waited time.Duration, err error) {
 	began := time.Now()
 	for {
@@ -71,9 +71,9 @@ func signIn(b *Budget, id string, c *calls) (waited time.Duration, err error) {
 	return waited, nil
 }
 
-// TestBudget_Monday: 33 people a second for a minute, at three replicas, while
-// the others ask for more than is allowed. Everybody is served, at 17 a
-// second or more, nobody's calls fail, and DingTalk never sees more than 20 a second.
+// TestBudget_Monday: 33 people a second for a minute, at three replicas, while the other classes
+// request more than is allowed. All people are served, at 17 a second or more, no call fails, and
+// DingTalk never gets more than 20 a second.
 func TestBudget_Monday(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		shared := &Local{}
@@ -84,7 +84,7 @@ func TestBudget_Monday(t *testing.T) {
 		var made calls
 		var all sync.WaitGroup
 		background, stop := context.WithCancel(context.Background())
-		for i := range 30 { // rechecks that never end
+		for i := range 30 { // rechecks without end
 			all.Go(func() {
 				for background.Err() == nil {
 					ctx, cancel := context.WithTimeout(background, 8*time.Second)
@@ -142,13 +142,13 @@ func TestBudget_Monday(t *testing.T) {
 				t.Errorf("%s: %d calls in a second, want at most 20", name, most)
 			}
 		}
-		if kept := len(made.at["record"]) - arrivals; kept < int(in[len(in)-1].Seconds())*8/10 {
-			t.Errorf("%d calls for the others in %v, want about one a second", kept, in[len(in)-1])
+		if got := len(made.at["record"]) - arrivals; got < int(in[len(in)-1].Seconds())*8/10 {
+			t.Errorf("%d calls for the others in %v, want about one a second", got, in[len(in)-1])
 		}
 	})
 }
 
-// TestBudget_Classes: who waits longest for what, by class.
+// TestBudget_Classes: the wait of each class.
 func TestBudget_Classes(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -158,7 +158,10 @@ func TestBudget_Classes(t *testing.T) {
 		{"alone", []Class{Due}, map[Class][2]int{Due: {355, 365}}},
 		{"overdue before due", []Class{Overdue, Due}, map[Class][2]int{Overdue: {350, 365}, Due: {0, 5}}},
 		{"event before due", []Class{Event, Due}, map[Class][2]int{Event: {350, 365}, Due: {0, 5}}},
-		{"overdue before event", []Class{Overdue, Event}, map[Class][2]int{Overdue: {350, 365}, Event: {0, 5}}},
+		{"overdue before event, which has one a second", []Class{Overdue, Event},
+			map[Class][2]int{Overdue: {330, 350}, Event: {15, 22}}},
+		{"event before due while both wait for overdue", []Class{Overdue, Event, Due},
+			map[Class][2]int{Overdue: {330, 350}, Event: {15, 22}, Due: {0, 2}}},
 		{"sign-ins leave one a second", []Class{SignIn, Due}, map[Class][2]int{SignIn: {330, 350}, Due: {15, 22}}},
 		{"which is for events first",
 			[]Class{SignIn, Overdue, Event, Due}, map[Class][2]int{
@@ -205,14 +208,55 @@ func TestBudget_Classes(t *testing.T) {
 	}
 }
 
-// TestBudget_Throttled: a refusal holds everybody, and longer the next time.
+// TestBudget_Named: an overdue person whom an event named has the call a second that events have,
+// although sign-ins and overdue people of nine replicas wait.
+func TestBudget_Named(t *testing.T) {
+	for _, signIns := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			shared := &Local{}
+			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+			defer cancel()
+			var all sync.WaitGroup
+			for i := range 9 {
+				b := &Budget{Shared: shared, Rate: 18}
+				all.Go(func() {
+					for b.Wait(ctx, "record", Overdue, false) == nil {
+					}
+				})
+				if signIns {
+					all.Go(func() {
+						for j := 0; ctx.Err() == nil; j++ {
+							_, _ = b.Enter(ctx, fmt.Sprint(i, j), []string{"record"}, time.Hour)
+						}
+					})
+				}
+			}
+			time.Sleep(2 * time.Second)
+			b, longest := &Budget{Shared: shared, Rate: 18}, time.Duration(0)
+			for range 10 {
+				began := time.Now()
+				if err := b.WaitFirst(ctx, "record", Overdue); err != nil {
+					t.Fatal(err)
+				}
+				longest = max(longest, time.Since(began))
+			}
+			if longest > 1200*time.Millisecond {
+				t.Errorf("sign-ins %v: a person whom an event named waited %v for a call, want a second", signIns, longest)
+			}
+			cancel()
+			all.Wait()
+		})
+	}
+}
+
+// TestBudget_Throttled: throttling pauses all callers, and longer the next time.
 func TestBudget_Throttled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		shared := &Local{}
 		one, two := &Budget{Shared: shared, Rate: 18}, &Budget{Shared: shared, Rate: 18}
 		for _, want := range []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second} {
 			one.Throttled(t.Context(), "record")
-			one.Throttled(t.Context(), "record") // of a call that was under way
+			one.Throttled(t.Context(), "record") // of a call that was made before
 			began := time.Now()
 			if err := two.Wait(t.Context(), "record", Due, false); err != nil {
 				t.Fatal(err)
@@ -228,7 +272,7 @@ func TestBudget_Throttled(t *testing.T) {
 	})
 }
 
-// TestBudget_ReplicaDies: what a replica that fell silent wanted delays nobody for long.
+// TestBudget_ReplicaDies: the waiters of a dead replica delay no other for long.
 func TestBudget_ReplicaDies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		shared := &Local{}
@@ -249,7 +293,7 @@ func TestBudget_ReplicaDies(t *testing.T) {
 	})
 }
 
-// TestBudget_SharedFails: without the shared allowance each counts for itself, with its part.
+// TestBudget_SharedFails: without the shared allowance each process uses its own share.
 func TestBudget_SharedFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &Budget{Shared: broken{}, Rate: 18}
@@ -275,7 +319,7 @@ func (broken) Draw(context.Context, Draw) (Drawn, error)           { return Draw
 func (broken) Place(context.Context, string, int64) (Place, error) { return Place{}, errBroken }
 func (broken) Throttled(context.Context, string) error             { return errBroken }
 
-// TestBudget_Place: a place is kept by who comes again, in whatever order they come.
+// TestBudget_Place: a caller that returns has its place again, in any order of returns.
 func TestBudget_Place(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &Budget{Rate: 1}
@@ -296,6 +340,40 @@ func TestBudget_Place(t *testing.T) {
 		later, _ := b.Enter(ctx, before.Place, []string{"record"}, 0)
 		if late.Ahead != 0 && !late.Mine || later.Ahead != 0 || later.Place != before.Place {
 			t.Errorf("after all went away: %+v; one comes back: %+v, want it before", late, later)
+		}
+	})
+}
+
+// TestBudget_First: who is to go first does, whenever they come.
+func TestBudget_First(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &Budget{Rate: 2}
+		var order []string
+		var mu sync.Mutex
+		var all sync.WaitGroup
+		wait := func(name string, first bool) {
+			all.Go(func() {
+				var turn error
+				if first {
+					turn = b.WaitFirst(t.Context(), "record", Overdue)
+				} else {
+					turn = b.Wait(t.Context(), "record", Overdue, false)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				if turn == nil {
+					order = append(order, name)
+				}
+			})
+			synctest.Wait()
+		}
+		for i := range 8 {
+			wait(fmt.Sprint(i), false)
+		}
+		wait("first", true)
+		all.Wait()
+		if i := slices.Index(order, "first"); i < 0 || i > 5 {
+			t.Errorf("the order is %v: those before had had their turn, or not", order)
 		}
 	})
 }

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// Local is an Allowance of this process alone. The zero value is ready.
+// Local is an Allowance of this process only. The zero value is ready to use.
 type Local struct {
-	Now func() time.Time // nil: time.Now
+	Now func() time.Time // nil is time.Now
 
 	mu    sync.Mutex
 	names map[string]*account
@@ -19,14 +19,15 @@ type Local struct {
 	next  int64
 }
 
-// account is what one name has left.
+// account is the state of one name.
 type account struct {
 	budget, pace time.Time // when the next call is whole again (GCRA)
 	hold         time.Time // no call before this
 	held         time.Duration
-	share        float64 // of the rate, at the moment below
+	share        float64 // of the rate, at the time below
 	since        time.Time
-	kept         time.Time // when the others last had their call a second
+	kept         time.Time // the last of the one call a second while sign-ins wait
+	event        time.Time // the last call of an event
 	waiting      [classes]time.Time
 }
 
@@ -62,12 +63,12 @@ func (l *Local) account(name string) *account {
 	return a
 }
 
-// rate is the share of the rate that a name has now.
+// rate is the present share of the rate of a name.
 func (a *account) rate(now time.Time) float64 {
 	return min(1, a.share+float64(now.Sub(a.since))/float64(regain))
 }
 
-// Draw takes the calls, or says when to ask again.
+// Draw takes the calls, or returns when to try again.
 func (l *Local) Draw(_ context.Context, d Draw) (Drawn, error) {
 	if len(d.Names) == 0 || d.Rate <= 0 {
 		return Drawn{}, errNoNames
@@ -100,23 +101,36 @@ func (l *Local) Draw(_ context.Context, d Draw) (Drawn, error) {
 	return Drawn{OK: ok, Wait: max(wait, time.Millisecond), Replicas: 1}, nil
 }
 
-// free reports whether a call can be had, otherwise when to ask again.
+// free reports whether a call is available, otherwise when to try again.
 func (a *account) free(d Draw, now time.Time) (wait time.Duration, ok bool) {
 	wait = a.hold.Sub(now)
 	if d.Mode != Reserve {
 		wait = max(wait, a.pace.Sub(now))
 	}
 	if d.Mode != Paid {
-		wait = max(wait, a.turn(d, now))
+		wait = max(wait, a.turn(a.as(d, now), now))
 	}
 	return max(wait, 0), wait <= 0
 }
 
-// turn is how long the class waits for a call of the budget; not above 0: no longer.
+// as is d, for an overdue person whom an event named in the class whose turn is sooner.
+func (a *account) as(d Draw, now time.Time) Draw {
+	event := d
+	event.Class = Event
+	if d.named() && a.turn(event, now) <= a.turn(d, now) {
+		return event
+	}
+	return d
+}
+
+func (d Draw) named() bool { return d.Class == Overdue && d.Ticket < 0 }
+
+// turn is how long the class waits for a call of the budget; not above 0 if it need not wait.
 func (a *account) turn(d Draw, now time.Time) time.Duration {
-	order := [classes]int{0, 1, 2, 3}
+	order := usualOrder
 	signing := d.Class > SignIn && a.waiting[SignIn].After(now)
-	if signing {
+	events := (d.Class == Event || a.waiting[Event].After(now)) && now.Sub(a.event) >= time.Second
+	if signing || events {
 		order = reserveOrder
 	}
 	for k := Overdue; k < classes; k++ {
@@ -130,19 +144,23 @@ func (a *account) turn(d Draw, now time.Time) time.Duration {
 	return later(a.budget, now).Sub(now) - late*a.every(d.Rate, now)
 }
 
-// every is the time between two calls.
+// every is the interval between two calls.
 func (a *account) every(rate int, now time.Time) time.Duration {
 	return time.Duration(float64(time.Second) / (float64(rate) * a.rate(now)))
 }
 
-// settle takes the call, or notes that somebody waits for it.
+// settle takes the call, or records that a caller waits for it.
 func (a *account) settle(d Draw, now time.Time, wait time.Duration, ok bool) {
 	if !ok {
 		if d.Mode != Paid {
 			a.waiting[d.Class] = now.Add(wait + markLife)
 		}
+		if d.named() {
+			a.waiting[Event] = now.Add(wait + markLife)
+		}
 		return
 	}
+	d = a.as(d, now)
 	if d.Mode != Reserve {
 		a.pace = later(a.pace, now).Add(a.every(d.Rate+1, now))
 	}
@@ -150,6 +168,9 @@ func (a *account) settle(d Draw, now time.Time, wait time.Duration, ok bool) {
 		a.budget = later(a.budget, now).Add(a.every(d.Rate, now))
 		if d.Class > SignIn {
 			a.kept = now
+		}
+		if d.Class == Event {
+			a.event = now
 		}
 	}
 }
@@ -161,13 +182,13 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// Throttled holds the name, longer each time in a row.
+// Throttled pauses the name, longer each time in a series.
 func (l *Local) Throttled(_ context.Context, name string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now, a := l.now(), l.account(name)
 	if a.hold.After(now) {
-		return nil // of a call that was under way
+		return nil // of a call that was made before the pause
 	}
 	if a.held == 0 || now.Sub(a.hold) > sameRow {
 		a.held = firstHold

@@ -7,8 +7,7 @@ import (
 	"sync"
 )
 
-// ErrFull means that the queue is full, and that no waiter has a higher class
-// than the caller.
+// ErrFull means that the queue is full, and that no waiter has a higher class than the caller.
 var ErrFull = errors.New("ratelimit: too many are waiting")
 
 // Queue shares a few places among clients. A free place goes to the lowest class

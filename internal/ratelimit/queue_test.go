@@ -10,14 +10,14 @@ import (
 	"testing/synctest"
 )
 
-// TestQueue: while one place is taken others come, each "client class"; it tells
+// TestQueue: while the one place is taken other callers arrive, each "client class"; the result is
 // the order in which they get it.
 func TestQueue(t *testing.T) {
 	for _, tt := range []struct{ name, come, want string }{
 		{"first come", "a0 a0 a0", "a0 a0 a0"},
 		{"clients take turns", "a0 a0 a0 b0 c0", "a0 b0 c0 a0 a0"},
 		{"the lower class first, every fourth to the oldest", "a2 b1 c0 a1 b0", "c0 b0 a1 a2 b1"},
-		{"a crowd behind one", "a1 b1 c1 d1 e1 z0", "z0 a1 b1 c1 d1 e1"},
+		{"many behind one", "a1 b1 c1 d1 e1 z0", "z0 a1 b1 c1 d1 e1"},
 		{"capacity of six: the highest class gives way", "a2 b2 c2 d2 e2 f2 z0", "z0 a2 b2 c2 d2 e2 f2!"},
 		{"capacity of six: a newcomer of the same class does not", "a0 b0 c0 d0 e0 f0 z0", "a0 b0 c0 d0 e0 f0 z0!"},
 	} {
@@ -61,8 +61,8 @@ func client(name string) netip.Prefix {
 	return Client(netip.AddrFrom4([4]byte{192, 0, 2, name[0]}))
 }
 
-// TestQueueGivesUp: who does not wait any more holds nothing, also when the turn
-// came at the same moment.
+// TestQueueGivesUp: a caller that no longer waits holds nothing, also if its turn comes at the
+// same moment.
 func TestQueueGivesUp(t *testing.T) {
 	q := Queue{Places: 2, Share: 1}
 	leave, err := q.Enter(t.Context(), client("a"), 0)

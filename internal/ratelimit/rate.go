@@ -13,8 +13,8 @@ var errRate = errors.New("is not a rate such as 20/s, 30/m or 5/s burst 60")
 // maxPart bounds the numbers of a rate's text.
 const maxPart = 1_000_000
 
-// UnmarshalText reads `N/s` or `N/m`, with ` burst N` behind it where that is not
-// 30 seconds' worth.
+// UnmarshalText parses `N/s` or `N/m`, optionally followed by ` burst N`; the default is 30
+// seconds' worth.
 func (r *Rate) UnmarshalText(text []byte) error {
 	fields := strings.Fields(string(text))
 	if len(fields) != 1 && (len(fields) != 3 || fields[1] != "burst") {
@@ -43,7 +43,7 @@ func (r *Rate) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// MarshalText writes what UnmarshalText reads.
+// MarshalText is the inverse of UnmarshalText.
 func (r Rate) MarshalText() ([]byte, error) {
 	if r.Every <= 0 {
 		return nil, nil

@@ -28,7 +28,7 @@ func TestRate_UnmarshalText(t *testing.T) {
 	}
 }
 
-// FuzzRate: what reads is written in a text that reads as the same.
+// FuzzRate: an accepted text is written as a text with the same value.
 func FuzzRate(f *testing.F) {
 	f.Add("20/s")
 	f.Add("30/m burst 60")

@@ -1,11 +1,15 @@
-// Package ratelimit limits how often a key may do something.
+// Package ratelimit limits how often a key may do something, and shares the calls to DingTalk among
+// those who wait for them.
 //
 //	Keyed.Allow(rate, key, now) ─┬─ ok: one is taken from the key's allowance
 //	                             └─ the time until the allowance has one again
 //	Recent.Add(key, now) ─► the number of recent events of the key
 //	Queue.Enter(ctx, client, class) ─► a place among few, shared fairly
+//	Budget.Wait(ctx, name, class) ─► Allowance.Draw ─► the caller's turn
+//	Budget.Throttled ─► Allowance.Throttled: all that draw on it pause, then draw more slowly
 //
-// Rates and keys are the callers'; this package counts, in bounded memory.
+// All replicas draw on one Allowance: Local is that of a single process, redisstore.Allowance that of
+// several. The callers choose rates and keys; this package counts, in bounded memory.
 package ratelimit
 
 import (
@@ -23,7 +27,7 @@ type Rate struct {
 	Burst int
 }
 
-// Or is r, or usual where r is not given in full.
+// Or is r, or usual if r is incomplete.
 func (r Rate) Or(usual Rate) Rate {
 	if r.Every <= 0 || r.Burst <= 0 {
 		return usual
@@ -33,7 +37,7 @@ func (r Rate) Or(usual Rate) Rate {
 
 // MaxKeys bounds the memory of a Keyed and of a Recent (threats D5). A full table
 // evicts the keys that have used the least: a new key has an allowance of its own,
-// so that many addresses lock nobody out, and a key that has used up its allowance
+// so that many addresses lock no one out, and a key that has used up its allowance
 // stays, so that filling the table does not restore it.
 const MaxKeys = 20_000
 

@@ -53,8 +53,8 @@ func TestLimit(t *testing.T) {
 	}
 }
 
-// TestLimiterIsBounded: past the table's size a newcomer has an allowance of its
-// own, and a client that has used up its own does not get it back (threats D5).
+// TestLimiterIsBounded: beyond the table's size a new client has an allowance of its own, and a
+// client that has used up its own does not get it back (threats D5).
 func TestLimiterIsBounded(t *testing.T) {
 	rate := Rate{Every: time.Second, Burst: 2}
 	now := time.Unix(1_700_000_000, 0)
@@ -71,7 +71,7 @@ func TestLimiterIsBounded(t *testing.T) {
 		}
 	}
 	if n := len(l.full); n > MaxKeys {
-		t.Errorf("%d clients are remembered, want at most %d", n, MaxKeys)
+		t.Errorf("%d clients are stored, want at most %d", n, MaxKeys)
 	}
 	if _, ok := l.Allow(rate, address(0), now); ok {
 		t.Errorf("a client that had used its allowance up has it back")
@@ -134,6 +134,6 @@ func TestReturn(t *testing.T) {
 	}
 	l.Return(rate, "never seen")
 	if n := len(l.full); n != 1 {
-		t.Errorf("%d keys are remembered, want 1", n)
+		t.Errorf("%d keys are stored, want 1", n)
 	}
 }

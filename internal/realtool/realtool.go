@@ -1,5 +1,5 @@
-// Package realtool finds the programs, files and npm packages that tests run for
-// real, where scripts/tools has installed them.
+// Package realtool finds the real programs, files and npm packages that tests run, where
+// scripts/tools has installed them.
 package realtool
 
 import (
@@ -11,12 +11,11 @@ import (
 	"testing"
 )
 
-// Path finds a program: NAME as the shell would, and in the folders of system
-// administration, which a normal user on Debian does not have on PATH;
-// NAME@VERSION where scripts/tools has built it from its Go module. Without it
-// the test is skipped with one clear line, on the terminal too where there is
-// one: plain `go test` hides what a passing package prints. Under `make test`
-// (TEST_TOOLS=required) its absence is a failure, so that a skip cannot hide there.
+// Path finds a program: NAME as the shell does, and in the folders of system administration, which
+// are not on the PATH of a normal user on Debian; NAME@VERSION if scripts/tools has built it from
+// its Go module. If it is missing, the test is skipped with one line, also on the terminal if
+// there is one: plain `go test` hides the output of a passing package. Under `make test`
+// (TEST_TOOLS=required) it is a failure, so that a skip is not overlooked.
 func Path(t testing.TB, name string) string {
 	t.Helper()
 	path := find(name)
@@ -26,9 +25,8 @@ func Path(t testing.TB, name string) string {
 	return path
 }
 
-// File finds the first file, by name, that an absolute pattern of filepath.Match
-// matches: what a Debian package brings beside its programs. Its absence is
-// Path's.
+// File finds the first file, by name, that matches an absolute pattern of filepath.Match: a file
+// of a Debian package. A missing file is handled as in Path.
 func File(t testing.TB, pattern string) string {
 	t.Helper()
 	found, err := filepath.Glob(pattern)
@@ -41,9 +39,9 @@ func File(t testing.TB, pattern string) string {
 	return found[0]
 }
 
-// NPM finds the folder of the npm package NAME@VERSION, whose own packages lie
-// beside it: filepath.Dir of it (of a name without a scope) is a NODE_PATH. Its
-// absence is Path's.
+// NPM finds the folder of the npm package NAME@VERSION, whose dependencies are beside it:
+// filepath.Dir of it (of a name without a scope) is a NODE_PATH. A missing package is handled as
+// in Path.
 func NPM(t testing.TB, name string) string {
 	t.Helper()
 	path := npmFolder(name)
@@ -66,7 +64,7 @@ func absent(t testing.TB, name string) {
 	t.Skip(text)
 }
 
-// find is the path of a program, "" when there is none.
+// find is the path of a program, "" if there is none.
 func find(name string) string {
 	candidates := []string{name, "/usr/local/sbin/" + name, "/usr/sbin/" + name, "/sbin/" + name}
 	if program, _, built := strings.Cut(name, "@"); built {

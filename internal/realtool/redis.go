@@ -12,8 +12,7 @@ import (
 	"time"
 )
 
-// Redis is a redis-server (or redis-sentinel) on a port of this machine. It
-// ends with the test.
+// Redis is a redis-server (or redis-sentinel) on a port of this machine. It ends with the test.
 type Redis struct {
 	Addr string // 127.0.0.1:port; the same after every Start
 
@@ -25,9 +24,9 @@ type Redis struct {
 	done chan struct{} // closed when cmd has ended
 }
 
-// StartRedis starts one that keeps nothing on disk; more arguments such as
-// "--appendonly", "yes" follow redis-server's own. Its directory is empty and
-// lasts as long as the test. "PORT" in an argument is its port.
+// StartRedis starts one without persistence; more arguments such as "--appendonly", "yes" follow
+// redis-server's own. Its directory is empty and exists as long as the test. "PORT" in an argument
+// is its port.
 func StartRedis(t testing.TB, args ...string) *Redis {
 	t.Helper()
 	r := newRedis(t, "redis-server")
@@ -40,9 +39,8 @@ func StartRedis(t testing.TB, args ...string) *Redis {
 	return r
 }
 
-// StartSentinel starts a redis-sentinel that watches master under the name
-// `main`, alone decides that it is down after a second, and waits until it
-// knows of the replicas, of which there are so many.
+// StartSentinel starts a redis-sentinel that watches master with the name `main` and decides alone
+// that it is down after a second, and waits until it knows that number of replicas.
 func StartSentinel(t testing.TB, master *Redis, replicas int, lines ...string) *Redis {
 	t.Helper()
 	r := newRedis(t, "redis-sentinel")
@@ -72,18 +70,6 @@ func newRedis(t testing.TB, program string) *Redis {
 	r := &Redis{t: t, path: Path(t, program), Addr: FreeAddr(t)}
 	t.Cleanup(r.Kill)
 	return r
-}
-
-// FreeAddr is a port of 127.0.0.1 that was free a moment ago, for programs that
-// cannot take one by themselves.
-func FreeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func (r *Redis) fill() {
@@ -117,15 +103,15 @@ func (r *Redis) Kill() {
 	}
 }
 
-// Do sends one command on a connection of its own and returns the lines of the
-// answer without their types and lengths; "" when there is none.
+// Do sends one command on a connection of its own and returns the lines of the answer without
+// their types and lengths; "" if there is none.
 func (r *Redis) Do(words ...string) string {
-	c, err := net.DialTimeout("tcp", r.Addr, time.Second)
+	c, err := net.DialTimeout("tcp", r.Addr, 5*time.Second)
 	if err != nil {
 		return ""
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(5 * time.Second))
+	c.SetDeadline(time.Now().Add(10 * time.Second))
 	fmt.Fprintf(c, "*%d\r\n", len(words))
 	for _, w := range words {
 		fmt.Fprintf(c, "$%d\r\n%s\r\n", len(w), w)
@@ -166,7 +152,7 @@ func readReply(in *bufio.Reader, out *strings.Builder) {
 	}
 }
 
-// wait polls until ok.
+// wait polls until ok returns true.
 func (r *Redis) wait(what string, ok func() bool) {
 	r.t.Helper()
 	again := time.NewTicker(20 * time.Millisecond)

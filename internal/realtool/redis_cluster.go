@@ -8,10 +8,9 @@ import (
 	"time"
 )
 
-// StartCluster starts a Redis Cluster of so many masters that share the slots
-// evenly, in order. A node counts as failed after timeout; the masters have no
-// replicas, and with coverage "no" those that are left serve their slots on. More
-// arguments of redis-server follow.
+// StartCluster starts a Redis Cluster of masters that share the slots evenly, in order. A node is
+// considered failed after timeout; the masters have no replicas, and with coverage "no" the
+// remaining masters still serve their slots. More arguments of redis-server follow.
 func StartCluster(t testing.TB, masters int, timeout time.Duration, coverage string,
 	args ...string) (url string, all []*Redis) {
 	t.Helper()

@@ -2,8 +2,8 @@
 
 package realtool
 
-// Hang skips the test: no process can be stopped here without ending it.
+// Hang skips the test: a process cannot be stopped here without ending it.
 func (r *Redis) Hang() { r.t.Skip("SKIPPED: a process cannot be stopped here") }
 
-// Wake ends what Hang began.
+// Wake continues a stopped process.
 func (r *Redis) Wake() {}

@@ -7,7 +7,7 @@ import "syscall"
 // Hang stops the process without closing anything: connections are half open.
 func (r *Redis) Hang() { r.signal(syscall.SIGSTOP) }
 
-// Wake ends what Hang began.
+// Wake continues it.
 func (r *Redis) Wake() { r.signal(syscall.SIGCONT) }
 
 func (r *Redis) signal(s syscall.Signal) {

@@ -33,32 +33,32 @@ func table(t *testing.T, name string) map[string]bool {
 	return words
 }
 
-// Each tool that a test asks for has a row, so that `make tools` installs it.
+// TestToolsTables: each tool that a test uses has a row, so that `make tools` installs it.
 func TestToolsTables(t *testing.T) {
 	debian, modules, npm := table(t, "debian"), table(t, "modules"), table(t, "npm")
-	traefik, err := os.ReadFile(root + "/scripts/traefik/go.mod") // which scripts/traefik/build builds
+	traefik, err := os.ReadFile(root + "/scripts/traefik/go.mod") // scripts/traefik/build builds it
 	if m := regexp.MustCompile(`traefik/v3 (v\S+)`).FindSubmatch(traefik); m != nil {
 		modules["traefik@"+string(m[1])] = true
 	} else {
 		t.Errorf("scripts/traefik/go.mod names no version of Traefik: %v", err)
 	}
-	ask := regexp.MustCompile(`realtool\.(Path|File|NPM)\(t, "([^"]+)"\)`)
-	asked := 0
+	named := regexp.MustCompile(`realtool\.(Path|File|NPM)\(t, "([^"]+)"\)`)
+	used := 0
 	err = filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, "_test.go") {
 			return err
 		}
 		text, err := os.ReadFile(path)
-		for _, m := range ask.FindAllStringSubmatch(string(text), -1) {
-			asked++
+		for _, m := range named.FindAllStringSubmatch(string(text), -1) {
+			used++
 			if name := m[2]; m[1] == "NPM" && !npm[name] || m[1] != "NPM" && !debian[name] && !modules[name] {
-				t.Errorf("%s asks for %s, which scripts/tools does not install", path, name)
+				t.Errorf("%s uses %s, which scripts/tools does not install", path, name)
 			}
 		}
 		return err
 	})
-	if err != nil || asked == 0 {
-		t.Fatalf("%d tools are asked for, %v", asked, err)
+	if err != nil || used == 0 {
+		t.Fatalf("%d tools are used, %v", used, err)
 	}
 }
 
@@ -83,15 +83,15 @@ func TestFind(t *testing.T) {
 	if got, want := NPM(t, "@a/b@2"), home+"/dinggate-tools/npm/@a/b@2/node_modules/@a/b"; got != want {
 		t.Errorf("NPM(@a/b@2) = %q, want %q", got, want)
 	}
-	if _, err := os.Stat("/usr/sbin/nginx"); err == nil { // what a normal user on Debian has no PATH to
+	if _, err := os.Stat("/usr/sbin/nginx"); err == nil { // not on the PATH of a normal user on Debian
 		if got := find("nginx"); got != "/usr/sbin/nginx" {
 			t.Errorf("find(nginx) without /usr/sbin on PATH = %q", got)
 		}
 	}
 }
 
-// Without apt-get, as on macOS, the script names what is missing, under a shell
-// that knows no more than POSIX.
+// TestToolsWithoutApt: without apt-get, as on macOS, the script names the missing packages, also
+// with a POSIX shell.
 func TestToolsWithoutApt(t *testing.T) {
 	out, code := tools(t, t.TempDir(), "")
 	if code != 1 || !strings.Contains(out, "Debian's packages: gcc ") || !strings.Contains(out, " chromium ") ||
@@ -100,15 +100,14 @@ func TestToolsWithoutApt(t *testing.T) {
 	}
 }
 
-// TestToolsInstall runs the script with an apt-get, a go and an npm that write
-// down what they are asked: services stay off while packages are installed, and
-// what was there before is there afterwards.
+// TestToolsInstall runs the script with an apt-get, a go and an npm that record their arguments:
+// services stay off while packages are installed, and existing files are unchanged afterwards.
 func TestToolsInstall(t *testing.T) {
 	const theirs, ours = "#!/bin/sh\nexit 104\n",
 		"#!/bin/sh\n# made by scripts/tools of dinggate, for the time of an installation\nexit 101\n"
 	for _, tt := range []struct {
 		name, before, saved, after string
-		uid, apt                   string // sudo is there for uid 1000; apt's exit code
+		uid, apt                   string // sudo exists for uid 1000; apt's exit code
 		code                       int
 	}{
 		{"nothing there", "", "", "", "0", "0", 0},
@@ -143,14 +142,14 @@ func TestToolsInstall(t *testing.T) {
 			if code != tt.code {
 				t.Errorf("scripts/tools = %d, want %d:\n%s", code, tt.code, out)
 			}
-			said, _ := os.ReadFile(log)
+			output, _ := os.ReadFile(log)
 			as := map[string]string{"0": "root", "1000": "sudo"}[tt.uid]
 			for _, want := range []string{"apt-get update with policy 101 as " + as + "\n",
 				"apt-get install with policy 101 as " + as + "\n",
 				dir + "/dinggate-tools/helm@v3.22.0 go install helm.sh/helm/v3/cmd/helm@v3.22.0\n",
 				"--prefix " + dir + "/dinggate-tools/npm/axios@"} {
-				if tt.code == 0 && !strings.Contains(string(said), want) {
-					t.Errorf("the log has no %q:\n%s", want, said)
+				if tt.code == 0 && !strings.Contains(string(output), want) {
+					t.Errorf("the log has no %q:\n%s", want, output)
 				}
 			}
 			for file, want := range map[string]string{policy: tt.after, policy + ".before-dinggate": ""} {
@@ -162,7 +161,7 @@ func TestToolsInstall(t *testing.T) {
 	}
 }
 
-// tools runs the script with nothing but path on PATH, and dir as the cache.
+// tools runs the script with only path on PATH, and dir as the cache.
 func tools(t *testing.T, dir, path string) (string, int) {
 	t.Helper()
 	cmd := exec.Command("/bin/sh", script)

@@ -1,15 +1,15 @@
-// Package scriptname knows the file names of scripts. A server runs a script for
-// every path that goes on behind its name, the path info: PHP-FPM, CGI, ASP.NET
-// and ISAPI run /report.php for /report.php/x too (threats P17).
+// Package scriptname recognises the file names of scripts. A server runs a script for every path
+// that continues its name, the path info: PHP-FPM, CGI, ASP.NET and ISAPI run /report.php for
+// /report.php/x too (threats P17).
 package scriptname
 
 import "strings"
 
-// MaxEnding is the length of the longest ending that Ending knows.
+// MaxEnding is the length of the longest extension that Ending recognises.
 const MaxEnding = len("phtml")
 
-// Ending reports whether a file name with this ending, without its dot and in any
-// letter case, is a script's.
+// Ending reports whether a file name extension, without its dot and in any letter case, is that of
+// a script.
 func Ending(s string) bool {
 	if len(s) < 2 || len(s) > MaxEnding {
 		return false
@@ -23,8 +23,8 @@ func Ending(s string) bool {
 	return false
 }
 
-// Path reports whether the last segment of a path is a script's name. Any of its
-// endings counts: Apache's AddHandler runs report.php.en as well.
+// Path reports whether the last segment of a path is a script's name. Any of its extensions
+// counts: Apache's AddHandler also runs report.php.en.
 func Path(path string) bool {
 	name := path[strings.LastIndexByte(path, '/')+1:]
 	for {

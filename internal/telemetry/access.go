@@ -10,8 +10,8 @@ import (
 	"unicode/utf8"
 )
 
-// Access is the record of one request. Empty strings are left out. A target
-// carries no query: codes and states travel there.
+// Access is the record of one request. Empty strings are omitted. A target has no query, which can
+// contain codes and states.
 type Access struct {
 	Time                  time.Time
 	ID                    string
@@ -23,12 +23,12 @@ type Access struct {
 	Endpoint, Route, Rule string
 	Verdict, User         string
 	Code, Err, UserAgent  string
-	Trace                 string // the id of the W3C trace that the request is part of
+	Trace                 string // the id of the W3C trace of the request
 }
 
-// AccessLog writes one line per request; the zero value writes none. Safe for
-// concurrent use. It is written by hand because it runs on every request: no
-// reflection, one buffer, one copy into the Writer.
+// AccessLog writes one line per request; the zero value writes none. Safe for concurrent use. It
+// does its own formatting because it runs on every request: no reflection, one buffer, one copy
+// into the Writer.
 type AccessLog struct {
 	Out     io.Writer
 	Console bool // text for a terminal instead of JSON
@@ -55,8 +55,8 @@ func (l *AccessLog) Write(a *Access) {
 	lines.Put(buf)
 }
 
-// second is one second as text: formatting costs more than all the rest of a
-// record, and thousands of records share one.
+// second is one formatted second: formatting costs more than the rest of a record, and thousands
+// of records share one.
 type second struct {
 	unix       int64
 	in         *time.Location
@@ -73,7 +73,7 @@ func (l *AccessLog) stamp(b []byte, t time.Time) []byte {
 	return append(digits(append(b, now.text...), t.Nanosecond(), 9), now.zone...)
 }
 
-// digits appends the last of n's, at most nine, with zeros in front.
+// digits appends the last count digits of n, at most nine, with leading zeros.
 func digits(b []byte, n, count int) []byte {
 	var text [9]byte
 	for i := range count {
@@ -151,18 +151,18 @@ func field(b []byte, key, value string) []byte {
 	return quote(b, value)
 }
 
-// maxField cuts what clients write into a log: a path, a host, a User-Agent
-// of one megabyte (threats D9).
+// maxField bounds what clients can write into a log: a path, a host, or a User-Agent of one
+// megabyte (threats D9).
 const maxField = 1024
 
-// quote appends s as a JSON string, cut and with control bytes, quotes and
-// invalid UTF-8 escaped, so that nobody forges a second record.
+// quote appends s as a JSON string, truncated and with control bytes, quotes and invalid UTF-8
+// escaped, so that a client cannot forge a second record.
 func quote(b []byte, s string) []byte {
 	if len(s) > maxField {
 		s = s[:maxField]
 	}
 	b = append(b, '"')
-	if plain(s) { // nearly every field is: one copy instead of a loop over bytes
+	if plain(s) { // nearly every field: one copy instead of a loop over bytes
 		return append(append(b, s...), '"')
 	}
 	for i := 0; i < len(s); {
@@ -213,12 +213,12 @@ func escape(b []byte, r rune) []byte {
 	return b
 }
 
-// control characters move a terminal's cursor, change its colours or end a line:
-// those below the blank, DEL, and U+0080 to U+009F, of which U+009B begins an
-// escape sequence and U+0085 is a line end to some readers.
+// control characters move a terminal's cursor, change its colours or end a line: those below the
+// blank, DEL, and U+0080 to U+009F, of which U+009B begins an escape sequence and U+0085 ends a
+// line in some programs.
 func control(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 }
 
-// bidi marks turn the reading direction of a log viewer around.
+// bidi marks reverse the text direction of a log viewer.
 func bidi(r rune) bool {
 	return r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0x200e || r == 0x200f || r == 0x061c ||
 		r == 0x2028 || r == 0x2029

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"sync"
@@ -11,9 +12,8 @@ import (
 	"time"
 )
 
-// Audit appends records of who entered, and who did not, to a file of their
-// own: one JSON object a line. A file that was moved away or removed, as log
-// rotation does it, is made again. Safe for concurrent use.
+// Audit appends audit records to a file of their own: one JSON object per line. If the file was
+// moved or removed, for example by log rotation, it is created again. Safe for concurrent use.
 type Audit struct {
 	path    string
 	strict  bool
@@ -21,32 +21,32 @@ type Audit struct {
 	records chan auditRecord
 	done    chan struct{}
 
-	mu     sync.RWMutex // guards closed against a Write that is under way
+	mu     sync.RWMutex // guards closed against a concurrent Write
 	closed bool
 
-	file    *os.File // of the writer alone, as all below
+	file    *os.File // used only by the writer, as all below
 	looked  time.Time
-	partial bool // the last write broke off in the middle of a line
+	partial bool // the last write ended in the middle of a line
 }
 
 type auditRecord struct {
 	line []byte
-	done chan<- error // nil: nobody waits
+	done chan<- error // nil: no caller waits
 }
 
 const (
-	auditQueue   = 1024            // records that wait for a slow sink; more are failures
-	auditWithin  = 2 * time.Second // how long a record that somebody waits for may take
-	auditLookAt  = time.Second     // how often the file is held against its name
+	auditQueue   = 1024            // records that wait for a slow sink; further ones are lost
+	auditWithin  = 2 * time.Second // the deadline of a record that a caller waits for
+	auditLookAt  = time.Second     // how often the file is compared with its name
 	auditRetries = 2
 )
 
-// ErrAudit is a record that could not be written; its text is for the operator.
+// ErrAudit is returned for a record that could not be written; its text is for the operator.
 var ErrAudit = errors.New("telemetry: writing the audit record")
 
-// OpenAudit opens path for appending; what cannot be opened now is an error.
-// With strict, Write waits until the record is with the operating system.
-// observe is called with every record, with the error of one that was lost.
+// OpenAudit opens path for appending; a file that cannot be opened now is an error. With strict,
+// Write waits until the operating system has the record. observe is called with the result of
+// every record.
 func OpenAudit(path string, strict bool, observe func(error)) (*Audit, error) {
 	a := &Audit{
 		path:    path,
@@ -62,9 +62,8 @@ func OpenAudit(path string, strict bool, observe func(error)) (*Audit, error) {
 	return a, nil
 }
 
-// Write takes one record, as for slog: keys and values. Without strict it never
-// waits and never fails; with it, an error is ErrAudit and says that the record
-// is lost.
+// Write writes one record, as slog does: keys and values. Without strict it never waits and never
+// fails; with it, an error is ErrAudit and means that the record is lost.
 func (a *Audit) Write(at time.Time, attrs ...any) error {
 	var b bytes.Buffer
 	plain := &slog.HandlerOptions{ReplaceAttr: func(groups []string, attr slog.Attr) slog.Attr {
@@ -121,7 +120,7 @@ func (a *Audit) enqueue(r auditRecord) bool {
 	}
 }
 
-// Close writes what waits, for at most two seconds.
+// Close writes queued records, for at most two seconds.
 func (a *Audit) Close() {
 	a.mu.Lock()
 	if !a.closed {
@@ -149,7 +148,7 @@ func (a *Audit) run() {
 	}
 }
 
-// append writes one line, to a fresh file when the old one is gone or refuses.
+// append writes one line, to a new file if the old one is gone or refuses it.
 func (a *Audit) append(line []byte) error {
 	if now := time.Now(); now.Sub(a.looked) >= auditLookAt || now.Before(a.looked) {
 		a.looked = now
@@ -166,17 +165,28 @@ func (a *Audit) append(line []byte) error {
 		if a.partial {
 			text = append([]byte{'\n'}, line...)
 		}
-		a.file.SetWriteDeadline(time.Now().Add(auditWithin)) // a pipe that nobody reads; other files have none
+		a.file.SetWriteDeadline(time.Now().Add(auditWithin)) // a pipe without a reader; other files have no deadline
 		var n int
 		if n, err = a.file.Write(text); err == nil {
 			a.partial = false
 			return nil
 		}
-		a.partial = a.partial || n > 0
+		a.partial = a.partial || n > 0 && !a.takeBack(n)
 		a.file.Close()
 		a.file = nil
 	}
 	return fmt.Errorf("%w: %w", ErrAudit, err)
+}
+
+// takeBack removes the last n bytes written, of a line that a full disk truncated. It returns
+// false if this is no regular file, or another process has written after them.
+func (a *Audit) takeBack(n int) bool {
+	end, err := a.file.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return false
+	}
+	info, err := a.file.Stat()
+	return err == nil && info.Mode().IsRegular() && info.Size() == end && a.file.Truncate(end-int64(n)) == nil
 }
 
 // follow closes a file that no longer has its name.
@@ -192,7 +202,7 @@ func (a *Audit) follow() {
 	}
 }
 
-// open does not wait for a pipe's reader: without one it is an error.
+// open does not wait for a pipe's reader: without one it returns an error.
 func (a *Audit) open() (err error) {
 	a.file, err = os.OpenFile(a.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|syscall.O_NONBLOCK, 0o600)
 	if err != nil {

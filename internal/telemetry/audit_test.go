@@ -50,7 +50,7 @@ func TestAudit(t *testing.T) {
 	if info, _ := os.Stat(path); info.Mode().Perm() != 0o600 {
 		t.Errorf("the file has mode %v, want 0600", info.Mode().Perm())
 	}
-	// Rotated: moved away, the next record begins a new file within a moment.
+	// Rotated: after the move, the next record begins a new file within a moment.
 	if err := os.Rename(path, path+".1"); err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func TestAudit(t *testing.T) {
 	}
 }
 
-// TestAuditFull: a disk that is full fails a strict record and is only counted otherwise.
+// TestAuditFull: a full disk fails a strict record; otherwise it is only counted.
 func TestAuditFull(t *testing.T) {
 	if _, err := os.Stat("/dev/full"); err != nil {
 		t.Skip("no /dev/full here")

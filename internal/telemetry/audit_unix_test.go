@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// TestAuditStuck: a pipe whose reader stopped holds nobody up for long.
+// TestAuditStuck: a pipe whose reader stopped blocks no caller for long.
 func TestAuditStuck(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {

@@ -8,12 +8,12 @@ import (
 	"sync"
 )
 
-// consoleHandler writes records as the access log does on a terminal, so that one
-// log has one format:
+// consoleHandler writes records in the format of the access log on a terminal, so that one log
+// has one format:
 //
 //	15:04:05.000 WARN what happened key=value …
 //
-// The attributes are slog's text.
+// slog formats the attributes.
 type consoleHandler struct {
 	*consoleOut
 	attrs slog.Handler // writes to text

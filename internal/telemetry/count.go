@@ -10,10 +10,10 @@ import (
 
 // Answered is one answered request. Every text is one of a bounded set.
 type Answered struct {
-	Handler  string // an own endpoint's name; "" for a routed request
+	Handler  string // the name of an own endpoint; "" for a routed request
 	Route    string
-	Verdict  string // "" decided nothing
-	Reason   string // the code of the refusal where the verdict is deny or unavailable; "" reports none
+	Verdict  string // "" if there was no decision
+	Reason   string // the code of the refusal if the verdict is deny or unavailable; otherwise ""
 	Code     int
 	Streamed bool // it was a WebSocket or an event stream
 }
@@ -68,7 +68,7 @@ func (m *Metrics) SignIn(method, result string) { m.signIns.WithLabelValues(meth
 // SessionEnded counts a session that ended before its time.
 func (m *Metrics) SessionEnded(reason string) { m.ended.WithLabelValues(reason).Inc() }
 
-// Recheck counts a lookup of somebody who is signed in.
+// Recheck counts a lookup of a signed-in person.
 func (m *Metrics) Recheck(result string) { m.rechecks.WithLabelValues(result).Inc() }
 
 // UpstreamError counts a request that an upstream failed to answer.
@@ -76,8 +76,8 @@ func (m *Metrics) UpstreamError(route, reason string) {
 	m.upstream.WithLabelValues(route, reason).Inc()
 }
 
-// UpstreamTime gives the func that takes the time until a route's upstream
-// answered: looked up once, not per request.
+// UpstreamTime returns the func that records the response time of a route's upstream: looked up
+// once, not per request.
 func (m *Metrics) UpstreamTime(route string) func(time.Duration) {
 	o := m.answers.WithLabelValues(route)
 	return func(d time.Duration) { o.Observe(d.Seconds()) }
@@ -89,12 +89,12 @@ func (m *Metrics) Store(op, result string, d time.Duration) {
 	m.storing.WithLabelValues(op).Observe(d.Seconds())
 }
 
-// OIDC counts one request of an application, which is one of the configured ones or "".
+// OIDC counts one request of an application: a configured one, or "".
 func (m *Metrics) OIDC(application, endpoint, result string) {
 	m.oidc.WithLabelValues(application, endpoint, result).Inc()
 }
 
-// DingTalk counts one call. code, from a fixed set, is why it was refused; "" it was not.
+// DingTalk counts one call. code, from a fixed set, is the reason for a refusal; otherwise "".
 func (m *Metrics) DingTalk(call, result, code string, d time.Duration) {
 	m.calls.WithLabelValues(call, result).Inc()
 	m.callTime.WithLabelValues(call).Observe(d.Seconds())
@@ -106,14 +106,14 @@ func (m *Metrics) DingTalk(call, result, code string, d time.Duration) {
 // Audited counts one audit record.
 func (m *Metrics) Audited(ok bool) { m.audits.WithLabelValues(okOr(ok, "failed")).Inc() }
 
-// Dropped counts the log records that did not fit.
+// Dropped is the number of log records that did not fit.
 func (m *Metrics) Dropped() uint64 { return m.dropped() }
 
 // Reloaded counts a reload of the configuration.
 func (m *Metrics) Reloaded(ok bool) { m.reloads.WithLabelValues(okOr(ok, "refused")).Inc() }
 
-// Configured offers whether what serves is what the files say, and since when it
-// serves.
+// Configured exports whether the running configuration is that of the files, and since when it is
+// used.
 func (m *Metrics) Configured(current func() bool, since func() time.Time) {
 	m.Gauge("config_last_reload_successful",
 		"1 when the last reload was taken whole, 0 when it was refused and the old configuration serves on, or "+
@@ -127,13 +127,13 @@ func (m *Metrics) Configured(current func() bool, since func() time.Time) {
 		"When the configuration that serves was taken, Unix time.", since)
 }
 
-// Certificate offers the end of our own certificate.
+// Certificate exports the expiry of our own certificate.
 func (m *Metrics) Certificate(notAfter func() time.Time) {
 	m.Gauge("tls_certificate_expiry_timestamp_seconds",
 		"When our own certificate ends, Unix time; 0 without one.", func() float64 { return seconds(notAfter()) })
 }
 
-// Moment offers a point in time, as Unix time; the zero time is 0.
+// Moment exports a time, as Unix time; the zero time is 0.
 func (m *Metrics) Moment(name, help string, read func() time.Time) {
 	m.Gauge(name, help, func() float64 { return seconds(read()) })
 }

@@ -8,25 +8,25 @@ import (
 	"time"
 )
 
-// Health remembers how each kind of call to DingTalk went last, for people to
-// look at. The nil one remembers nothing. Safe for concurrent use.
+// Health records the last result of each kind of call to DingTalk, for people to view. A nil
+// Health records nothing. Safe for concurrent use.
 type Health struct {
 	mu    sync.Mutex
 	calls map[string]CallHealth
 }
 
-// CallHealth is how one kind of call went last; zero times mean never.
+// CallHealth is the last result of one kind of call; a zero time means never.
 type CallHealth struct {
-	Call   string
-	Well   time.Time // when DingTalk last answered, be it with a refusal of a person
-	Ill    time.Time // when it last went wrong
-	Result string    // how, then
-	Code   string    // DingTalk's code, then
+	Call      string
+	LastOK    time.Time // when DingTalk last answered, even by refusing a person
+	LastError time.Time // when it last failed
+	Result    string    // of the last failure
+	Code      string    // DingTalk's code of the last failure
 }
 
 const healthCalls = 100 // the names come from a fixed set, so that it is never reached
 
-// Call notes one call.
+// Call records one call.
 func (h *Health) Call(call, result, code string, well bool, at time.Time) {
 	if h == nil {
 		return
@@ -42,14 +42,14 @@ func (h *Health) Call(call, result, code string, well bool, at time.Time) {
 	}
 	c.Call = call
 	if well {
-		c.Well = at
+		c.LastOK = at
 	} else {
-		c.Ill, c.Result, c.Code = at, result, code
+		c.LastError, c.Result, c.Code = at, result, code
 	}
 	h.calls[call] = c
 }
 
-// Calls are those that were made, by name.
+// Calls lists the calls that were made, by name.
 func (h *Health) Calls() []CallHealth {
 	if h == nil {
 		return nil
@@ -64,16 +64,16 @@ func (h *Health) Calls() []CallHealth {
 	return all
 }
 
-// UntrustedForwarders remembers which peers spoke for others without being believed: a
-// proxy that somebody forgot to list, or anybody who tries. Bounded; the nil one
-// remembers nothing. Safe for concurrent use.
+// UntrustedForwarders records which peers sent forwarding headers without being trusted: a proxy
+// that is missing in trusted_proxies, or an attacker. Bounded; a nil one records nothing. Safe for
+// concurrent use.
 type UntrustedForwarders struct {
 	mu  sync.Mutex
-	all map[netip.Addr]Stranger
+	all map[netip.Addr]UntrustedForwarder
 }
 
-// Stranger is one peer.
-type Stranger struct {
+// UntrustedForwarder is one such peer.
+type UntrustedForwarder struct {
 	Peer  netip.Addr
 	Times int
 	Last  time.Time
@@ -81,8 +81,7 @@ type Stranger struct {
 
 const untrustedMax = 32
 
-// Note takes one request of a peer. It never waits: in a flood one or the other
-// is not counted.
+// Note records one request of a peer. It never blocks: in a flood some requests are not counted.
 func (s *UntrustedForwarders) Note(peer netip.Addr, at time.Time) {
 	if s == nil || !s.mu.TryLock() {
 		return
@@ -93,12 +92,12 @@ func (s *UntrustedForwarders) Note(peer netip.Addr, at time.Time) {
 		s.forgetOne()
 	}
 	if s.all == nil {
-		s.all = map[netip.Addr]Stranger{}
+		s.all = map[netip.Addr]UntrustedForwarder{}
 	}
-	s.all[peer] = Stranger{peer, one.Times + 1, at}
+	s.all[peer] = UntrustedForwarder{peer, one.Times + 1, at}
 }
 
-// forgetOne drops who came least: a proxy comes all the time.
+// forgetOne drops the peer with the fewest requests: a proxy sends many.
 func (s *UntrustedForwarders) forgetOne() {
 	least := netip.Addr{}
 	for peer, one := range s.all {
@@ -109,18 +108,18 @@ func (s *UntrustedForwarders) forgetOne() {
 	delete(s.all, least)
 }
 
-// List is those who came most often first.
-func (s *UntrustedForwarders) List() []Stranger {
+// List lists the peers with the most requests first.
+func (s *UntrustedForwarders) List() []UntrustedForwarder {
 	if s == nil {
 		return nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	all := make([]Stranger, 0, len(s.all))
+	all := make([]UntrustedForwarder, 0, len(s.all))
 	for _, one := range s.all {
 		all = append(all, one)
 	}
-	slices.SortFunc(all, func(a, b Stranger) int {
+	slices.SortFunc(all, func(a, b UntrustedForwarder) int {
 		if a.Times != b.Times {
 			return b.Times - a.Times
 		}

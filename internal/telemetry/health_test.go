@@ -25,7 +25,7 @@ func TestToday(t *testing.T) {
 			d.Add(string(rune(0x4e00 + i)))
 		}
 		if got := len(d.Counts().SignIns); got != todayReasons {
-			t.Errorf("%d reasons are kept, want %d", got, todayReasons)
+			t.Errorf("%d reasons are stored, want %d", got, todayReasons)
 		}
 		var none *DailyCounts
 		none.Add("ok")
@@ -46,9 +46,9 @@ func TestHealth(t *testing.T) {
 	}
 }
 
-// TestUntrustedForwarders: the proxy that comes all the time stays in sight of those who
-// looks, however many others pass by.
-func TestStrangers(t *testing.T) {
+// TestUntrustedForwarders: a proxy with many requests stays in the list, however many others there
+// are.
+func TestUntrustedForwarders(t *testing.T) {
 	var s UntrustedForwarders
 	proxy := netip.MustParseAddr("10.0.0.5")
 	at := time.Unix(100, 0)
@@ -56,7 +56,7 @@ func TestStrangers(t *testing.T) {
 		s.Note(proxy, at)
 		s.Note(netip.AddrFrom4([4]byte{198, 51, byte(i >> 8), byte(i)}), at)
 	}
-	if got := s.List(); len(got) != untrustedMax || got[0] != (Stranger{proxy, 1000, at}) {
+	if got := s.List(); len(got) != untrustedMax || got[0] != (UntrustedForwarder{proxy, 1000, at}) {
 		t.Errorf("List() = %d, first %+v, want %d with the proxy first", len(got), got[0], untrustedMax)
 	}
 }

@@ -1,11 +1,14 @@
-// Package telemetry sets up logs and metrics.
+// Package telemetry implements logs, audit records, metrics and traces.
 //
 //	request ─► Access ─┐
-//	slog ──────────────┴─► Writer (one buffer, never waits for the sink) ─► stdout
+//	slog ──────────────┴─► Writer (one buffer, never waits for the sink) ─► standard error
+//	audit record ────────► Audit ─► audit.file
 //	counters ────────────► Metrics ─► /metrics on the admin listener
+//	spans ───────────────► Tracing ─► an OTLP collector
 //
-// It imports no other package of dinggate: the command hands it plain values. Only this
-// package knows Prometheus.
+// NewMetrics defines the metrics that are counted here; Metrics.Gauge, GaugeOf, Count and Moment
+// define one that another package measures. It imports no other package of dinggate: the command
+// passes plain values. Only this package uses Prometheus and OpenTelemetry.
 package telemetry
 
 import (
@@ -19,10 +22,9 @@ import (
 	"unicode/utf8"
 )
 
-// Writer gathers records and writes many of them with one call, so that a
-// request never waits for a slow pipe or a full disk. What does not fit while
-// the sink is behind is dropped and counted. Safe for concurrent use; Close
-// writes what is left.
+// Writer collects records and writes many of them with one call, so that a request never waits for
+// a slow pipe or a full disk. Records that do not fit while the sink is behind are dropped and
+// counted. Safe for concurrent use; Close writes the rest.
 type Writer struct {
 	sink    io.Writer
 	dropped atomic.Uint64
@@ -32,14 +34,14 @@ type Writer struct {
 
 	mu   sync.Mutex
 	fill []byte // records since the last write
-	free []byte // the buffer that was written last
+	free []byte // the buffer of the last write
 }
 
 const (
-	writeEvery  = 100 * time.Millisecond // how old a record may get before it is written
+	writeEvery  = 100 * time.Millisecond // maximum age of a record before it is written
 	writeAt     = 64 << 10               // bytes that wake the writer early
-	writeAtMost = 4 << 20                // bytes kept while the sink is behind; more is dropped
-	closeWithin = 2 * time.Second        // how long Close waits for a sink that does not take anything
+	writeAtMost = 4 << 20                // bytes buffered while the sink is behind; more is dropped
+	closeWithin = 2 * time.Second        // how long Close waits for a sink that accepts nothing
 )
 
 // NewWriter starts writing to sink. The caller keeps sink open until Close has returned.
@@ -49,7 +51,7 @@ func NewWriter(sink io.Writer) *Writer {
 	return w
 }
 
-// Write takes one whole record. It never fails and never waits for the sink.
+// Write adds one whole record. It never fails and never waits for the sink.
 func (w *Writer) Write(record []byte) (int, error) {
 	w.mu.Lock()
 	if len(w.fill)+len(record) > writeAtMost {
@@ -102,7 +104,7 @@ func (w *Writer) flush() {
 			w.dropped.Add(uint64(countLines(full)))
 		}
 	}
-	if cap(full) > writeAt*4 { // a burst's buffer is not kept for ever
+	if cap(full) > writeAt*4 { // a burst's buffer is released
 		full = nil
 	}
 	w.mu.Lock()
@@ -119,7 +121,7 @@ func countLines(b []byte) (n int) {
 	return n
 }
 
-// Close writes what is left, waiting at most two seconds for a stuck sink. Call it once.
+// Close writes the rest, waiting at most two seconds for a stuck sink. Call it once.
 func (w *Writer) Close() {
 	close(w.stop)
 	select {
@@ -128,9 +130,9 @@ func (w *Writer) Close() {
 	}
 }
 
-// Strays takes the lines of the standard library's own logger, where net/http
-// says of an upstream that answers unasked, and makes records of them. What
-// they quote comes from outside, may be a person's cookie, and is left out.
+// Strays makes records of the lines of the standard library's own logger, to which net/http writes
+// that an upstream has answered without a request. The quoted bytes may contain a person's cookie
+// and are omitted.
 type Strays struct{ Log *slog.Logger }
 
 func (s Strays) Write(line []byte) (int, error) {
@@ -139,17 +141,17 @@ func (s Strays) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// harmless escapes what slog leaves as it is in a JSON text and what a terminal or
-// a log viewer would act upon (control, bidi; threats D9). Such characters stand
-// inside JSON strings only, where \u0085 means the same.
+// harmless escapes the characters that slog leaves unchanged in a JSON text and that a terminal or
+// a log viewer would interpret (control, bidi; threats D9). They occur only inside JSON strings,
+// where \u0085 means the same.
 func harmless(record []byte) []byte {
-	if !bytes.ContainsFunc(record, mischief) {
+	if !bytes.ContainsFunc(record, needsEscape) {
 		return record
 	}
 	safe := make([]byte, 0, len(record)+64)
 	for i := 0; i < len(record); {
 		r, n := utf8.DecodeRune(record[i:])
-		if mischief(r) {
+		if needsEscape(r) {
 			safe = escape(safe, r)
 		} else {
 			safe = append(safe, record[i:i+n]...)
@@ -159,7 +161,7 @@ func harmless(record []byte) []byte {
 	return safe
 }
 
-func mischief(r rune) bool { return control(r) && r != '\n' || bidi(r) }
+func needsEscape(r rune) bool { return control(r) && r != '\n' || bidi(r) }
 
 type harmlessWriter struct{ out io.Writer }
 
@@ -170,8 +172,8 @@ func (w harmlessWriter) Write(record []byte) (int, error) {
 	return len(record), nil
 }
 
-// Logger writes slog records of at least level to out, as JSON or, with
-// format `console`, as text for a terminal. A *slog.LevelVar may change later.
+// Logger writes slog records of at least level to out, as JSON or, with format `console`, as text
+// for a terminal. A *slog.LevelVar may change later.
 func Logger(out io.Writer, format string, level slog.Leveler) *slog.Logger {
 	out = harmlessWriter{out}
 	if format == "console" {

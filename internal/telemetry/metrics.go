@@ -14,10 +14,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Metrics is what Prometheus reads, on a registry of its own. Every label comes
-// from a bounded set: endpoint and route names of the configuration, status
-// codes, verdicts, results; never a user, an address or a URL. Safe for
-// concurrent use; it outlives a reload of the configuration.
+// Metrics are the metrics for Prometheus, in a registry of their own. Every label has a bounded
+// set of values: endpoint and route names of the configuration, status codes, verdicts, results;
+// never a user, an address or a URL. Safe for concurrent use; it outlives a reload of the
+// configuration.
 type Metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
@@ -38,14 +38,15 @@ type Metrics struct {
 	storing  *prometheus.HistogramVec
 	audits   *prometheus.CounterVec
 	reloads  *prometheus.CounterVec
+	access   accessRequests
 
-	cells sync.Map // Answered → *cell: label look-ups happen once per combination, not per request
+	cells sync.Map // Answered → *cell: labels are looked up once per combination, not per request
 
 	dropped func() uint64
 
 	mu      sync.Mutex
 	names   map[string][]string // each of our metrics and its labels
-	sources map[string]*source  // what is read at each scrape, by name and label
+	sources map[string]*source  // values read at each scrape, by name and label
 }
 
 // source is a value that is read at each scrape.
@@ -57,8 +58,8 @@ func (s *source) value() float64 { return (*s.read.Load())() }
 
 const namespace = "dinggate"
 
-// NewMetrics registers what every process has. dropped counts log records that
-// did not fit.
+// NewMetrics registers the metrics of every process. dropped is the number of log records that did
+// not fit.
 func NewMetrics(version, revision string, dropped func() uint64) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
@@ -80,18 +81,18 @@ func NewMetrics(version, revision string, dropped func() uint64) *Metrics {
 	m.named("stream_duration_seconds")
 	m.registry.MustRegister(m.streams)
 	m.decision = m.counter("decisions_total",
-		"Who-may-enter decisions; result unavailable: nobody could tell, since the store or DingTalk was away.",
+		"Authorization decisions; result unavailable: the store or DingTalk did not answer.",
 		"endpoint", "route", "result")
 	m.refused = m.counter("refusals_total",
-		"Decisions deny and unavailable by the code of their answer, whatever status the gateway was given.",
+		"Decisions deny and unavailable by the code of their answer, whatever status the gateway received.",
 		"endpoint", "reason")
 	m.signIns = m.counter("signins_total",
 		"Finished sign-ins by method and result; a result other than ok is the code of the refusal.", "method",
 		"result")
 	m.ended = m.counter("sessions_ended_total",
-		"Sessions that ended before their time; sign_out is the person's own doing.", "reason")
+		"Sessions that ended before their expiry; sign_out is a sign-out by the person.", "reason")
 	m.oidc = m.counter("oidc_requests_total",
-		"What applications asked the OpenID Connect provider; result is ok or the error they got. authorize with "+
+		"Requests of applications to the OpenID Connect provider; result is ok or the error code. authorize with "+
 			"ok is a sign-in.", "application", "endpoint", "result")
 	m.calls = m.counter("dingtalk_requests_total",
 		"Calls to DingTalk or to the SSO service; result is ok, refused, or what went wrong.", "call", "result")
@@ -100,7 +101,8 @@ func NewMetrics(version, revision string, dropped func() uint64) *Metrics {
 	m.callTime = m.histogram("dingtalk_request_duration_seconds", "Time of a call to DingTalk or to the SSO service.",
 		[]float64{.025, .05, .1, .25, .5, 1, 2.5, 8}, "call")
 	m.rechecks = m.counter("rechecks_total",
-		"Lookups of people who are signed in: ok, refused (out at once), trouble (grace runs), postponed.", "result")
+		"Lookups of signed-in people: ok, refused (sessions end at once), trouble (the lookup failed; sessions continue "+
+			"during the grace period), postponed.", "result")
 	m.answers = m.histogram("upstream_request_duration_seconds",
 		"Time until an upstream's response headers, from the arrival of the request.",
 		[]float64{.001, .005, .025, .1, .5, 2.5, 10, 60}, "route")
@@ -110,9 +112,10 @@ func NewMetrics(version, revision string, dropped func() uint64) *Metrics {
 	m.storing = m.histogram("store_request_duration_seconds", "Time of a request to the session store.",
 		[]float64{.0005, .001, .0025, .005, .01, .025, .1, .5}, "op")
 	m.audits = m.counter("audit_records_total",
-		"Audit records; result is ok, or failed when the sink did not take one.", "result")
+		"Audit records; result is ok, or failed if the sink did not accept one.", "result")
 	m.reloads = m.counter("config_reloads_total",
-		"Reloads of the configuration; result is ok or refused, whole or in part.", "result")
+		"Reloads of the configuration; result is ok or refused, in whole or in part.", "result")
+	m.access = m.newAccessRequests()
 	// Prometheus sees no increase in a series that begins with its first failure.
 	for _, result := range []string{"ok", "refused", "trouble", "postponed"} {
 		m.rechecks.WithLabelValues(result)
@@ -136,7 +139,7 @@ func NewMetrics(version, revision string, dropped func() uint64) *Metrics {
 	return m
 }
 
-// named notes a metric's name and gives its labels back.
+// named records a metric's name and returns its labels.
 func (m *Metrics) named(name string, labels ...string) []string {
 	m.names[namespace+"_"+name] = labels
 	return labels
@@ -173,13 +176,13 @@ func (m *Metrics) Names() map[string][]string {
 	return maps.Clone(m.names)
 }
 
-// Gauge offers a value that is read at each scrape. Offered again, as after a
-// reload, the new one is read.
+// Gauge exports a value that is read at each scrape. A later call, as after a reload, replaces
+// read.
 func (m *Metrics) Gauge(name, help string, read func() float64) {
 	m.GaugeOf(name, help, "", "", read)
 }
 
-// GaugeOf is Gauge for one value of a label, out of a fixed set.
+// GaugeOf is Gauge for one value of a label, from a fixed set.
 func (m *Metrics) GaugeOf(name, help, label, value string, read func() float64) {
 	m.offer(name, label, value, read, func(s *source, labels prometheus.Labels) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -203,7 +206,7 @@ func (m *Metrics) Count(name, help, label, value string, read func() float64) {
 	})
 }
 
-// offer takes labels and values that are lists, joined by commas.
+// offer accepts labels and values that are lists, joined by commas.
 func (m *Metrics) offer(name, label, value string, read func() float64,
 	make func(*source, prometheus.Labels) prometheus.Collector) {
 	m.mu.Lock()

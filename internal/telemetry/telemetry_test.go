@@ -22,13 +22,13 @@ type sink struct {
 	mu     sync.Mutex
 	writes int
 	bytes.Buffer
-	err  error
-	gate chan struct{} // a slow reader: Write waits here
+	err     error
+	release chan struct{} // a slow reader: Write waits here
 }
 
 func (s *sink) Write(p []byte) (int, error) {
-	if s.gate != nil {
-		<-s.gate
+	if s.release != nil {
+		<-s.release
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,7 +61,7 @@ func TestWriterGathers(t *testing.T) {
 
 func TestWriterNeverWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		out := &sink{gate: make(chan struct{})}
+		out := &sink{release: make(chan struct{})}
 		w := NewWriter(out)
 		record := bytes.Repeat([]byte("x"), 1<<20)
 		start := time.Now()
@@ -72,7 +72,7 @@ func TestWriterNeverWaits(t *testing.T) {
 			t.Errorf("with a stuck sink 20 writes waited %v and dropped %d, want 0 and some", waited, w.Dropped())
 		}
 		w.Close() // gives up on the sink after its limit
-		close(out.gate)
+		close(out.release)
 	})
 }
 
@@ -126,7 +126,7 @@ func TestAccessLog(t *testing.T) {
 
 func TestAccessLogKeepsTime(t *testing.T) {
 	var out bytes.Buffer
-	l := &AccessLog{Out: &out} // one for all: it remembers the last second
+	l := &AccessLog{Out: &out} // one for all: it caches the last second
 	west, east := time.FixedZone("", -3*3600-1800), time.FixedZone("", 8*3600)
 	for _, at := range []time.Time{time.Unix(0, 1), time.Unix(0, 999999999), time.Unix(1, 0), time.Unix(0, 20),
 		time.Unix(1e9, 123456789).In(west), time.Unix(1e9, 5).In(east), time.Unix(1e9, 5).UTC()} {
@@ -229,9 +229,9 @@ func TestStrays(t *testing.T) {
 	}
 }
 
-// TestControlCharacters: whatever a stranger writes into a log, in either format
-// and in the audit file, no control character (C0, DEL, C1) and no bidi mark comes
-// out, a record stays one line, and JSON reads what was sent (threats D9).
+// TestControlCharacters: whatever a client writes into a log, in either format and in the audit
+// file, no control character (C0, DEL, C1) and no bidi mark is written, a record stays one line,
+// and JSON decodes to what was sent (threats D9).
 func TestControlCharacters(t *testing.T) {
 	var all strings.Builder
 	for r := rune(0); r < 0xa1; r++ {
@@ -294,7 +294,7 @@ func TestControlCharacters(t *testing.T) {
 		write(&out)
 		line, ended := strings.CutSuffix(out.String(), "\n")
 		if !ended || !strings.Contains(line, `\u009b`) && !strings.Contains(line, `\x9b`) {
-			t.Errorf("%s: %q ends in no line, or tells nothing of U+009B", name, line)
+			t.Errorf("%s: %q ends in no line, or has no U+009B", name, line)
 		}
 		for i, r := range line {
 			if unicode.Is(unicode.Cc, r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' {
@@ -313,7 +313,7 @@ func TestControlCharacters(t *testing.T) {
 	}
 }
 
-// TestConsole: on a terminal all records begin alike, those of requests and others.
+// TestConsole: on a terminal all records begin alike, access records and others.
 func TestConsole(t *testing.T) {
 	var out bytes.Buffer
 	at := time.Date(2026, 11, 29, 20, 19, 54, 534e6, time.UTC)
@@ -331,7 +331,7 @@ func TestConsole(t *testing.T) {
 		level slog.Level
 		msg   string
 		attrs []any
-	}{{slog.LevelWarn, "kept out", []any{"rule", "departments 42", "user", "zhaoliu"}},
+	}{{slog.LevelWarn, "access denied", []any{"rule", "departments 42", "user", "zhaoliu"}},
 		{slog.LevelError, "two\nlines", nil}} {
 		record := slog.NewRecord(at, r.level, r.msg, 0)
 		record.Add(r.attrs...)
@@ -343,7 +343,7 @@ func TestConsole(t *testing.T) {
 	bare := slog.NewRecord(at, slog.LevelWarn, "bare", 0)
 	Logger(&out, "console", slog.LevelWarn).WithGroup("g").Handler().Handle(t.Context(), bare)
 	const want = `20:19:54.534 403 GET app.test/admin/ zhaoliu req=7f3a
-20:19:54.534 WARN kept out a=1 rule="departments 42" user=zhaoliu
+20:19:54.534 WARN access denied a=1 rule="departments 42" user=zhaoliu
 20:19:54.534 ERROR two\u000alines a=1
 20:19:54.534 WARN bare
 `

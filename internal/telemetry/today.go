@@ -6,11 +6,10 @@ import (
 	"time"
 )
 
-// DailyCounts counts what happened since midnight, by the clock of this machine, for
-// people to look at; Prometheus has its own counters. The nil one counts
-// nothing. Safe for concurrent use.
+// DailyCounts counts events since midnight, by the clock of this machine, for people to view;
+// Prometheus has its own counters. A nil DailyCounts counts nothing. Safe for concurrent use.
 type DailyCounts struct {
-	Now func() time.Time // nil = time.Now
+	Now func() time.Time // nil is time.Now
 
 	mu      sync.Mutex
 	day     time.Time
@@ -18,15 +17,15 @@ type DailyCounts struct {
 	ended   map[string]int
 }
 
-// todayReasons bounds each list; the reasons are codes of the program, so that
-// it is never reached.
+// todayReasons bounds each list; the reasons are codes of the program, so that it is never
+// reached.
 const todayReasons = 200
 
-// TodayCounts is what DailyCounts has counted.
+// TodayCounts are the counts of DailyCounts.
 type TodayCounts struct {
 	Since   time.Time
 	SignIns map[string]int // by result: ok, or the code of the refusal
-	Ended   map[string]int // sessions that ended before their time, by reason
+	Ended   map[string]int // sessions that ended before their expiry, by reason
 }
 
 // Add counts a finished sign-in.
@@ -36,7 +35,7 @@ func (d *DailyCounts) Add(result string) {
 	}
 }
 
-// Ended counts a session that ended before its time.
+// Ended counts a session that ended before its expiry.
 func (d *DailyCounts) Ended(reason string) {
 	if d != nil {
 		d.count(func() map[string]int { return d.ended }, reason)
@@ -53,7 +52,7 @@ func (d *DailyCounts) count(which func() map[string]int, key string) {
 	}
 }
 
-// turn begins anew at midnight.
+// turn resets the counts at midnight.
 func (d *DailyCounts) turn() {
 	now := time.Now()
 	if d.Now != nil {
@@ -65,7 +64,7 @@ func (d *DailyCounts) turn() {
 	}
 }
 
-// Counts is a copy.
+// Counts returns a copy.
 func (d *DailyCounts) Counts() TodayCounts {
 	if d == nil {
 		return TodayCounts{}

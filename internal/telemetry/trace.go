@@ -1,8 +1,8 @@
 package telemetry
 
-// TraceID reads the trace's id out of a W3C traceparent header (version
-// 00-<32 hex>-<16 hex>-<2 hex>, later versions may go on); "" for anything else:
-// the text comes from outside and goes into a log.
+// TraceID parses the trace id of a W3C traceparent header (version 00-<32 hex>-<16 hex>-<2 hex>,
+// later versions may be longer). It returns "" for any other text, since the text comes from a
+// client and is logged.
 func TraceID(traceparent string) string {
 	const length = 2 + 1 + 32 + 1 + 16 + 1 + 2
 	if len(traceparent) < length || traceparent[2] != '-' || traceparent[35] != '-' || traceparent[52] != '-' {

@@ -25,7 +25,7 @@ func TestTraceID(t *testing.T) {
 	}
 }
 
-// FuzzTraceID: what comes out is a plain id that was in the header, or nothing.
+// FuzzTraceID: the result is a plain id from the header, or "".
 func FuzzTraceID(f *testing.F) {
 	f.Add("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
 	f.Fuzz(func(t *testing.T, header string) {

@@ -17,8 +17,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Tracing sends one OpenTelemetry span for each request, and one for each call
-// that was made for it. The nil one sends none and costs nothing.
+// Tracing sends one OpenTelemetry span for each request, and one for each call that was made for
+// it. A nil Tracing sends none and costs nothing.
 type Tracing struct {
 	provider *sdktrace.TracerProvider
 	tracer   trace.Tracer
@@ -26,10 +26,9 @@ type Tracing struct {
 
 var w3c = propagation.TraceContext{}
 
-// StartTracing sends spans to endpoint by OTLP over HTTP, a share of them where
-// no trusted peer has decided already. It opens no connection yet; failed
-// is called with the errors of spans that did not arrive. OTEL_EXPORTER_OTLP_HEADERS and its kin
-// are obeyed.
+// StartTracing sends spans to endpoint by OTLP over HTTP, for a share of the requests unless a
+// trusted peer has decided already. It opens no connection yet; failed is called with the errors
+// of spans that did not arrive. OTEL_EXPORTER_OTLP_HEADERS and similar variables are used.
 func StartTracing(ctx context.Context, endpoint, version string, share float64, failed func(error)) (*Tracing, error) {
 	u, err := url.Parse(endpoint)
 	if err != nil {
@@ -44,16 +43,16 @@ func StartTracing(ctx context.Context, endpoint, version string, share float64, 
 		return nil, fmt.Errorf("telemetry: tracing: %w", err)
 	}
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(failed))
-	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), // bounded: what does not fit is dropped
+	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter), // bounded: spans that do not fit are dropped
 		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(share))),
 		sdktrace.WithResource(resource.NewSchemaless(attribute.String("service.name", "dinggate"),
 			attribute.String("service.version", version))))
 	return &Tracing{provider, provider.Tracer("dinggate")}, nil
 }
 
-// Handler begins a span before next and ends it after. trusted reports whether
-// the peer may name the trace that the request is part of; a traceparent of any
-// other peer begins a new trace. The upstream gets our span.
+// Handler begins a span before next and ends it after. trusted reports whether the peer may name
+// the trace of the request; a traceparent of any other peer begins a new trace. The upstream
+// receives our span.
 func (t *Tracing) Handler(next http.Handler, trusted func(*http.Request) bool) http.Handler {
 	if t == nil {
 		return next
@@ -72,7 +71,7 @@ func (t *Tracing) Handler(next http.Handler, trusted func(*http.Request) bool) h
 	})
 }
 
-// Describe adds the outcome of the request whose context this is.
+// Describe adds the outcome of the request with this context.
 func (t *Tracing) Describe(ctx context.Context, a *Access) {
 	if t == nil {
 		return
@@ -100,10 +99,10 @@ func (t *Tracing) Describe(ctx context.Context, a *Access) {
 	}
 }
 
-// Called makes a span of a call to DingTalk or to the SSO service that has just
-// ended, below the request that it was made for. One that no request waits for,
-// such as a lookup in the background, is a trace of its own. code is why it was
-// refused, from a fixed set. The other end gets nothing of our traces.
+// Called records a span of a call to DingTalk or to the SSO service that has just ended, as a
+// child of the request that it was made for. A call that no request waits for, such as a lookup in
+// the background, is a trace of its own. code is the reason for a refusal, from a fixed set. The
+// other service receives nothing of our traces.
 func (t *Tracing) Called(ctx context.Context, peer, call, result, code string, d time.Duration) {
 	if t == nil {
 		return
@@ -113,8 +112,8 @@ func (t *Tracing) Called(ctx context.Context, peer, call, result, code string, d
 		attribute.String("dinggate.code", code))
 }
 
-// Stored is Called for a request to the session store. What no request waits for
-// is left out: housekeeping goes on all the time.
+// Stored is Called for a request to the session store. Without a request it records nothing, since
+// background work runs all the time.
 func (t *Tracing) Stored(ctx context.Context, store, op, result string, d time.Duration) {
 	if t == nil || !trace.SpanContextFromContext(ctx).IsValid() {
 		return
@@ -123,7 +122,7 @@ func (t *Tracing) Stored(ctx context.Context, store, op, result string, d time.D
 		attribute.String("db.operation.name", op))
 }
 
-// past makes a span that ended now.
+// past records a span that ended now.
 func (t *Tracing) past(ctx context.Context, d time.Duration, name, result string, failed bool,
 	about ...attribute.KeyValue) {
 	end := time.Now()
@@ -142,7 +141,7 @@ func (t *Tracing) past(ctx context.Context, d time.Duration, name, result string
 	}
 }
 
-// Close sends what waits, for at most two seconds.
+// Close sends queued spans, for at most two seconds.
 func (t *Tracing) Close() {
 	if t == nil {
 		return

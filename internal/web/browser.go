@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// IsPageLoad reports whether a person's browser is loading a page, which may
-// be redirected; everything else gets a 401 it can read. Decided from
-// Sec-Fetch-Mode, otherwise from Accept; GET and HEAD only, never a WebSocket
-// handshake (gateways strip Upgrade and leave the key).
+// IsPageLoad reports whether a browser is loading a page for a person, so that the
+// answer may be a redirect; any other client gets a 401 that it can parse. It is
+// decided from Sec-Fetch-Mode, otherwise from Accept; GET and HEAD only, never a
+// WebSocket handshake (gateways strip Upgrade but forward Sec-WebSocket-Key).
 func IsPageLoad(method string, h http.Header) bool {
 	if method != http.MethodGet && method != http.MethodHead || len(h["Upgrade"]) > 0 ||
 		len(h["Sec-Websocket-Key"]) > 0 {
@@ -21,17 +21,17 @@ func IsPageLoad(method string, h http.Header) bool {
 	return len(h["X-Requested-With"]) == 0 && accepts(h, "text/html") && !isPrefetch(h)
 }
 
-// IsTopLevel reports whether a page load fills a window or tab of its own, and
-// not a frame or an object of another page (threats W8). A browser without fetch
-// metadata does not say.
+// IsTopLevel reports whether a page load is a top-level navigation, and not one of a
+// frame or an object in another page (threats W8). A browser that sends no fetch
+// metadata counts as top-level.
 func IsTopLevel(method string, h http.Header) bool {
 	dest := h["Sec-Fetch-Dest"]
 	return IsPageLoad(method, h) && (len(dest) == 0 || len(dest) == 1 && dest[0] == "document")
 }
 
-// Embeds reports whether a request that is no page load is for a part of a page,
-// such as an image, a style or a script, and not for a program or a page's
-// script that reads the answer.
+// Embeds reports whether a request that is no page load is for a subresource, such as
+// an image, a style sheet or a script, and not a fetch by a program or a script that
+// reads the answer.
 func Embeds(h http.Header) bool {
 	if dest := h["Sec-Fetch-Dest"]; len(dest) > 0 {
 		return len(dest) > 1 || dest[0] != "empty"
@@ -46,18 +46,17 @@ func isPrefetch(h http.Header) bool {
 	return strings.Contains(h.Get("Sec-Purpose"), "prefetch") || h.Get("Purpose") == "prefetch"
 }
 
-// IsPrefetch reports whether a browser only looks ahead; such a request must
-// use nothing up (threats S13).
+// IsPrefetch reports whether the browser prefetches or prerenders; such a request must
+// consume nothing that is valid once (threats S13).
 func IsPrefetch(r *http.Request) bool { return isPrefetch(r.Header) }
 
-// AsJSON makes every answer to r JSON, also an error that a browser would get as
-// a page.
+// AsJSON makes every answer to r JSON, including errors that would otherwise be pages.
 func AsJSON(r *http.Request) {
 	r.Header["Accept"] = []string{"application/json"}
 	delete(r.Header, "Sec-Fetch-Mode")
 }
 
-// WantsJSON reports whether the caller asks for JSON and not for a page.
+// WantsJSON reports whether the client requests JSON and not a page.
 func WantsJSON(h http.Header) bool { return accepts(h, "application/json") && !accepts(h, "text/html") }
 
 func accepts(h http.Header, kind string) bool {
@@ -72,12 +71,11 @@ func accepts(h http.Header, kind string) bool {
 	return false
 }
 
-// SameOrigin reports whether a request that changes something comes from a
-// our own page, as http.CrossOriginProtection reads it: where the browser sends
-// Sec-Fetch-Site, that alone decides. Without it (plain http, WebKit before
-// 16.4), Origin must be one that ours accepts, or absent (not a browser). A page
-// under no-referrer posts its own form with `Origin: null`, so our pages with a
-// form say strict-origin (threats W3a, W13).
+// SameOrigin reports whether a state-changing request comes from one of our own pages,
+// by the rules of http.CrossOriginProtection: if the browser sends Sec-Fetch-Site,
+// that alone decides. Without it (plain http, WebKit before 16.4), Origin must satisfy
+// ours, or be absent (not a browser). A page under no-referrer posts its own form with
+// `Origin: null`, so our pages with a form set strict-origin (threats W3a, W13).
 func SameOrigin(r *http.Request, ours func(origin string) bool) bool {
 	if site := r.Header["Sec-Fetch-Site"]; len(site) > 0 {
 		return len(site) == 1 && (site[0] == "same-origin" || site[0] == "none")
@@ -86,9 +84,9 @@ func SameOrigin(r *http.Request, ours func(origin string) bool) bool {
 	return len(origin) == 0 || len(origin) == 1 && ours(origin[0])
 }
 
-// IsDingTalk reports whether the browser calls itself the DingTalk client. It
-// chooses a page and decides nothing: anybody can send a User-Agent. The robot
-// that makes link previews counts as another client.
+// IsDingTalk reports whether the User-Agent is that of the DingTalk client. It only
+// selects a page and is no security decision, since any client can send that
+// User-Agent. The robot that makes link previews is not counted.
 func IsDingTalk(r *http.Request) bool {
 	for _, ua := range r.Header["User-Agent"] {
 		if containsFold(ua, "dingtalk") && !containsFold(ua, "dingtalk-linkservice") {
@@ -98,8 +96,8 @@ func IsDingTalk(r *http.Request) bool {
 	return false
 }
 
-// Language picks `zh` or `en` for a person: the `lang` query parameter, the
-// `dinggate-lang` cookie, then Accept-Language by weight. Chinese when nothing says otherwise.
+// Language returns `zh` or `en` for a person: by the `lang` query parameter, the `dinggate-lang`
+// cookie, then Accept-Language by weight. The default is Chinese.
 func Language(r *http.Request) string {
 	if q := r.URL.Query().Get("lang"); q == "zh" || q == "en" {
 		return q

@@ -11,30 +11,33 @@ import (
 	"unicode/utf8"
 )
 
-// Chain is the middleware in front of everything, in this order:
+// Chain is the middleware before all handlers, in this order:
 //
-//	recover → request id → peer → record → Subrequest, or: host, path, method → Next
+//	recover → peer → request id → record → Subrequest, or: method, host, path → Next
 //
 // All fields except Subrequest, Known, Hosts and Now are required.
 type Chain struct {
 	Peers  *Peers
-	Scheme string // of public_url: what an untrusted peer's request is taken for
+	Scheme string // of public_url: the scheme of a request from an untrusted peer
 
-	// Subrequest finds the handler of a gateway's authorization subrequest by its raw
-	// path. A subrequest describes another request: its own host and path are not
-	// checked here. nil, or a nil answer, means that the request is an ordinary one,
-	// and so does a handler that has done nothing yet and returns ErrNotSubrequest.
+	// Subrequest returns the handler of a gateway's authorization subrequest by its
+	// raw path. A subrequest describes another request: its own host and path are not
+	// checked here. If the func or its result is nil, the request is an ordinary one,
+	// and also if the handler returns ErrNotSubrequest, which it may do only before it
+	// has written anything.
 	Subrequest func(rawPath string) HandlerFunc
 
-	// Known reports whether an absolute-form target may name this host. nil knows none.
+	// Known reports whether the target of an absolute-form request may have this host.
+	// If nil, no host is allowed.
 	Known func(host string) bool
 
-	// Hosts are the names that requests may be for; others are 421. nil: all are.
+	// Hosts are the names that are served; a request for another is answered with 421.
+	// If nil, all are served.
 	Hosts *Hosts
 
 	Next   HandlerFunc
 	Answer func(w http.ResponseWriter, r *http.Request, err error) // turns an error into a page or JSON
-	Record func(x *Exchange, r *http.Request)                      // called once, after the answer; must keep neither
+	Record func(x *Exchange, r *http.Request)                      // called once, after the answer; must not retain x or r
 	Now    func() time.Time                                        // nil means time.Now
 }
 
@@ -70,8 +73,8 @@ func (c *Chain) serve(x *Exchange, r *http.Request) error {
 	return c.Next(x, r)
 }
 
-// canonicalize makes host and path canonical, or refuses: what cannot be read in one
-// way only is never forwarded (threats P, M4, H13).
+// canonicalize makes host and path canonical, or refuses the request: an ambiguous one
+// is never forwarded (threats P, M4, H13).
 func (c *Chain) canonicalize(x *Exchange, r *http.Request) error {
 	if !plainMethod(r.Method) {
 		return &Error{
@@ -95,34 +98,35 @@ func (c *Chain) canonicalize(x *Exchange, r *http.Request) error {
 		}
 	}
 	if !c.Hosts.Serves(x.Host, r) {
-		// A trusted proxy asks under its own name, unless it forwards the browser's:
-		// a name, since what probes it goes by its address.
+		// A subrequest of a trusted proxy has the proxy's own name for us, unless
+		// X-Forwarded-Host carries the browser's. Only names are checked: health
+		// probes use an address.
 		if !x.Trusted || r.Header.Get("X-Forwarded-Host") != "" && !IsAddress(x.Host) {
 			return UnknownHost(http.StatusMisdirectedRequest, x.Host, x.Trusted)
 		}
 	}
-	if r.ProtoMajor != 1 && !kept(r) {
+	if r.ProtoMajor != 1 && !validLength(r) {
 		return &Error{
 			Status: http.StatusBadRequest,
 			Code:   "bad_request",
 			Err:    errors.New("web: a Content-Length that the frames do not keep"),
 		}
 	}
-	if r.ProtoMajor != 1 && !carried(r.URL.RawQuery) {
+	if r.ProtoMajor != 1 && !forwardable(r.URL.RawQuery) {
 		return &Error{
 			Status: http.StatusBadRequest,
 			Code:   "bad_request",
 			Err:    errors.New("web: a query that HTTP/1.1 cannot carry"),
 		}
 	}
-	if overfull(r.Header) { // its session would not be found, and a sign-in would go in circles
+	if overfull(r.Header) { // the session cookie would not be found, and the sign-in would loop
 		return &Error{
 			Status: http.StatusRequestHeaderFieldsTooLarge,
 			Code:   "cookie_too_large",
 			Err:    errors.New("web: more cookies than are read"),
 		}
 	}
-	if strings.IndexByte(r.RequestURI, '#') >= 0 { // would travel on as %23
+	if strings.IndexByte(r.RequestURI, '#') >= 0 { // would be forwarded as %23
 		return &Error{
 			Status: http.StatusBadRequest,
 			Code:   "bad_path",
@@ -135,11 +139,11 @@ func (c *Chain) canonicalize(x *Exchange, r *http.Request) error {
 	return nil
 }
 
-// kept reports whether the Content-Length of an HTTP/2 request is one number, and
-// the one that net/http counts by. It takes an unreadable one for 0, and does not
-// look at one without a body: an upstream would be sent, as the whole request,
-// what the client never said (threats M11).
-func kept(r *http.Request) bool {
+// validLength reports whether the Content-Length of an HTTP/2 request is one number, equal to the
+// one that net/http parsed. net/http takes an unreadable one for 0, and ignores it if there is no
+// body: the upstream would then receive a complete request that differs from what the client sent
+// (threats M11).
+func validLength(r *http.Request) bool {
 	v := r.Header["Content-Length"]
 	if len(v) == 0 {
 		return true
@@ -148,11 +152,11 @@ func kept(r *http.Request) bool {
 	return len(v) == 1 && err == nil && int64(n) == r.ContentLength
 }
 
-// carried reports whether a query fits into the request line of an upstream that
-// speaks HTTP/1.1. HTTP/2 frames a path by its length, so that a blank in the
-// query, which ends the target there, arrives here; so do DEL and the C1 control
-// characters, alone or as UTF-8 (threats M18).
-func carried(query string) bool {
+// forwardable reports whether a query can be written into the request line of an upstream that
+// speaks HTTP/1.1. HTTP/2 frames a path by its length, so that a query with a space, which ends
+// the target in HTTP/1.1, is accepted on our side; the same applies to DEL and the C1 control
+// characters, as single bytes or as UTF-8 (threats M18).
+func forwardable(query string) bool {
 	for i := 0; i < len(query); i++ {
 		switch c := query[i]; {
 		case c <= ' ' || c == 0x7f:
@@ -168,8 +172,8 @@ func carried(query string) bool {
 	return true
 }
 
-// plainMethod refuses what tunnels (CONNECT), echoes (TRACE, TRACK) or slips
-// past a rule by its letter case (CVE-2020-14359).
+// plainMethod refuses methods that tunnel (CONNECT), echo (TRACE, TRACK) or evade a
+// rule by letter case (CVE-2020-14359).
 func plainMethod(m string) bool {
 	switch m {
 	case "GET", "POST", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS":
@@ -194,13 +198,13 @@ func (c *Chain) answerError(x *Exchange, r *http.Request, err error) {
 	}
 }
 
-// record runs whatever happened: a panic is an error like any other, except
-// http.ErrAbortHandler, which is how a proxied answer is cut off on purpose.
+// record runs after every request. A panic is handled as an error, except
+// http.ErrAbortHandler, which cuts a proxied answer off on purpose.
 func (c *Chain) record(x *Exchange, r *http.Request) {
 	v := recover()
 	if v != nil && v != http.ErrAbortHandler {
 		c.answerError(x, r, Panicked(v))
-		if x.Status < http.StatusInternalServerError { // half an answer must not look whole
+		if x.Status < http.StatusInternalServerError { // a truncated answer must not look complete
 			v = http.ErrAbortHandler
 		} else {
 			v = nil

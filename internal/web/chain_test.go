@@ -26,7 +26,7 @@ func newChain(t *testing.T, next HandlerFunc) (*Chain, *[]Exchange) {
 	}, &records
 }
 
-func TestChain_Judges(t *testing.T) {
+func TestChain_Checks(t *testing.T) {
 	e, _ := newChain(t, func(w http.ResponseWriter, r *http.Request) error {
 		x := From(w)
 		w.Header().Set("X-Seen", x.Scheme+" "+x.Host+" "+x.Path.Plain+" "+x.Client.String())
@@ -79,8 +79,8 @@ func TestChain_Judges(t *testing.T) {
 	}
 }
 
-// TestLengthOfFrames: threats M11. What net/http makes of these would be an empty
-// body, or none.
+// TestLengthOfFrames: net/http takes the bodies of these requests for empty or absent (threats
+// M11).
 func TestLengthOfFrames(t *testing.T) {
 	e, _ := newChain(t, func(http.ResponseWriter, *http.Request) error { return nil })
 	for _, c := range []struct {
@@ -109,7 +109,8 @@ func TestLengthOfFrames(t *testing.T) {
 	}
 }
 
-// A query of HTTP/2 that no HTTP/1.1 request line can hold is 400 (threats M18).
+// TestQueryOfFrames: a query of HTTP/2 that cannot be in an HTTP/1.1 request line is 400 (threats
+// M18).
 func TestQueryOfFrames(t *testing.T) {
 	e, _ := newChain(t, func(http.ResponseWriter, *http.Request) error { return nil })
 	for _, c := range []struct {
@@ -121,7 +122,7 @@ func TestQueryOfFrames(t *testing.T) {
 		{"x=\u00a0", 2, 200},
 		{"a b", 2, 400}, {" ", 2, 400}, {"a=b HTTP/1.1\r\nX: y", 2, 400}, {"a\t", 2, 400}, {"a\x7f", 2, 400},
 		{"x=\u0085", 2, 400}, {"\u009f", 2, 400}, {"x=\x85", 2, 400}, {"x=报\x9f", 2, 400},
-		{"a b", 3, 400}, {"x=\xb1\xa8\x85\xe6", 1, 200}, // GBK as it is sent by old applications
+		{"a b", 3, 400}, {"x=\xb1\xa8\x85\xe6", 1, 200}, // GBK, as old applications send it
 	} {
 		r := httptest.NewRequest("GET", "/x", nil)
 		r.URL.RawQuery, r.RequestURI = c.query, "/x?"+c.query

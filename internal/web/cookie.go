@@ -12,12 +12,12 @@ import (
 // cookieBase is in the name of each of our cookies.
 const cookieBase = "dinggate"
 
-// cookieNames are our cookies, each without the prefix that https gives it and
-// without the number of an attempt: the session, attempts with the mark of a
-// sign-out, the account link, the language and the mark of a hand-over. An application's cookie may
-// resemble one of them (dinggateway, mydinggate, dinggate_theme); it is the
-// application's, and it travels (TestCookieNames in proxy/login holds the list
-// against what the sign-in sets).
+// cookieNames are the names of our cookies, each without the prefix that https adds
+// and without the number of an attempt: the session, sign-in attempts (including the
+// marker of a sign-out), the account link, the language, and the marker of a
+// hand-over. A cookie whose name only resembles one of them (dinggateway, mydinggate,
+// dinggate_theme) belongs to the application and is forwarded (TestCookieNames in
+// proxy/login compares the list with the cookies that the sign-in sets).
 var cookieNames = []string{cookieBase, cookieBase + "-attempt", cookieBase + "-link", cookieBase + "-lang",
 	cookieBase + "-hand-over"}
 
@@ -25,8 +25,8 @@ var cookieNames = []string{cookieBase, cookieBase + "-attempt", cookieBase + "-l
 // (RFC 6265bis §4.1.3 and its drafts).
 var cookiePrefixes = []string{"__host-http-", "__host-", "__secure-", "__http-"}
 
-// More cookies than a browser keeps for a site are somebody's try at a parser:
-// net/http returns none beyond the same 3,000 (CVE-2025-58186, threats C12).
+// More cookies than a browser stores for a site are an attack on the parser: net/http
+// returns none beyond the same 3,000 (CVE-2025-58186, threats C12).
 const (
 	maxCookies     = 3000
 	maxCookieBytes = 48 << 10
@@ -47,13 +47,13 @@ func overfull(h http.Header) bool {
 	return n > maxCookies || size > maxCookieBytes
 }
 
-// CookieValues lists the values sent under exactly this name, read from the
-// raw header: Go's own parser tolerates a blank before `=` and drops quotes
-// (threats C4). A quoted value is skipped whole, so what stands inside it is
-// nobody's cookie. More than 3,000 cookies, or 48 KiB of them, are none.
+// CookieValues lists the values sent under exactly this name, read from the raw
+// header: Go's own parser tolerates a space before `=` and drops quotes (threats C4).
+// A quoted value is skipped as a whole, so that its content is never read as a cookie.
+// If there are more than 3,000 cookies, or 48 KiB of them, the result is empty.
 func CookieValues(h http.Header, name string) []string { return AppendCookieValues(nil, h, name) }
 
-// AppendCookieValues is CookieValues into the caller's slice.
+// AppendCookieValues is CookieValues that appends to values.
 func AppendCookieValues(values []string, h http.Header, name string) []string {
 	if overfull(h) {
 		return values
@@ -114,10 +114,10 @@ func stripLine(line string) string {
 	return b.String()
 }
 
-// ourCookie judges one segment of a Cookie line: ours by its name, or with a
-// our own pair where some parser would begin a new one: after the `;` inside a
-// quoted value, after a comma (`$Version=1, dinggate=…`), after a blank, or
-// behind a name that is empty (threats C4).
+// ourCookie reports whether one segment of a Cookie line is ours: by its name, or
+// because it contains one of our name-value pairs at a place where some parser would
+// begin a new cookie: after the `;` inside a quoted value, after a comma (`$Version=1,
+// dinggate=…`), after a space, or after an empty name (threats C4).
 func ourCookie(seg string) bool {
 	if !containsFold(seg, cookieBase) {
 		return false
@@ -154,10 +154,10 @@ func OurCookieName(setCookie string) bool {
 	return ourName(name)
 }
 
-// ourName reports whether some server reads a cookie's name as ours: in
-// any letter case, with what it trims around it, percent-encoded (CVE-2020-7070),
-// with `.`, blanks and `[` for `_` as PHP has it, and as a numbered piece of our cookie
-// (threats C11). Everything else with our name in it is an application's own.
+// ourName reports whether some server reads a cookie's name as ours: in any letter
+// case, with surrounding characters that it trims, percent-encoded (CVE-2020-7070),
+// with `.`, spaces and `[` for `_` as in PHP, and as a numbered piece of our cookie
+// (threats C11). Any other name that contains ours belongs to the application.
 func ourName(name string) bool {
 	if len(name) < len(cookieBase) {
 		return false
@@ -185,7 +185,7 @@ func ourBase(name string) bool {
 	return false
 }
 
-// numbered takes "" and the ends of pieces: _0, -1, -0_2.
+// numbered accepts "" and the suffixes of pieces: _0, -1, -0_2.
 func numbered(end string) bool {
 	if end == "" {
 		return true

@@ -6,25 +6,25 @@ import (
 	"time"
 )
 
-// Exchange is one request and what became of it: the ResponseWriter of every
-// handler behind a Chain, and the record that goes to the log afterwards.
-// One allocation serves both. It belongs to the request's goroutine.
+// Exchange is one request and its outcome: the ResponseWriter of every handler behind
+// a Chain, and the record that is logged afterwards. One allocation serves both. It
+// belongs to the request's goroutine.
 type Exchange struct {
 	ID      string     // the request id; on each of our answers and in the log
-	Peer    netip.Addr // who is connected to us; zero on a unix socket
+	Peer    netip.Addr // the address of the connection's other end; zero on a unix socket
 	Trusted bool       // the peer is one of trusted_proxies
-	Client  netip.Addr // the real client; zero when unknown or unreadable, and then in no network
+	Client  netip.Addr // the real client; zero when unknown or unreadable, and then it matches no network
 	Scheme  string     // http or https, as the browser sees it
 	Host    string     // canonical, without a default port
 	Path    Path       // canonical
 	Start   time.Time
 
-	// Filled on the way, for the record.
+	// Set by handlers, for the record.
 	Method, Target string // as sent; Target without its query
 	UserAgent      string // as sent
 	Route, Rule    string // names from the configuration
 	Verdict        string // allow, deny, sign_in, unavailable; "" when nothing was decided
-	User           string // username; "" when nobody
+	User           string // username; "" when not signed in
 	Err            error  // why it was refused or failed
 	Status         int
 	Bytes          int64
@@ -32,14 +32,14 @@ type Exchange struct {
 	Endpoint       string // own endpoint's name, or "" for a routed request
 	Streamed       bool   // a WebSocket or an event stream: Duration is how long it was open
 	headersSent    bool
-	body           bool      // the request announced one
+	body           bool      // the request has a body
 	id             [1]string // ID as the value of a header
 
 	w http.ResponseWriter
 }
 
-// From finds the Exchange behind w. Without a Chain it is an empty one:
-// nobody is trusted, the client is unknown.
+// From returns the Exchange behind w. Without a Chain it is an empty one, with an
+// untrusted peer and an unknown client.
 func From(w http.ResponseWriter) *Exchange {
 	for {
 		switch v := w.(type) {

@@ -22,13 +22,13 @@ var protectedFamilies = func() (folded []string) {
 	return folded
 }()
 
-// framing are names by which programs find a message's end and its connection's
-// fate. They pass as themselves alone: Content_Length is a header like any other
-// to us, and the length of the body to an upstream that folds names.
+// framing are names by which programs determine a message's end and whether its
+// connection persists. Only the exact spelling is forwarded: Content_Length is an
+// ordinary header to us, but the length of the body to an upstream that folds names.
 var framing = []string{"Content-Length", "Transfer-Encoding", "Host", "Connection", "Keep-Alive", "Upgrade", "Te",
 	"Trailer", "Expect", "Content-Encoding"}
 
-// NewProtected protects the given names beside those that are always ours.
+// NewProtected protects the given names in addition to those that are always ours.
 func NewProtected(names ...string) *Protected {
 	p := &Protected{names: make(map[string]string)}
 	for _, name := range framing {
@@ -66,15 +66,15 @@ func (p *Protected) Drop(h http.Header) {
 	}
 }
 
-// unreadBody is how long an answer of our own waits for a body that was
-// announced and that nobody here reads. net/http takes up to 256 KiB of it
-// before it answers: without a limit, a body that never comes would hold the
-// refusal and the connection for ever (threats D2, V23).
+// unreadBody is how long an answer of our own waits for a request body that no handler
+// reads. net/http reads up to 256 KiB of it before it answers: without a limit, a body
+// that never arrives would block the answer and the connection (threats D2,
+// V23).
 const unreadBody = 300 * time.Millisecond
 
-// SecurityHeaders go on every answer of our own, after whatever it wanted to
-// read of the request. csp is the page's policy; "" is the strictest one, which
-// allows nothing at all.
+// SecurityHeaders sets the headers of every answer of our own; call it after the body
+// of the request has been read. csp is the page's policy; "" is the strictest one,
+// which allows nothing at all.
 func SecurityHeaders(w http.ResponseWriter, csp string) {
 	h := plainHeaders(w)
 	h["X-Content-Type-Options"] = nosniff
@@ -84,9 +84,9 @@ func SecurityHeaders(w http.ResponseWriter, csp string) {
 	}
 }
 
-// BareHeaders go on an answer without a body to a gateway's question. A program
-// reads it, which may copy it whole to a client: what browsers receive about a
-// page would be said of the application's page then.
+// BareHeaders sets the headers of an answer without a body to an authorization
+// subrequest. A gateway may copy them all to the client: a page's headers, such as the
+// CSP, would then apply to the application's page.
 func BareHeaders(w http.ResponseWriter) {
 	h := plainHeaders(w)
 	delete(h, "Strict-Transport-Security")
@@ -106,7 +106,7 @@ func plainHeaders(w http.ResponseWriter) http.Header {
 	return h
 }
 
-// Shared values of answer headers: one slice for all answers, written by nobody.
+// Shared values of answer headers: one slice for all answers, never written to.
 var (
 	noStore    = []string{"no-store"}
 	nosniff    = []string{"nosniff"}

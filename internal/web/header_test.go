@@ -40,8 +40,8 @@ func TestProtectedDrop(t *testing.T) {
 	}
 }
 
-// Every name that no client may set, in every spelling that some application
-// takes for it (threats H16, H17).
+// TestProtectedNames: every name that no client may set, in every spelling that some application
+// treats as that name (threats H16, H17).
 func TestProtectedNames(t *testing.T) {
 	p := NewProtected()
 	names := slices.Clone(headername.Names)
@@ -65,7 +65,7 @@ func FuzzProtected(f *testing.F) {
 	f.Add("x.mail")
 	f.Add("Content_Length")
 	p := NewProtected("X-Mail")
-	letters := func(r rune) rune { // what is left of a name once a server folds it; not our own fold, which is on trial
+	letters := func(r rune) rune { // the name after a server has folded it; independent of our own Fold
 		switch {
 		case r >= utf8.RuneSelf:
 			return -1
@@ -111,7 +111,7 @@ func TestCookies(t *testing.T) {
 		{"dinggate; b=2", "", "b=2"},
 		{"site=https://dinggate.example.com/; b=2", "", "site=https://dinggate.example.com/; b=2"},
 		{"=__Host-dinggate; ; b=2", "", "=__Host-dinggate; ; b=2"},
-		// An application's own, however much of our name is in them.
+		// Cookies of applications, however similar the names.
 		{"__Host-dinggate=V; mydinggate=1; dinggate_theme=dark; dinggateway=gw", "V",
 			"mydinggate=1; dinggate_theme=dark; dinggateway=gw"},
 		{"dinggate-admin=1; Dinggate2=x; dinggate-attempts=3; dinggate-linked=y; dinggate-language=zh", "",
@@ -122,7 +122,7 @@ func TestCookies(t *testing.T) {
 		{"next=/?dinggate=1&a=2; hint=dinggate; q=a=dinggate=b; mydinggate", "",
 			"next=/?dinggate=1&a=2; hint=dinggate; q=a=dinggate=b; mydinggate"},
 		{"words=to dinggate and back; __Host-dinggate=V", "V", "words=to dinggate and back"},
-		// Ours in every spelling that some server reads as ours.
+		// Our cookies in every spelling that some server reads as ours.
 		{"dinggate-attempt-0=x; __Host-dinggate-attempt-5=y; dinggate-link=z; dinggate-lang=zh; a=1", "", "a=1"},
 		{"DINGGATE=1; __Secure-Dinggate=2; __Http-dinggate=3; __Host-Http-dinggate=4; __hOST-dinggate-Lang=en; a=1",
 			"", "a=1"},
@@ -153,7 +153,7 @@ func FuzzStripCookies(f *testing.F) {
 		if got := CookieValues(h, "__Host-dinggate"); len(got) > 0 {
 			t.Errorf("StripCookies(%q) left %q, which is read as ours", line, h["Cookie"])
 		}
-		for _, c := range (&http.Request{Header: h}).Cookies() { // another parser's reading
+		for _, c := range (&http.Request{Header: h}).Cookies() { // as another parser reads it
 			if strings.EqualFold(c.Name, "__Host-dinggate") {
 				t.Errorf("StripCookies(%q) left %q, which net/http reads as ours", line, h["Cookie"])
 			}

@@ -9,11 +9,11 @@ import (
 
 var errHost = errors.New("web: host is empty or unreadable")
 
-// CleanHost gives the one spelling of a host: lower case, no final dot, no
-// default port of scheme (CVE-2026-48794: a host rule that letter case
-// escaped). Anything but letters, digits, `-`, `_`, `.` or a bracketed IPv6
-// address, with an optional port, is an error: user names, look-alikes from
-// other alphabets and blanks included. Idempotent.
+// CleanHost returns the canonical spelling of a host: lower case, no final dot, no
+// default port of scheme (CVE-2026-48794: a host rule evaded by letter case). Anything
+// but letters, digits, `-`, `_`, `.` or a bracketed IPv6 address, with an optional
+// port, is an error, including user names, homographs from other alphabets, and
+// spaces. Idempotent.
 func CleanHost(raw, scheme string) (string, error) {
 	name, port := raw, ""
 	if i := strings.LastIndexByte(raw, ':'); i >= 0 && i > strings.LastIndexByte(raw, ']') {

@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// Hosts knows under which names we are reached: those of public_url and of
-// routes, and all below cookie.domain. A request for any other name comes from a
-// page that points its own name at us (DNS rebinding), to be in the network that a
-// rule lets in, or from somebody who wants an application to write that name into
-// its links (threats W12). Ports do not count: they cannot be chosen by a page.
-// A nil *Hosts serves every host. Immutable after NewHosts; safe for concurrent use.
+// Hosts is the set of names that we serve: those of public_url and of routes, and all
+// below cookie.domain. A request for any other name is either DNS rebinding, by which
+// a page reaches us from inside a network that a rule allows, or an attempt to make an
+// application write that name into its links (threats W12). Ports are ignored, since a
+// page cannot choose them. A nil *Hosts serves every host. Immutable after NewHosts;
+// safe for concurrent use.
 type Hosts struct {
 	names    map[string]bool // a wildcard's begins with a dot
 	domain   string          // cookie.domain without its leading dot; "" = none
@@ -42,9 +42,9 @@ func NewHosts(publicURL string, routes []string, cookieDomain string) (*Hosts, e
 	return h, nil
 }
 
-// Serves reports whether a canonical host is ours. An address is, when it
-// is the one that the request came in by: no name can be pointed at it, and
-// probes know no other. r may be nil.
+// Serves reports whether a canonical host is served. An IP address is served if the
+// request's connection was made to it: DNS rebinding cannot produce it, and health
+// probes use addresses only. r may be nil.
 func (h *Hosts) Serves(host string, r *http.Request) bool {
 	if h == nil {
 		return true
@@ -84,8 +84,8 @@ func cleanPattern(raw, scheme string) (string, error) {
 	return clean, err
 }
 
-// behindLabel is a canonical host less its first label: the wildcard that it is
-// one of, as cleanPattern writes it; "." for what has none.
+// behindLabel is a canonical host without its first label, which is the wildcard that
+// covers it as cleanPattern writes it; "." if it has one label only.
 func behindLabel(host string) string {
 	if i := strings.IndexByte(host, '.'); i > 0 {
 		return host[i:]
@@ -112,7 +112,7 @@ func IsAddress(host string) bool {
 func UnknownHost(status int, host string, trusted bool) *Error {
 	hint := ""
 	if !trusted {
-		hint = "; if a gateway of yours asks, list it in trusted_proxies"
+		hint = "; if a gateway of yours sent it, list it in trusted_proxies"
 	}
 	return &Error{Status: status, Code: "unknown_host",
 		Err: fmt.Errorf(

@@ -81,8 +81,8 @@ func TestHosts(t *testing.T) {
 	}
 }
 
-// A name that nobody configured is 421 from anybody but a trusted proxy that asks
-// under a name of its own; what that one says of the browser's host counts (W12).
+// TestChain_Hosts: an unconfigured name is 421, except from a trusted proxy whose subrequest has a
+// name of its own; the browser's host that it reports is checked (W12).
 func TestChain_Hosts(t *testing.T) {
 	hosts, err := NewHosts("https://app.test", []string{"wiki.test"}, "")
 	if err != nil {

@@ -6,8 +6,9 @@ import (
 	"strings"
 )
 
-// Origins knows which origins are ours, and so where a browser may be sent.
-// The zero value knows none. Immutable after NewOrigins; safe for concurrent use.
+// Origins is the set of origins that are ours, and to which a browser may be
+// redirected. The zero value is empty. Immutable after NewOrigins; safe for concurrent
+// use.
 type Origins struct {
 	public     string // scheme://host of public_url
 	publicHost string
@@ -15,7 +16,7 @@ type Origins struct {
 	ours       map[string]bool // of allowed, those whose pages are ours
 	domain     string          // cookie.domain without its leading dot
 	scheme     string
-	apart      bool // some route's host is out of the session cookie's reach
+	apart      bool // some route's host is outside the scope of the session cookie
 }
 
 // NewOrigins takes public_url, further origins (https://other.example.com), the
@@ -78,13 +79,13 @@ func (o *Origins) Scheme() string { return o.scheme }
 // scheme's.
 func (o *Origins) PublicHost() string { return o.publicHost }
 
-// OnPublic reports whether a canonical host is public_url's. Ports do not count:
-// cookies know none, and gateways lose them.
+// OnPublic reports whether a canonical host is public_url's. Ports are ignored:
+// cookies have none, and gateways may drop them.
 func (o *Origins) OnPublic(host string) bool { return HostName(host) == HostName(o.publicHost) }
 
-// Target is the return target of a request: uri on the origin at which it came, as
-// Return gives it. On public_url's host public_url's scheme and port count, since a
-// balancer in front may lose them.
+// Target is the return target of a request: uri on the origin that the request came
+// to, in the form of Return. On public_url's host the scheme and port of public_url
+// are used, since a load balancer in front may drop them.
 func (o *Origins) Target(scheme, host, uri string) (target string, ok bool) {
 	origin := scheme + "://" + host
 	if o.OnPublic(host) {
@@ -93,16 +94,16 @@ func (o *Origins) Target(scheme, host, uri string) (target string, ok bool) {
 	return o.Return(origin + uri)
 }
 
-// Ours reports whether an Origin header names one of our pages: one on public_url,
-// on a route's host, or on a host that the session cookie reaches. Somebody whom
-// a person may be sent back to is not let to act for them: its pages, on a
-// sibling's host, would otherwise open WebSockets with our cookie (threats W3).
+// Ours reports whether an Origin header names one of our pages: one on public_url, on
+// a route's host, or on a host within the scope of the session cookie. An origin that
+// is only an allowed redirect target is not ours: its pages, on a sibling host, could
+// otherwise open WebSockets with our cookie (threats W3).
 func (o *Origins) Ours(raw string) bool {
 	scheme, host, ok := o.read(raw)
 	return ok && (listed(o.ours, scheme, host) || scheme == o.scheme && o.underDomain(host))
 }
 
-// has reports whether a person may be sent to this origin.
+// has reports whether this origin is an allowed redirect target.
 func (o *Origins) has(raw string) bool {
 	scheme, host, ok := o.read(raw)
 	return ok && (listed(o.allowed, scheme, host) || scheme == o.scheme && o.underDomain(host))
@@ -123,7 +124,7 @@ func (o *Origins) HasHost(host string) bool {
 	return listed(o.allowed, o.scheme, host) || o.underDomain(host)
 }
 
-// listed looks a canonical host up by itself and as one of a wildcard's.
+// listed looks a canonical host up by itself and by the wildcard that covers it.
 func listed(origins map[string]bool, scheme, host string) bool {
 	return origins[scheme+"://"+host] || origins[scheme+"://"+behindLabel(host)]
 }
@@ -133,16 +134,16 @@ func (o *Origins) underDomain(host string) bool {
 	return o.domain != "" && (name == o.domain || strings.HasSuffix(name, "."+o.domain)) && name == host
 }
 
-// reached reports whether the session cookie of public_url's host comes to a
-// canonical host. Cookies know no ports.
+// reached reports whether browsers send the session cookie of public_url's host to a
+// canonical host. Cookies ignore ports.
 func (o *Origins) reached(host string) bool {
 	name := HostName(host)
 	return o.OnPublic(host) || o.domain != "" && (name == o.domain || strings.HasSuffix(name, "."+o.domain))
 }
 
-// Place is where a host's session cookie belongs: "" for public_url's host and all
-// that cookie.domain covers, the host without its port for a route's host that is
-// out of its reach. There a browser gets a cookie of its own. Any other host is "".
+// Place is the scope of a host's session cookie: "" for public_url's host and all that
+// cookie.domain covers, and the host without its port for a route's host outside that
+// scope, where the browser gets a separate cookie. Any other host is "".
 func (o *Origins) Place(host string) string {
 	if !o.apart || o.reached(host) {
 		return ""
@@ -170,17 +171,16 @@ func (o *Origins) PlaceOf(target string) (place, origin string) {
 	return o.Place(host), scheme + "://" + host
 }
 
-// MaxReturn bounds a return target: longer ones would overfill the cookie that
-// carries them through the sign-in.
+// MaxReturn bounds a return target: a longer one would not fit into the cookie that
+// carries it through the sign-in.
 const MaxReturn = 1024
 
-// Return checks where a browser wants to be sent back to and gives the target
-// in the form to send: a path when it is on public_url's origin, otherwise an
-// absolute URL of one of our origins. Anything a browser might read as another
-// host is refused: `//`, `\`, control bytes and blanks anywhere, user names,
-// other schemes, dot segments (GHSA-qqxw-m5fj-f7gv, GHSA-j7px-6hwj-hpjg,
-// GHSA-4mf2-f3wh-gvf2). url.Parse finding no host proves nothing, so the text
-// itself is judged.
+// Return checks a requested redirect target and returns it in the form to send: a path
+// if it is on public_url's origin, otherwise an absolute URL of one of our origins.
+// Anything that a browser might read as another host is refused: `//`, `\`, control
+// bytes and spaces anywhere, user names, other schemes, dot segments
+// (GHSA-qqxw-m5fj-f7gv, GHSA-j7px-6hwj-hpjg, GHSA-4mf2-f3wh-gvf2). That url.Parse
+// finds no host proves nothing, so the text itself is checked.
 func (o *Origins) Return(raw string) (target string, ok bool) {
 	if raw == "" || len(raw) > MaxReturn {
 		return "", false
@@ -202,7 +202,7 @@ func (o *Origins) Return(raw string) (target string, ok bool) {
 			return "", false
 		}
 		scheme = strings.ToLower(scheme)
-		host, _ := CleanHost(after[:end], scheme) // has has read it
+		host, _ := CleanHost(after[:end], scheme) // no error: o.has parsed it already
 		if prefix = scheme + "://" + host; prefix == o.public {
 			prefix = ""
 		}
@@ -224,4 +224,18 @@ func (o *Origins) Return(raw string) (target string, ok bool) {
 		}
 	}
 	return prefix + rest, true
+}
+
+// EscapeNonASCII percent-encodes the bytes above 0x7f, as a Location header has them.
+func EscapeNonASCII(s string) string {
+	const hex = "0123456789ABCDEF"
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c < 0x80 {
+			b.WriteByte(c)
+		} else {
+			b.Write([]byte{'%', hex[c>>4], hex[c&15]})
+		}
+	}
+	return b.String()
 }

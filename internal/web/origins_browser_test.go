@@ -7,8 +7,8 @@ import (
 	whatwg "github.com/nlnwa/whatwg-url/url"
 )
 
-// FuzzReturnBrowser: what Return accepts stays on our origins by a browser's
-// own reading, which finds more hosts than url.Parse does (threats class R).
+// FuzzReturnBrowser: a target that Return accepts stays on our origins as a browser parses it,
+// which finds more hosts than url.Parse does (threats class R).
 func FuzzReturnBrowser(f *testing.F) {
 	for _, s := range []string{"/", "/a?b#c", "//evil.test", `/\evil.test`, "https://app.test/x",
 		"https://app.test@evil.test/", "/\t/evil.test", "https://x.corp.test:443/", "https:evil.test",

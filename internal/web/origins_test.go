@@ -14,7 +14,7 @@ func testOrigins(t testing.TB) *Origins {
 	return o
 }
 
-// A route's host without a port is reached where public_url is: on its port.
+// TestRouteHostPort: a route's host without a port has the port of public_url.
 func TestRouteHostPort(t *testing.T) {
 	o, err := NewOrigins("https://sso.test:8443", nil, []string{"route.test", "other.test:9443"}, "")
 	if err != nil {
@@ -32,7 +32,8 @@ func TestRouteHostPort(t *testing.T) {
 	}
 }
 
-// A wildcard's hosts are ours under one label, on the port and scheme of public_url.
+// TestRouteHostWildcard: a wildcard's hosts are ours with exactly one label, on the port and
+// scheme of public_url.
 func TestRouteHostWildcard(t *testing.T) {
 	o, err := NewOrigins("https://sso.test:8443", nil, []string{"*.Apps.test", "*.port.test:9443"}, "")
 	if err != nil {
@@ -101,8 +102,8 @@ func TestReturn(t *testing.T) {
 	}
 }
 
-// browser reads a Location as the URL standard does (WHATWG URL, basic URL
-// parser) and gives the host it would go to, "" for our own.
+// browser parses a Location as the URL standard does (WHATWG URL, basic URL parser) and returns
+// the host of its destination, "" for our own.
 func browser(target string) string {
 	target = strings.TrimFunc(target, func(r rune) bool { return r <= ' ' })
 	target = strings.NewReplacer("\t", "", "\r", "", "\n", "", `\`, "/").Replace(target)
@@ -153,7 +154,7 @@ func FuzzReturn(f *testing.F) {
 	})
 }
 
-// TestOurs: threats W3. Where a person may be sent back to is none of our pages.
+// TestOurs: an allowed redirect target is not one of our pages (threats W3).
 func TestOurs(t *testing.T) {
 	o := testOrigins(t)
 	for origin, want := range map[string]struct{ ours, has bool }{

@@ -11,30 +11,30 @@ type Path struct {
 	Raw   string // as sent: what is forwarded, byte for byte
 	Plain string // decoded once: what rules and routes see
 
-	// Readings are other paths that some server behind us takes Raw for; see
-	// readings.go. No client means one by Raw, so that all of them, and Plain, have
-	// to select one route.
+	// Readings are other paths that some server behind us may read Raw as; see
+	// readings.go. No legitimate client sends Raw to mean one of them, so all of them,
+	// and Plain, must select the same route.
 	Readings []string
 
-	// Variants are readings that a client may well mean: a script's path info, an
-	// ASP.NET session in the path, a letter that need not be escaped. The sternest
-	// rule that they or Plain select decides.
+	// Variants are readings that a legitimate client may intend: a script's path info,
+	// an ASP.NET session in the path, a character that is escaped needlessly. The
+	// strictest rule that they or Plain select decides.
 	Variants []string
 
-	// Odd marks a path with a second reading inside a segment; it is never public.
+	// Odd marks a path with a second reading inside a segment; it never matches a
+	// public rule.
 	Odd bool
 }
 
 var errPath = errors.New("web: path cannot be made plain")
 
-// CleanPath reads a path that begins with `/` and has no query. What cannot be
-// made plain is an error: control bytes, blanks, `\` in any coding, a bad `%`,
-// invalid UTF-8, dot segments in any coding or reading (CVE-2021-32637,
-// CVE-2025-66490, CVE-2026-48020), more readings than maxReadings. Idempotent:
-// Plain, escaped and read again, is itself.
+// CleanPath reads a path that begins with `/` and has no query. An ambiguous path is
+// an error: control bytes, spaces, `\` in any encoding, an invalid `%` escape, invalid
+// UTF-8, dot segments in any encoding or reading (CVE-2021-32637, CVE-2025-66490,
+// CVE-2026-48020), more readings than maxReadings. Idempotent: Plain, escaped and read
+// again, is itself.
 //
-// A path without `%`, `;`, `//` and the like has one reading, and costs no
-// allocation.
+// A path without `%`, `;`, `//` and the like has one reading, and costs no allocation.
 func CleanPath(raw string) (Path, error) {
 	if !strings.HasPrefix(raw, "/") {
 		return Path{}, errPath
@@ -82,8 +82,8 @@ func plain(s string) bool {
 	return true
 }
 
-// decode undoes the percent-encoding of a raw path once; with keepSlash an
-// encoded slash stays %2F, one letter of a segment.
+// decode decodes the percent-encoding of a raw path once; with keepSlash an encoded
+// slash stays %2F, as part of its segment.
 func decode(raw string, keepSlash bool) (decoded string, ok bool) {
 	out := make([]byte, 0, len(raw))
 	for i := 0; i < len(raw); i++ {
@@ -106,8 +106,8 @@ func decode(raw string, keepSlash bool) (decoded string, ok bool) {
 	return string(out), isText(out)
 }
 
-// decodeAgain undoes an encoding below the first, as a second server does with
-// what the first one decoded: a `%` that begins no escape stays.
+// decodeAgain decodes a second layer of percent-encoding, as a second server does with
+// the output of the first one: a `%` that begins no escape stays.
 func decodeAgain(path string, keepSlash bool) (decoded string, ok bool) {
 	out := make([]byte, 0, len(path))
 	for i := 0; i < len(path); i++ {
@@ -129,8 +129,8 @@ func decodeAgain(path string, keepSlash bool) (decoded string, ok bool) {
 	return string(out), isText(out)
 }
 
-// isText refuses what is no UTF-8, and the C1 control characters, which look
-// like nothing and move a terminal's cursor.
+// isText refuses invalid UTF-8, and the C1 control characters, which are invisible and
+// control a terminal.
 func isText(b []byte) bool {
 	if !utf8.Valid(b) {
 		return false
@@ -143,7 +143,7 @@ func isText(b []byte) bool {
 	return true
 }
 
-// unescape reads the escape that s begins with.
+// unescape decodes the escape that s begins with.
 func unescape(s string) (c byte, ok bool) {
 	if len(s) < 3 || s[0] != '%' {
 		return 0, false

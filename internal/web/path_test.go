@@ -43,7 +43,7 @@ func TestCleanPath(t *testing.T) {
 	}
 }
 
-// Each row is a path, and what some server behind us takes it for.
+// TestReadings: each row is a path, and how some server behind us reads it.
 func TestReadings(t *testing.T) {
 	for _, c := range []struct{ raw, reading string }{
 		{"/;%2Fx/admin/x", "/admin/x"}, // Tomcat cuts parameters before it decodes (threats P17)
@@ -53,7 +53,7 @@ func TestReadings(t *testing.T) {
 		{"/admin%3bx/y", "/admin/y"},
 		{"/admin;x/y", "/admin"},
 		{"/x/%3bz%2f/admin", "/x/admin"},
-		{"/;x%2f%2e/admin;%2F%2e/y", ""},     // a dot segment where it is decoded first
+		{"/;x%2f%2e/admin;%2F%2e/y", ""},     // a dot segment if it is decoded first
 		{"/%253b%252fx/admin", "/admin"},     // a second decoding, then the parameters
 		{"/;%252Fx/admin", "/admin"},         // the reverse
 		{"/a;%2525252Fb/c", "/a/c"},          // whatever it contains
@@ -62,7 +62,7 @@ func TestReadings(t *testing.T) {
 		{"/admin%253Fx", "/admin"},           // decoded twice
 		{"/admin/%3f/x", "/admin/"},          // P18
 		{"/%25252561dmin", "/admin"},         // P20
-		{"/%2561dmin/100%25", "/admin/100%"}, // a `%` that is no escape stops nobody
+		{"/%2561dmin/100%25", "/admin/100%"}, // a `%` that begins no escape does not stop decoding
 		{"/x%2f/admin", "/x/admin"},
 		{"//x/admin/y", "/admin/y"}, // a host to a URL parser
 		{"///x//admin/y", "/admin/y"},
@@ -93,7 +93,7 @@ func TestReadings(t *testing.T) {
 	}
 }
 
-// Each row is a path, and what it means to a server that many clients mean too.
+// TestVariants: each row is a path, and a reading of it that many clients intend.
 func TestVariants(t *testing.T) {
 	for _, c := range []struct {
 		raw      string
@@ -121,8 +121,8 @@ func TestVariants(t *testing.T) {
 	}
 }
 
-// A path with more readings than the bounds allow is none: its judging must not
-// cost more than a request.
+// TestReadingsAreBounded: a path with more readings than the bounds allow is refused: checking it
+// must not cost more than a request.
 func TestReadingsAreBounded(t *testing.T) {
 	for _, raw := range []string{"/%" + strings.Repeat("25", 4000) + "41", "/" + strings.Repeat("a;b%252f/", 4000),
 		strings.Repeat("/x%253b%253fy.", 50)} {
@@ -136,7 +136,7 @@ func TestReadingsAreBounded(t *testing.T) {
 	}
 }
 
-// What has one reading costs nothing.
+// TestPlainPathsCostNothing: a path with one reading costs no allocation.
 func TestPlainPathsCostNothing(t *testing.T) {
 	for _, raw := range []string{"/", "/reports/2026/Q1/index.html", "/api/v1.2/x:y/z", "/a(1).pdf", "/.well-known/x",
 		"/static/app.min.js"} {
@@ -193,7 +193,7 @@ func FuzzCleanPath(f *testing.F) {
 				t.Errorf("CleanPath(%q) reads %q", raw, s)
 			}
 		}
-		// Reading a reading finds nothing that the path itself does not have.
+		// A reading has no further readings than the path itself.
 		for _, s := range p.Readings {
 			again, err := CleanPath((&url.URL{Path: s}).EscapedPath())
 			if err != nil && len(p.Readings) < maxReadings/2 {
@@ -205,12 +205,12 @@ func FuzzCleanPath(f *testing.F) {
 				}
 			}
 		}
-		// Idempotent: the plain form, written out again, is itself.
+		// Idempotent: the plain form, escaped again, is itself.
 		again, err := CleanPath((&url.URL{Path: p.Plain}).EscapedPath())
 		if err != nil || again.Plain != p.Plain {
 			t.Errorf("CleanPath(%q) = %q, and of that %q, %v", raw, p.Plain, again.Plain, err)
 		}
-		// What is forwarded is what was decided on.
+		// The forwarded path is the authorized one.
 		if u, err := url.ParseRequestURI(raw); err == nil && u.Path != p.Plain {
 			t.Errorf("CleanPath(%q) = %q, net/url forwards %q", raw, p.Plain, u.Path)
 		}

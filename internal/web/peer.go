@@ -9,9 +9,9 @@ import (
 	"strings"
 )
 
-// Peers knows whose X-Forwarded-* and X-Original-* headers are believed. The
-// zero value believes nobody (CVE-2026-40575: everybody was believed by default).
-// Immutable after ParsePeers; safe for concurrent use.
+// Peers is the set of peers whose X-Forwarded-* and X-Original-* headers are trusted.
+// The zero value trusts none (CVE-2026-40575: all were trusted by default). Immutable
+// after ParsePeers; safe for concurrent use.
 type Peers struct {
 	prefixes []netip.Prefix
 	unix     bool
@@ -49,7 +49,7 @@ func (p *Peers) contains(addr netip.Addr) bool {
 	return false
 }
 
-// Has reports whether a connection's other end is one of them.
+// Has reports whether the address of a connection's other end is trusted.
 func (p *Peers) Has(addr net.Addr) bool {
 	ap, err := netip.ParseAddrPort(addr.String())
 	if err != nil { // a unix socket's peers have no address
@@ -61,10 +61,10 @@ func (p *Peers) Has(addr net.Addr) bool {
 // maxHops bounds the walk along X-Forwarded-For.
 const maxHops = 64
 
-// Resolve returns who is connected, whether that peer is trusted, and who the
-// real client is: the last X-Forwarded-For hop that is not trusted. Adding
-// hops on the left never changes the answer. An unreadable hop makes the
-// client unknown (the zero Addr), which is in no network.
+// Resolve returns the peer, whether it is trusted, and the real client: the last
+// X-Forwarded-For hop that is not trusted. Hops that a client adds on the left never
+// change the result. An unreadable hop makes the client unknown (the zero Addr), which
+// matches no network.
 func (p *Peers) Resolve(r *http.Request) (peer netip.Addr, trusted bool, client netip.Addr) {
 	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		peer = ap.Addr().Unmap().WithZone("")
@@ -143,8 +143,8 @@ func (p *Peers) origin(r *http.Request, trusted bool, fallback string) (scheme, 
 	return scheme, host, err
 }
 
-// Single reads a header that may be sent once, with one value. Absent is "";
-// repeated, or a list, is not ok. The name is in canonical form.
+// Single reads a header that may occur once, with one value. If absent, value is "";
+// if repeated, or a list, ok is false. The name is in canonical form.
 func Single(h http.Header, name string) (value string, ok bool) {
 	switch v := h[name]; len(v) {
 	case 0:

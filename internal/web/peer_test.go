@@ -76,13 +76,13 @@ func FuzzResolve(f *testing.F) {
 	f.Add("junk", "10.0.0.2, 192.0.2.1:9")
 	p := peers(f, "10.0.0.0/8")
 	f.Fuzz(func(t *testing.T, left, right string) {
-		ask := func(lines ...string) netip.Addr {
+		clientOf := func(lines ...string) netip.Addr {
 			r := &http.Request{RemoteAddr: "10.0.0.1:1", Header: http.Header{"X-Forwarded-For": lines}}
 			_, _, client := p.Resolve(r)
 			return client
 		}
-		if client := ask(right); client.IsValid() && !p.contains(client) {
-			if with := ask(left, right); with != client {
+		if client := clientOf(right); client.IsValid() && !p.contains(client) {
+			if with := clientOf(left, right); with != client {
 				t.Errorf("Resolve(%q) = %v, with %q on its left %v", right, client, left, with)
 			}
 		}

@@ -23,9 +23,9 @@ import (
 //	                                                   ├─ narrow ─────────── best fit of Windows, Unicode folding
 //	                                                   └─ trimTails, dropStreams ─ file names of Windows
 //
-// Letter case is the policy's: it knows how routes are written.
+// Letter case is handled by the access policy, which has the routes as written.
 
-// Bounds of the work that one path may ask for; a path that needs more is refused.
+// Bounds of the work for one path; a path that exceeds them is refused.
 const (
 	maxReadings     = 96
 	maxReadingBytes = 64 << 10 // of all together, beyond four times the path's length
@@ -40,7 +40,7 @@ var plainSteps = append(slices.Clone(rawSteps), narrow, trimTails, dropStreams,
 	func(s string) string { return cutFrom(s, "?#") },
 )
 
-// read finds Readings and Variants; false means that the path cannot be made plain.
+// read computes Readings and Variants; false means that the path is ambiguous.
 func (p *Path) read() bool {
 	most := maxReadingBytes + 4*len(p.Raw)
 	found := readings{list: []string{p.Plain}, left: most}
@@ -75,7 +75,7 @@ func (p *Path) read() bool {
 	return p.vary(found.list)
 }
 
-// vary finds Variants: of the raw path, and of each reading.
+// vary computes Variants: of the raw path, and of each reading.
 func (p *Path) vary(all []string) bool {
 	found := readings{left: maxReadingBytes + 4*len(p.Raw)}
 	for i := -1; i < len(all)+len(found.list); i++ {
@@ -145,8 +145,8 @@ func collapse(path string) string {
 	return path
 }
 
-// cutParameters takes `;` and what follows it out of each segment, as servlet
-// containers do: `..;x` is `..` to them.
+// cutParameters removes `;` and the parameter after it from each segment, as servlet
+// containers do: they read `..;x` as `..`.
 func cutParameters(path string) string {
 	if strings.IndexByte(path, ';') < 0 {
 		return path
@@ -158,7 +158,7 @@ func cutParameters(path string) string {
 	return strings.Join(segments, "/")
 }
 
-// cutFrom ends a path before the first of these bytes.
+// cutFrom truncates a path before the first of these bytes.
 func cutFrom(path, bytes string) string {
 	if i := strings.IndexAny(path, bytes); i > 0 {
 		return path[:i]
@@ -166,8 +166,8 @@ func cutFrom(path, bytes string) string {
 	return path
 }
 
-// dropAuthority takes the first segment for a host where two slashes precede it,
-// as URL parsers do that are given a path alone.
+// dropAuthority reads the first segment as a host if two slashes precede it, as URL
+// parsers do with a bare path.
 func dropAuthority(path string) string {
 	if !strings.HasPrefix(path, "//") {
 		return path
@@ -179,9 +179,9 @@ func dropAuthority(path string) string {
 	return "/"
 }
 
-// narrow reads letters, dots and slashes as a server does that fits names to its
-// own alphabet: ．．／ is ../ there. Invisible characters are lost. Punctuation that
-// Chinese file names are full of stays, since no such server gives it a meaning.
+// narrow maps letters, dots and slashes to ASCII as a server with best-fit conversion
+// does: ．．／ becomes ../ there. Invisible characters are dropped. Punctuation that is
+// common in Chinese file names is not mapped, since no such server gives it a meaning.
 func narrow(path string) string {
 	for i := 0; ; i++ {
 		if i == len(path) {
@@ -243,8 +243,9 @@ func dropStreams(path string) string {
 	return strings.Join(segments, "/")
 }
 
-// keepNeedless decodes what has to be escaped in a path, and no more: what a
-// server sees that compares paths without decoding them, as Express does.
+// keepNeedless decodes everything but the characters that must be escaped in a path:
+// the path as a server sees it that compares paths without decoding them, such as
+// Express.
 func keepNeedless(raw string) string {
 	if strings.IndexByte(raw, '%') < 0 {
 		return raw
@@ -272,10 +273,10 @@ func isPathChar(c byte) bool {
 		strings.IndexByte("-._~!$&'()*+,;=:@", c) >= 0
 }
 
-// dropScript takes the name of the first script off that a path goes on behind:
-// the rest is what it routes by. /index.php/admin/x is /admin/x to most PHP
-// frameworks, and so is a CGI script's path info. That the script itself is run is
-// for the policy to judge, which knows of exact routes for scripts.
+// dropScript removes the name of the first script that has path info after it:
+// /index.php/admin/x is routed as /admin/x by most PHP frameworks, and by a CGI
+// script. That the script itself is executed is considered by the access policy, which
+// has the exact routes of scripts.
 func dropScript(path string) string {
 	for i := 0; i < len(path); i++ {
 		if path[i] == '.' && isScript(path[i+1:]) {
@@ -293,8 +294,8 @@ func isScript(s string) bool {
 	return i > 0 && i+1 < len(s) && scriptname.Ending(s[:i])
 }
 
-// dropCookieless takes sessions out of the path that ASP.NET looks for there:
-// /(S(x))/admin is /admin to it, and /ad/(S(x))min too (CVE-2023-36899).
+// dropCookieless removes ASP.NET's cookieless session from the path: /(S(x))/admin is
+// read as /admin, and so is /ad/(S(x))min (CVE-2023-36899).
 func dropCookieless(path string) string {
 	if !strings.Contains(path, "/(") {
 		return path

@@ -6,18 +6,19 @@ import (
 	"time"
 )
 
-// Reauthentication is a request of somebody who is signed in, for a page that wants a
-// more recent sign-in.
+// Reauthentication is a request with a valid session whose sign-in is too old for the
+// requested page.
 type Reauthentication struct {
 	Fresh     time.Duration // how recent; above 0
 	Silent    bool          // a silent sign-in will do
-	APIClient bool          // a credential came along, which no redirect renews
+	APIClient bool          // the request carried a credential, which no redirect can renew
 }
 
-// reauthenticationRequired is the error of a 401 that wants a more recent sign-in.
+// reauthenticationRequired is the error code of a 401 that requires a more recent
+// sign-in.
 const reauthenticationRequired = "reauthentication_required"
 
-// Error is the 401 of such a request; loginURL is what ReauthURL gives.
+// Error is the 401 of such a request; loginURL is the result of ReauthURL.
 func (q Reauthentication) Error(loginURL string) *Error {
 	return &Error{Status: http.StatusUnauthorized, Code: reauthenticationRequired, LoginURL: loginURL}
 }

@@ -6,8 +6,8 @@ import (
 	"net/http"
 )
 
-// requestID takes the id of a trusted peer when it is plain
-// ([A-Za-z0-9._-]{1,64}); anybody else's could forge log lines (threats L4).
+// requestID accepts the id of a trusted peer if it consists of [A-Za-z0-9._-]{1,64};
+// otherwise, it generates one, since a client's id could forge log lines (threats L4).
 func requestID(r *http.Request, trusted bool) string {
 	if trusted {
 		if ids := r.Header["X-Request-Id"]; len(ids) == 1 && plainID(ids[0]) {
@@ -15,7 +15,7 @@ func requestID(r *http.Request, trusted bool) string {
 		}
 	}
 	var raw [12]byte
-	rand.Read(raw[:]) // never fails: crypto/rand ends the process instead
+	rand.Read(raw[:]) // never fails: crypto/rand would end the process
 	var text [24]byte
 	hex.Encode(text[:], raw[:])
 	return string(text[:])

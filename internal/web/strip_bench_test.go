@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// StripCookies runs on every request with a session: the list of lines and the
-// line without ours are all that it allocates.
+// BenchmarkStripCookies: StripCookies runs on every request with a session; it allocates only the
+// list of lines and the line without our cookies.
 func BenchmarkStripCookies(b *testing.B) {
 	line := []string{"a=1; __Host-dinggate=" + strings.Repeat("V", 600) + "; b=2"}
 	b.ReportAllocs()

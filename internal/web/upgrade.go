@@ -9,11 +9,11 @@ import (
 
 var errHandshake = errors.New("web: malformed WebSocket handshake")
 
-// Upgrade reports what a request's Upgrade header may become: a WebSocket, or
-// nothing, and then the header must not travel on, since behind a tunnel
-// nobody checks anything (threats M6). A WebSocket is exactly one `websocket`
-// token on a GET over HTTP/1.1 without a body, with its key and version
-// (RFC 6455 §4.2.1); one that is malformed is an error (M7).
+// Upgrade reports whether a request's Upgrade header is a WebSocket handshake. Any
+// other upgrade is not: its header must be dropped, since nothing is checked inside
+// the tunnel that it would open (threats M6). A WebSocket handshake has exactly one
+// `websocket` token, on a GET over HTTP/1.1 without a body, with its key and version
+// (RFC 6455 §4.2.1); a malformed one is an error (M7).
 func Upgrade(r *http.Request) (websocket bool, err error) {
 	if len(r.Header["Upgrade"]) == 0 {
 		return false, nil

@@ -1,15 +1,14 @@
-// Package web is the small HTTP toolkit: handlers that return errors.
+// Package web provides HTTP handlers that return errors, and the checks of a request.
 //
-//	request ─► Chain: recover ─ id ─ peer ─ record ─┬─► Asked (questions of outer proxies)
-//	                                                   └─► host, path, method or 400 ─► Next
-//	                                                            error ─► Answer (page or JSON)
+//	request ─► Chain: recover, peer, id, record ─┬─► Subrequest (of a gateway)
+//	                                             └─► method, host, path ─┬─► Next
+//	                                                                     └─ error ─► Answer (page or JSON)
 //
-// What a request says about itself is judged here, once: its client (peer.go),
-// its host (host.go), its path (path.go), whether a person is looking at it
-// (browser.go), where a browser may be sent (origins.go), which headers and
-// cookies may travel on (header.go, cookie.go), whether it may become a
-// WebSocket (upgrade.go). Pages live in internal/page; who may enter is
-// decided in proxy/access.
+// What a request claims is checked here, once: its client (peer.go), its host
+// (host.go), its path (path.go), whether it is a page load (browser.go), where a
+// browser may be redirected (origins.go), which headers and cookies may be forwarded
+// (header.go, cookie.go), whether it may become a WebSocket (upgrade.go). Pages are in
+// internal/page; authorization is in proxy/access.
 package web
 
 import (
@@ -22,26 +21,27 @@ import (
 // ResponseWriter it gets is an *Exchange when it runs behind a Chain.
 type HandlerFunc func(w http.ResponseWriter, r *http.Request) error
 
-// Error has two faces: Code picks the message people read and is the `error`
-// of the JSON answer; Err is for the log alone.
+// Error is an error with a message for people and one for the operator: Code selects the text that
+// people read and is the `error` of the JSON answer; Err is only for the log.
 type Error struct {
-	Status     int           // what the caller gets; 0 is 500
+	Status     int           // the status of the answer; 0 is 500
 	Code       string        // `unauthenticated`, `not_member` …; "" is `internal`
 	Err        error         // for the operator; may be nil
-	LoginURL   string        // where a 401's reader can sign in
+	LoginURL   string        // where the client of a 401 can sign in
 	RetryAfter time.Duration // 0 sends no Retry-After
 	Allow      string        // the Allow header of a 405
-	Retry      string        // a path on our own origin that a page offers as the way forward; "" offers none
-	Who        string        // who is signed in, for the page; "" says nothing
-	// the page first asked for, by its path or our own absolute address, to come back to as
-	// another person; "" is /
+	Retry      string        // a path on our own origin that a page offers as the next step; "" offers none
+	Who        string        // the signed-in person, for the page; "" shows none
+	// path on our own origin, or our absolute URL, of the page first requested: where
+	// the user returns after switching accounts; "" is /
 	Wanted string
-	// a path on our own origin where this person can ask for access; "" where they cannot
+	// path on our own origin where this user can request access; "" if they cannot
 	Request string
-	// a path on our own origin, with a query, that shows this error again; "" is the address asked
-	// for
+	// path on our own origin, with a query, that shows this error again; "" is the
+	// requested URL
 	Again string
-	// people are sent to Again: something in the address asked for must not stay in the browser
+	// the browser is redirected to Again, since the requested URL holds something that
+	// must not stay in its history
 	Leave bool
 }
 

@@ -4,7 +4,7 @@
 //	time    unsigned varint, Unix milliseconds, 0 = none
 //	ids     their number as an unsigned varint, then signed varints
 //
-// Varints are minimal: there is one spelling of a record.
+// Varints are minimal: a record has one encoding.
 package wire
 
 import (
@@ -31,8 +31,7 @@ func AppendIDs(b []byte, ids []int64) []byte {
 	return b
 }
 
-// Reader reads a record; after the first thing that is wrong everything is zero
-// and Bad stays true.
+// Reader reads a record; after the first error everything is zero and Bad stays true.
 type Reader struct {
 	Rest []byte
 	Bad  bool
@@ -41,7 +40,7 @@ type Reader struct {
 // Uvarint reads an unsigned varint that is minimal.
 func (r *Reader) Uvarint() uint64 {
 	v, n := binary.Uvarint(r.Rest)
-	if n <= 0 || n > 1 && r.Rest[n-1] == 0 { // cut off, too large, or longer than need be
+	if n <= 0 || n > 1 && r.Rest[n-1] == 0 { // truncated, too large, or longer than necessary
 		r.Bad, r.Rest = true, nil
 		return 0
 	}
@@ -69,8 +68,8 @@ func (r *Reader) Byte() byte {
 	return b
 }
 
-// Count reads a length: no element is shorter than a byte, so that a false
-// length never makes us allocate more than the payload is long.
+// Count reads a length: no element is shorter than a byte, so that a false length never allocates
+// more than the size of the payload.
 func (r *Reader) Count() int {
 	n := r.Uvarint()
 	if n > uint64(len(r.Rest)) {

@@ -18,16 +18,16 @@ import (
 
 // Times of the keys that dinggate makes.
 const (
-	Life    = 90 * 24 * time.Hour // a key signs for as long
-	ahead   = 24 * time.Hour      // a key is published before it signs: clients keep a set they have read
-	reread  = time.Minute         // how old what a replica knows of the record may be
+	Life    = 90 * 24 * time.Hour // how long a key signs
+	ahead   = 24 * time.Hour      // how long a key is published before it signs, since clients cache the set
+	reread  = time.Minute         // maximum age of a replica's copy of the record
 	retried = 5 * time.Second     // after a failure
 
-	// Kept is how long a record lasts without being written.
-	Kept = 400 * 24 * time.Hour
+	// RecordLife is the lifetime of a record that is not written.
+	RecordLife = 400 * 24 * time.Hour
 )
 
-// Record is what the store has: the keys, newest first of each algorithm.
+// Record is the content of the store: the keys, newest first of each algorithm.
 type Record struct{ Keys []Stored }
 
 // Stored is one key of a Record.
@@ -36,22 +36,21 @@ type Stored struct {
 	Made  time.Time
 }
 
-// Keeper gives the Set of now. Set the fields, then share the pointer; safe for
-// concurrent use.
+// Keeper returns the current Set. Set the fields, then share the pointer; safe for concurrent use.
 type Keeper struct {
-	// Fixed is the Set of configured files; with it nothing is made or kept.
+	// Fixed is the Set of configured files; if set, no keys are made or stored.
 	Fixed *Set
 
-	// Read gives the record and what Write compares; no record is no error. Write
-	// replaces it only where it is still the same, and reports whether it was.
+	// Read returns the record and its version; a missing record is no error. Write replaces a
+	// record of that version, and reports whether it did.
 	Read  func(ctx context.Context) (r Record, version []byte, err error)
 	Write func(ctx context.Context, r Record, version []byte) (written bool, err error)
 
-	Retain time.Duration    // how long a key is published after it has signed last
-	Now    func() time.Time // nil: time.Now
+	Retain time.Duration    // how long a key is published after its last signature
+	Now    func() time.Time // nil is time.Now
 
 	known atomic.Pointer[known]
-	mu    sync.Mutex // one goroutine reads the store
+	mu    sync.Mutex // held by the goroutine that reads the store
 }
 
 type known struct {
@@ -59,8 +58,8 @@ type known struct {
 	read time.Time
 }
 
-// Set gives the keys of now. It asks the store about once a minute; while that
-// does not answer, what is known goes on counting.
+// Set returns the current keys. It reads the store about once a minute; if that fails, the last
+// copy stays valid.
 func (k *Keeper) Set(ctx context.Context) (*Set, error) {
 	if k.Fixed != nil {
 		return k.Fixed, nil
@@ -70,7 +69,7 @@ func (k *Keeper) Set(ctx context.Context) (*Set, error) {
 		return old.set, nil
 	}
 	if old := k.known.Load(); old != nil {
-		if !k.mu.TryLock() { // somebody reads: what is known does until then
+		if !k.mu.TryLock() { // another goroutine is reading: use the last copy
 			return old.set, nil
 		}
 	} else {
@@ -117,7 +116,7 @@ func (k *Keeper) load(ctx context.Context, now time.Time) (*Set, error) {
 	return nil, errors.New("keys: other replicas write the keys all the time")
 }
 
-// renewed adds what is due and drops what nobody needs any more.
+// renewed adds keys that are due and removes keys that are no longer needed.
 func (k *Keeper) renewed(old Record, now time.Time) (next Record, changed bool, err error) {
 	for _, algorithm := range Algorithms {
 		list, err := old.of(algorithm)
@@ -132,7 +131,7 @@ func (k *Keeper) renewed(old Record, now time.Time) (next Record, changed bool, 
 			list, changed = append([]Stored{made}, list...), true
 		}
 		for i, one := range list {
-			// The key before this one signs until this one has been published long enough.
+			// The previous key signs until this one has been published long enough.
 			if i > 0 && now.Sub(list[i-1].Made) > ahead+k.Retain {
 				changed = true
 				break
@@ -157,8 +156,8 @@ func (r Record) of(algorithm string) (list []Stored, err error) {
 	return list, nil
 }
 
-// set puts the key that signs in front: the newest that has been published long
-// enough, or the newest where none has.
+// set puts the signing key first: the newest that has been published long enough, or the newest if
+// none has.
 func (r Record) set(now time.Time) (*Set, error) {
 	var all []Key
 	for _, algorithm := range Algorithms {

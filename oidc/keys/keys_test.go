@@ -21,14 +21,14 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// kept is a record in memory.
-type kept struct {
+// stored is a record in memory.
+type stored struct {
 	record  Record
 	version int
 	err     error
 }
 
-func (k *kept) keeper(now *time.Time) *Keeper {
+func (k *stored) keeper(now *time.Time) *Keeper {
 	return &Keeper{Retain: time.Hour, Now: func() time.Time { return *now },
 		Read: func(context.Context) (Record, []byte, error) { return k.record, fmt.Append(nil, k.version), k.err },
 		Write: func(_ context.Context, r Record, version []byte) (bool, error) {
@@ -76,11 +76,11 @@ func kid(t *testing.T, s *Set, algorithm string) string {
 	return signed.Signatures[0].Header.KeyID
 }
 
-// TestRotation: a new key is published a day before it signs, and the one before
-// it as long as what it signed may be shown.
+// TestRotation: a new key is published a day before it signs, and the previous one as long as its
+// tokens are valid.
 func TestRotation(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
-	k := &kept{}
+	k := &stored{}
 	keeper := k.keeper(&now)
 	set := func(after time.Duration) *Set {
 		t.Helper()
@@ -163,7 +163,7 @@ func TestParse(t *testing.T) {
 // TestForgeries is threats E6.
 func TestForgeries(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
-	s, err := (&kept{}).keeper(&now).Set(t.Context())
+	s, err := (&stored{}).keeper(&now).Set(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

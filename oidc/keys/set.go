@@ -4,8 +4,8 @@
 //	the store ─► Keeper ─► Set ┤  Verify, with any
 //	                           └─ JWKS ─► GET /oidc/jwks
 //
-// A Set never changes. The Keeper makes keys, keeps them sealed in the store that
-// all replicas share, and replaces them in time.
+// A Set never changes. The Keeper makes keys, stores them sealed in the store that all replicas
+// share, and rotates them.
 package keys
 
 import (
@@ -23,23 +23,23 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// The algorithms that clients may ask for.
+// The algorithms that clients can choose.
 const (
 	RS256 = "RS256"
 	ES256 = "ES256"
 )
 
-// Algorithms lists them, the usual one first.
+// Algorithms lists them, the default first.
 var Algorithms = []string{RS256, ES256}
 
-// accepted is what Verify takes: an algorithm with a public key, so that neither
-// `none` nor HS256 with our public key for its secret verifies (threats E6).
+// accepted are the algorithms of Verify, all asymmetric, so that neither `none` nor HS256 with our
+// public key as its secret verifies (threats E6).
 var accepted = []jose.SignatureAlgorithm{jose.RS256, jose.ES256}
 
 // minRSA is the smallest modulus, in bits.
 const minRSA = 2048
 
-// Key is one private key. It does not print.
+// Key is one private key. It never prints its secret.
 type Key struct {
 	private   crypto.Signer
 	algorithm jose.SignatureAlgorithm
@@ -55,11 +55,11 @@ func (k Key) ID() string { return k.id }
 // Algorithm is RS256 or ES256.
 func (k Key) Algorithm() string { return string(k.algorithm) }
 
-// Parse reads one private key in PEM: RSA of 2048 bits or more, or EC P-256, as
-// PKCS #8, PKCS #1 or SEC 1.
+// Parse parses one private key in PEM: RSA of 2048 bits or more, or EC P-256, as PKCS #8, PKCS #1
+// or SEC 1.
 func Parse(text []byte) (Key, error) {
 	block, rest := pem.Decode(text)
-	if block != nil && block.Type == "EC PARAMETERS" { // openssl writes it in front of a key
+	if block != nil && block.Type == "EC PARAMETERS" { // openssl writes it before the key
 		block, rest = pem.Decode(rest)
 	}
 	if block == nil {
@@ -119,10 +119,10 @@ type Set struct {
 	jwks    []byte
 }
 
-// ErrNoKey means that no key of the algorithm is there.
+// ErrNoKey means that there is no key for the algorithm.
 var ErrNoKey = errors.New("keys: no key for the algorithm")
 
-// ErrVerify means that a text was not signed by a key of the set.
+// ErrVerify means that no key of the set signed the text.
 var ErrVerify = errors.New("keys: not signed by one of our keys")
 
 // Types of tokens: the `typ` of a header.
@@ -131,7 +131,7 @@ const (
 	TypeLogout = "logout+jwt"
 )
 
-// New makes a Set: of each algorithm the first key signs, all are published.
+// New makes a Set: the first key of each algorithm signs, all are published.
 func New(list []Key) (*Set, error) {
 	s := &Set{signers: map[string]map[string]jose.Signer{}}
 	var set jose.JSONWebKeySet
@@ -174,7 +174,7 @@ func (s *Set) JWKS() []byte { return s.jwks }
 // Has reports whether there is a key for the algorithm.
 func (s *Set) Has(algorithm string) bool { return s.signers[algorithm] != nil }
 
-// Sign makes a JWT of claims with the first key of the algorithm. ErrNoKey.
+// Sign signs claims as a JWT with the first key of the algorithm. Its error can be ErrNoKey.
 func (s *Set) Sign(algorithm, typ string, claims any) (string, error) {
 	signer := s.signers[algorithm][typ]
 	if signer == nil {
@@ -191,11 +191,11 @@ func (s *Set) Sign(algorithm, typ string, claims any) (string, error) {
 	return signed.CompactSerialize()
 }
 
-// maxToken bounds what Verify looks at.
+// maxToken bounds the input of Verify.
 const maxToken = 16 << 10
 
-// Verify gives the claims of a JWT that a key of the set signed, whatever they
-// say: the caller judges issuer, audience and times. The only error is ErrVerify.
+// Verify returns the claims of a JWT that a key of the set signed, without checking them: the
+// caller checks issuer, audience and times. The only error is ErrVerify.
 func (s *Set) Verify(token, typ string) ([]byte, error) {
 	if len(token) > maxToken {
 		return nil, ErrVerify

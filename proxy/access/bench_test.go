@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// common is what a request usually meets: some routes that are others', then its own.
+// common is what a typical request meets: some other routes, then its own.
 func common(t testing.TB) (*Policy, Target) {
 	p := policy(t,
 		Route{Path: "/healthz", Rule: public},
@@ -52,7 +52,7 @@ func BenchmarkDecide(b *testing.B) {
 	}
 }
 
-func BenchmarkDecideNobody(b *testing.B) {
+func BenchmarkDecideNoSession(b *testing.B) {
 	p, target := common(b)
 	b.ReportAllocs()
 	for b.Loop() {

@@ -8,8 +8,8 @@ import (
 	"dinggate/internal/identity"
 )
 
-// Who comes in where all, deny and fresh stand beside the lists, and which part
-// refuses otherwise.
+// TestDecideConditions: who is allowed if all, deny and fresh are set beside the lists, and which
+// part refuses the others.
 func TestDecideConditions(t *testing.T) {
 	prefixes := func(text string) []netip.Prefix { return []netip.Prefix{netip.MustParsePrefix(text)} }
 	lan := prefixes("10.0.0.0/8")
@@ -36,13 +36,13 @@ func TestDecideConditions(t *testing.T) {
 		{"all: every entry holds", both, member, inside, SignInAge{}, nil, Decision{Allow, 0, "departments 42", ""}},
 		{"all: the network does not", both, member, outside, SignInAge{}, nil, Decision{Deny, 0, "", NotAll}},
 		{"all: the person does not", both, other, inside, SignInAge{}, nil, Decision{Deny, 0, "", NotAll}},
-		{"all: nobody, in the network", both, nil, inside, SignInAge{}, nil, Decision{SignIn, 0, "", NotSignedIn}},
-		{"all: nobody, in no network", both, nil, outside, SignInAge{}, nil, Decision{Deny, 0, "", NotAll}},
+		{"all: no session, in the network", both, nil, inside, SignInAge{}, nil, Decision{SignIn, 0, "", NotSignedIn}},
+		{"all: no session, in no network", both, nil, outside, SignInAge{}, nil, Decision{Deny, 0, "", NotAll}},
 		{"all: no grant helps", both, other, inside, SignInAge{}, granted, Decision{Deny, 0, "", NotAll}},
 
 		{"deny: named", except, member, inside, SignInAge{}, nil, Decision{Deny, 0, "", Denied}},
 		{"deny: another", except, other, inside, SignInAge{}, nil, Decision{Allow, 0, "signed_in", ""}},
-		{"deny: nobody", except, nil, inside, SignInAge{}, nil, Decision{SignIn, 0, "", NotSignedIn}},
+		{"deny: no session", except, nil, inside, SignInAge{}, nil, Decision{SignIn, 0, "", NotSignedIn}},
 		{"deny wins over a grant", Rule{Users: []string{"x"}, Deny: except.Deny}, member, inside, SignInAge{}, granted,
 			Decision{Deny, 0, "", Denied}},
 		{"deny: by userid", Rule{SignedIn: true, Deny: Lists{Users: []string{"0042"}}}, member, inside, SignInAge{}, nil,
@@ -68,7 +68,7 @@ func TestDecideConditions(t *testing.T) {
 
 		{"a grant replaces the lists", Rule{Users: []string{"x"}}, member, inside, SignInAge{}, granted,
 			Decision{Allow, 0, "grant", ""}},
-		{"a grant for nobody", Rule{Users: []string{"x"}}, nil, inside, SignInAge{}, granted,
+		{"a grant without a session", Rule{Users: []string{"x"}}, nil, inside, SignInAge{}, granted,
 			Decision{SignIn, 0, "", NotSignedIn}},
 
 		{"networks skip the sign-in", openLAN, nil, inside, SignInAge{}, nil, Decision{Allow, 0, "networks 10.0.0.0/8", ""}},
@@ -89,8 +89,8 @@ func TestDecideConditions(t *testing.T) {
 			if got != c.want {
 				t.Errorf("Decide(%+v) = %+v, want %+v", c.rule, got, c.want)
 			}
-			if told, steps := p.Explain(target, c.user); told != got || len(steps) < 2 {
-				t.Errorf("Explain(%+v) = %+v in %d steps, want %+v", c.rule, told, len(steps), got)
+			if explained, steps := p.Explain(target, c.user); explained != got || len(steps) < 2 {
+				t.Errorf("Explain(%+v) = %+v in %d steps, want %+v", c.rule, explained, len(steps), got)
 			}
 		})
 	}
@@ -125,6 +125,36 @@ func TestDecideConditionsAllocatesNothing(t *testing.T) {
 		target := Target{Method: "GET", Path: "/x", SignIn: SignInAge{Known: true, Age: age}}
 		if got := testing.AllocsPerRun(100, func() { p.Decide(target, member) }); got != 0 {
 			t.Errorf("Decide(age %v) allocates %v times, want 0", age, got)
+		}
+	}
+}
+
+// TestGrant_LetterCase: a grant allows no other route in another letter case, also if both have
+// the same rule (threats G4).
+func TestGrant_LetterCase(t *testing.T) {
+	rule := Rule{Users: []string{"lisi"}}
+	routes := []Route{{Path: "/request/below/", Rule: rule}, {Path: "/request/", Rule: rule}}
+	p, err := New(routes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := &identity.User{Username: "zhangsan", UserID: "zhangsan"}
+	for _, tt := range []struct {
+		path    string
+		variant string
+		policy  *Policy
+		want    Verdict
+	}{
+		{"/request/x", "", p, Allow}, {"/request/X", "", p, Allow}, {"/REQUEST/x", "", p, Deny}, {"/request/below/x", "", p, Deny},
+		{"/request/BELOW/x", "", p, Deny}, {"/request/Below", "", p, Deny}, {"/request/x", "/request/BELOW/x", p, Deny},
+		{"/request/BELOW/x", "", p.CaseSensitive(), Allow},
+	} {
+		target := Target{Method: "GET", Path: tt.path, Granted: func(route int) bool { return route == 1 }}
+		if tt.variant != "" {
+			target.Variants = []string{tt.variant}
+		}
+		if got := tt.policy.Decide(target, u); got.Verdict != tt.want {
+			t.Errorf("%s (%s) = %v, want %v", tt.path, tt.variant, got, tt.want)
 		}
 	}
 }

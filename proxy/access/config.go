@@ -10,35 +10,36 @@ import (
 	"dinggate/internal/conf"
 )
 
-// RouteConfig is the part of a route's configuration that says where a rule
-// holds; the proxy's own part stands beside it, inlined.
+// RouteConfig is the part of a route's configuration that says for which requests a rule applies;
+// the proxy's own part is inlined beside it.
 type RouteConfig struct {
-	// /healthz: exactly this; /admin/: /admin, /admin/ and all below; written decoded
+	// /healthz: exactly this path; /admin/: /admin, /admin/ and all paths below; decoded
 	Path    string      `yaml:"path"`
-	Host    string      `yaml:"host"`    // empty = any; the port counts only if written; *.apps.example.com: one label
-	Methods []string    `yaml:"methods"` // empty = any; GET lets HEAD through
-	Access  *RuleConfig `yaml:"access"`  // nil = signed_in
+	Host    string      `yaml:"host"`    // empty: any; the port is compared only if given; *.apps.example.com: one label
+	Methods []string    `yaml:"methods"` // empty: any; GET includes HEAD
+	Access  *RuleConfig `yaml:"access"`  // nil: signed_in
 
-	// File and Line are where the route stands, if several files give routes; otherwise empty.
+	// File and Line are the position of the route, if several files configure routes; otherwise
+	// empty.
 	File string `yaml:"-" json:"-"`
 	Line int    `yaml:"-" json:"-"`
 }
 
-// RuleConfig is written as one word, `public` or `signed_in`, or as lists of
-// which any one entry lets in, with conditions beside them; conditions alone are
-// those of every member. With none of these it names nobody, which is a mistake.
+// RuleConfig is one word, `public` or `signed_in`, or lists of which any one entry allows access,
+// with conditions beside them; conditions alone apply to every member. A rule with none of these
+// names no person, which is a mistake.
 type RuleConfig struct {
-	Named       string   `yaml:"-"`           // the word; with it the lists count for nothing
-	Departments []string `yaml:"departments"` // ids, as number or text; all departments below count too
-	Roles       []string `yaml:"roles"`       // names, or ids; digits alone are an id
-	Users       []string `yaml:"users"`       // usernames as upstreams see them, or DingTalk userids
+	Named       string   `yaml:"-"`           // the word; the lists are then ignored
+	Departments []string `yaml:"departments"` // ids, as number or text; a department includes all below it
+	Roles       []string `yaml:"roles"`       // names, or ids; digits only are an id
+	Users       []string `yaml:"users"`       // usernames as upstreams receive them, or DingTalk userids
 	Emails      []string `yaml:"emails"`      // zhangsan@example.com or *@example.com
 	Networks    []string `yaml:"networks"`    // CIDRs of the real client; see Rule.Networks
 
-	All         []ListsConfig `yaml:"all"`          // of each entry something must be true too
-	Deny        ListsConfig   `yaml:"deny"`         // whom nothing lets in
-	Fresh       time.Duration `yaml:"fresh"`        // how long ago the person may have signed in; 0 = at any time
-	FreshSilent bool          `yaml:"fresh_silent"` // a sign-in without a click inside DingTalk counts for fresh
+	All         []ListsConfig `yaml:"all"`          // one item of each entry must be true too
+	Deny        ListsConfig   `yaml:"deny"`         // people and clients that are refused in any case
+	Fresh       time.Duration `yaml:"fresh"`        // maximum age of the sign-in; 0 is any age
+	FreshSilent bool          `yaml:"fresh_silent"` // a sign-in without a click inside DingTalk satisfies fresh
 }
 
 // ListsConfig is one entry of RuleConfig.All, or RuleConfig.Deny.
@@ -58,8 +59,8 @@ func (c *ListsConfig) given() bool {
 	return len(c.Departments)+len(c.Roles)+len(c.Users)+len(c.Emails)+len(c.Networks) > 0
 }
 
-// Each calls f with every set of lists of a rule, and with what it is called: "" for
-// the rule's own, all[0], deny. A nil rule and one of a word have none.
+// Each calls f with every set of lists of a rule, and its name: "" for the rule's own, all[0],
+// deny. A nil rule and a rule of one word have none.
 func (c *RuleConfig) Each(f func(name string, lists ListsConfig)) {
 	if c == nil || c.Named != "" {
 		return
@@ -73,14 +74,13 @@ func (c *RuleConfig) Each(f func(name string, lists ListsConfig)) {
 	}
 }
 
-// NamesDepartments reports whether a department decides somewhere in the rule.
+// NamesDepartments reports whether the rule depends on a department.
 func (c *RuleConfig) NamesDepartments() (found bool) {
 	c.Each(func(_ string, lists ListsConfig) { found = found || len(lists.Departments) > 0 })
 	return found
 }
 
-// UnmarshalText takes the one-word form. Any word is taken: Check refuses the
-// wrong ones, together with all other mistakes.
+// UnmarshalText accepts any word: Check refuses a wrong one, together with all other mistakes.
 func (c *RuleConfig) UnmarshalText(text []byte) error {
 	*c = RuleConfig{Named: string(text)}
 	return nil
@@ -89,8 +89,8 @@ func (c *RuleConfig) UnmarshalText(text []byte) error {
 // Config is the list of routes, in the order in which they are tried.
 type Config []RouteConfig
 
-// Routes gives what New takes. What Check calls a mistake is left out of its
-// rule, so that it names fewer people, never more.
+// Routes returns the argument of New. A part that Check calls a mistake is left out of its rule,
+// so that the rule names fewer people, never more.
 func (c Config) Routes() []Route {
 	routes := make([]Route, len(c))
 	for i := range c {
@@ -99,10 +99,10 @@ func (c Config) Routes() []Route {
 	return routes
 }
 
-// Check finds every mistake, at key[0].path and the like, and warns of routes
-// that are never reached and of a list that protects nothing.
+// Check reports every mistake, at key[0].path and the like, and warns of unreachable routes and of
+// a list that protects nothing.
 func (c Config) Check(p *conf.Problems, key string) {
-	earlier := make([]*route, len(c)) // nil where a mistake forbids comparing
+	earlier := make([]*route, len(c)) // nil for a route that cannot be compared
 	public := 0
 	for i := range c {
 		r, faults := c[i].route()
@@ -130,10 +130,10 @@ func (c Config) Check(p *conf.Problems, key string) {
 			}
 		}
 	}
-	p.At(key).Warn(len(c) > 0 && public == len(c), "are all public: nobody is ever asked to sign in")
+	p.At(key).Warn(len(c) > 0 && public == len(c), "are all public: no request requires a sign-in")
 }
 
-// Route gives one of Routes.
+// Route returns one of Routes.
 func (c RouteConfig) Route() Route {
 	r, faults := c.route()
 	if slices.ContainsFunc(faults, func(f fault) bool { return strings.HasPrefix(f.part, partDeny) }) {
@@ -150,7 +150,7 @@ func (c RouteConfig) route() (Route, []fault) {
 	return Route{Name: name, Host: c.Host, Path: c.Path, Methods: c.Methods, Rule: rule}, faults
 }
 
-// rule reads what is only text so far, and leaves out what can not be read.
+// rule parses the texts, and leaves out those that cannot be parsed.
 func (c *RuleConfig) rule() (Rule, []fault) {
 	switch {
 	case c == nil || c.Named == "signed_in":
@@ -160,13 +160,13 @@ func (c *RuleConfig) rule() (Rule, []fault) {
 	case c.Named != "":
 		return Rule{},
 			[]fault{{part: "access",
-				text: conf.Textf("is %q; it is public, signed_in, or lists such as {departments: [42]}", c.Named)}}
+				text: conf.Textf("is %q; write public, signed_in, or lists such as {departments: [42]}", c.Named)}}
 	}
 	own := c.lists()
 	if !own.given() && len(c.All) == 0 && !c.Deny.given() && c.Fresh == 0 {
 		return Rule{},
 			[]fault{{part: "access",
-				text: conf.Textf("names nobody; it is public, signed_in, or lists such as {departments: [42]}")}}
+				text: conf.Textf("is empty; write public, signed_in, or lists such as {departments: [42]}")}}
 	}
 	lists, faults := own.read("access")
 	rule := Rule{
@@ -182,7 +182,7 @@ func (c *RuleConfig) rule() (Rule, []fault) {
 	return rule, append(faults, more...)
 }
 
-// read reads what is only text so far, and leaves out what can not be read.
+// read parses the texts, and leaves out those that cannot be parsed.
 func (c *ListsConfig) read(part string) (Lists, []fault) {
 	lists := Lists{Roles: c.Roles, Users: c.Users, Emails: c.Emails}
 	var faults []fault

@@ -20,16 +20,16 @@ func findings(c Config) []string {
 	return texts
 }
 
-// Every mistake by itself, with its exact words.
+// TestCheckMistakes: every mistake by itself, with its exact message.
 func TestCheckMistakes(t *testing.T) {
 	const (
 		path     = "routes[0].path "
 		host     = "routes[0].host "
 		methods  = "routes[0].methods "
-		patterns = `; there are no patterns, "/admin/" is everything below /admin`
-		oneHost  = "; it is one host name in ASCII, or *. and one, no URL (中文.cn is xn--fiq228c.cn)"
-		oneStar  = "; a star is the first label alone, as in *.apps.example.com, with two more behind it"
-		forms    = "; it is public, signed_in, or lists such as {departments: [42]}"
+		patterns = `; patterns are not supported, "/admin/" matches every path below /admin`
+		oneHost  = "; it must be one host name in ASCII, or *. and a host name, not a URL (中文.cn is xn--fiq228c.cn)"
+		oneStar  = "; a star may only be the whole first label, as in *.apps.example.com, followed by at least two labels"
+		forms    = "; write public, signed_in, or lists such as {departments: [42]}"
 	)
 	rule := func(c RuleConfig) RouteConfig { return RouteConfig{Path: "/", Access: &c} }
 	at := func(host string) RouteConfig { return RouteConfig{Path: "/", Host: host} }
@@ -38,16 +38,16 @@ func TestCheckMistakes(t *testing.T) {
 		route RouteConfig
 		want  string
 	}{
-		{RouteConfig{}, path + `is missing; "/" is everything`},
-		{RouteConfig{Path: "admin/"}, path + `is "admin/"; it begins with "/"`},
+		{RouteConfig{}, path + `is missing; "/" matches every path`},
+		{RouteConfig{Path: "admin/"}, path + `is "admin/"; it must begin with "/"`},
 		{RouteConfig{Path: "/a/{id}"}, path + `is "/a/{id}"` + patterns},
 		{RouteConfig{Path: "/a/*"}, path + `is "/a/*"` + patterns},
-		{RouteConfig{Path: "/a%20b"}, path + `is "/a%20b"; write it decoded`},
-		{RouteConfig{Path: "/a;b"}, path + `is "/a;b"; ';' can not be in it`},
-		{RouteConfig{Path: `/a\b`}, path + `is "/a\\b"; '\\' can not be in it`},
-		{RouteConfig{Path: "/a?b"}, path + `is "/a?b"; '?' can not be in it`},
-		{RouteConfig{Path: "/a#b"}, path + `is "/a#b"; '#' can not be in it`},
-		{RouteConfig{Path: "/a\n"}, path + `is "/a\n"; '\n' can not be in it`},
+		{RouteConfig{Path: "/a%20b"}, path + `is "/a%20b"; write it in decoded form`},
+		{RouteConfig{Path: "/a;b"}, path + `is "/a;b"; it must not contain ';'`},
+		{RouteConfig{Path: `/a\b`}, path + `is "/a\\b"; it must not contain '\\'`},
+		{RouteConfig{Path: "/a?b"}, path + `is "/a?b"; it must not contain '?'`},
+		{RouteConfig{Path: "/a#b"}, path + `is "/a#b"; it must not contain '#'`},
+		{RouteConfig{Path: "/a\n"}, path + `is "/a\n"; it must not contain '\n'`},
 		{RouteConfig{Path: "/a\xff"}, path + `is "/a\xff", which is not UTF-8`},
 		{RouteConfig{Path: "//a"}, path + `is "//a"; write one slash for two`},
 		{RouteConfig{Path: "/a/../b"}, path + `is "/a/../b"; write it without ".."`},
@@ -63,8 +63,8 @@ func TestCheckMistakes(t *testing.T) {
 		{at("*."), host + `is "*."` + oneStar},
 		{at("*.10.0.0.1"), host + `is "*.10.0.0.1"` + oneStar},
 		{at("*.[::1]"), host + `is "*.[::1]"` + oneStar},
-		{at("*.a..test"), host + `is "*.a..test", which is no host name`},
-		{at("*.a.test:443"), host + `is "*.a.test:443"; browsers leave this port out, so write "*.a.test"`},
+		{at("*.a..test"), host + `is "*.a..test", which is not a host name`},
+		{at("*.a.test:443"), host + `is "*.a.test:443"; browsers omit this port, so write "*.a.test"`},
 		{at("中文.cn"), host + `is "中文.cn"` + oneHost},
 		{at("\u212a.test"), host + "is \"\u212a.test\"" + oneHost},
 		{at("a.test/x"), host + `is "a.test/x"` + oneHost},
@@ -72,26 +72,26 @@ func TestCheckMistakes(t *testing.T) {
 		{at("a.test."), host + `is "a.test."; write "a.test"`},
 		{at("a.test:"), host + `is "a.test:"; write "a.test"`},
 		{at("a.test:08443"), host + `is "a.test:08443"; write "a.test:8443"`},
-		{at("a.test:443"), host + `is "a.test:443"; browsers leave this port out, so write "a.test"`},
+		{at("a.test:443"), host + `is "a.test:443"; browsers omit this port, so write "a.test"`},
 		{at("a.test:65536"), host + `is "a.test:65536", whose port is not 1 to 65535`},
 		{at("a.test:http"), host + `is "a.test:http", whose port is not 1 to 65535`},
-		{at("a..test"), host + `is "a..test", which is no host name`},
-		{at(":8443"), host + `is ":8443", which is no host name`},
-		{at("::1"), host + `is "::1", which is no host name`},
-		{at("[::0]"), host + `is "[::0]", which is no plain IPv6 address in brackets`},
-		{at("[10.0.0.1]"), host + `is "[10.0.0.1]", which is no plain IPv6 address in brackets`},
+		{at("a..test"), host + `is "a..test", which is not a host name`},
+		{at(":8443"), host + `is ":8443", which is not a host name`},
+		{at("::1"), host + `is "::1", which is not a host name`},
+		{at("[::0]"), host + `is "[::0]", which is not a plain IPv6 address in brackets`},
+		{at("[10.0.0.1]"), host + `is "[10.0.0.1]", which is not a plain IPv6 address in brackets`},
 
 		{RouteConfig{Path: "/", Methods: list("get")},
 			methods + `has "get"; a method is written in capitals, as in GET`},
 		{RouteConfig{Path: "/", Methods: list("")}, methods + `has ""; a method is written in capitals, as in GET`},
 		{RouteConfig{Path: "/", Methods: list("GET,POST")},
 			methods + `has "GET,POST"; a method is written in capitals, as in GET`},
-		{RouteConfig{Path: "/", Methods: list("GET", "TRACE")}, methods + `has TRACE, which is never let through`},
-		{RouteConfig{Path: "/", Methods: list("TRACK")}, methods + `has TRACK, which is never let through`},
-		{RouteConfig{Path: "/", Methods: list("CONNECT")}, methods + `has CONNECT, which is never let through`},
+		{RouteConfig{Path: "/", Methods: list("GET", "TRACE")}, methods + `has TRACE, which is never forwarded`},
+		{RouteConfig{Path: "/", Methods: list("TRACK")}, methods + `has TRACK, which is never forwarded`},
+		{RouteConfig{Path: "/", Methods: list("CONNECT")}, methods + `has CONNECT, which is never forwarded`},
 
-		{rule(RuleConfig{}), "routes[0].access names nobody" + forms},
-		{rule(RuleConfig{Networks: list()}), "routes[0].access names nobody" + forms},
+		{rule(RuleConfig{}), "routes[0].access is empty" + forms},
+		{rule(RuleConfig{Networks: list()}), "routes[0].access is empty" + forms},
 		{rule(RuleConfig{Named: "Public"}), `routes[0].access is "Public"` + forms},
 		{rule(RuleConfig{Departments: list("dev")}),
 			`routes[0].access.departments has "dev"; write the department's id, a number`},
@@ -100,9 +100,9 @@ func TestCheckMistakes(t *testing.T) {
 		{rule(RuleConfig{Departments: list("-1")}),
 			`routes[0].access.departments has "-1"; write the department's id, a number`},
 		{rule(RuleConfig{Roles: list("007")}),
-			`routes[0].access.roles has "007"; digits alone are a role's id, which has no zeros in front`},
-		{rule(RuleConfig{Roles: list("")}), `routes[0].access.roles has ""; write a name without blanks around it`},
-		{rule(RuleConfig{Users: list(" a")}), `routes[0].access.users has " a"; write a name without blanks around it`},
+			`routes[0].access.roles has "007"; digits alone are a role id, which has no leading zeros`},
+		{rule(RuleConfig{Roles: list("")}), `routes[0].access.roles has ""; write the name without spaces around it`},
+		{rule(RuleConfig{Users: list(" a")}), `routes[0].access.users has " a"; write the name without spaces around it`},
 		{rule(RuleConfig{Emails: list("a@b@c.test")}),
 			`routes[0].access.emails has "a@b@c.test", with more than one @`},
 		{rule(RuleConfig{Emails: list("*@b@c.test")}),
@@ -115,8 +115,8 @@ func TestCheckMistakes(t *testing.T) {
 			`routes[0].access.emails has "*@*.c.test"; a whole domain is written *@example.com`},
 		{rule(RuleConfig{Emails: list("*")}),
 			`routes[0].access.emails has "*"; a whole domain is written *@example.com`},
-		{rule(RuleConfig{Emails: list("*@")}), `routes[0].access.emails has "*@", which is no address`},
-		{rule(RuleConfig{Emails: list("c.test")}), `routes[0].access.emails has "c.test", which is no address`},
+		{rule(RuleConfig{Emails: list("*@")}), `routes[0].access.emails has "*@", which is not an e-mail address`},
+		{rule(RuleConfig{Emails: list("c.test")}), `routes[0].access.emails has "c.test", which is not an e-mail address`},
 		{rule(RuleConfig{Networks: list("10.0.0.1")}),
 			`routes[0].access.networks has the address 10.0.0.1; write 10.0.0.1/32 for it alone`},
 		{rule(RuleConfig{Networks: list("fd00::1")}),
@@ -133,7 +133,7 @@ func TestCheckMistakes(t *testing.T) {
 	}
 }
 
-func TestCheckTellsAllAtOnce(t *testing.T) {
+func TestCheckReportsAllAtOnce(t *testing.T) {
 	got := findings(Config{
 		{Path: "a", Host: "b/", Methods: []string{"get"},
 			Access: &RuleConfig{Departments: []string{"x"}, Networks: []string{"y"}, Users: []string{""}}},
@@ -186,11 +186,11 @@ func TestCheckWarns(t *testing.T) {
 		{"another method", Config{{Path: "/", Methods: get}, {Path: "/", Methods: post}}, nil},
 		{"fewer methods", Config{{Path: "/", Methods: get}, {Path: "/"}}, nil},
 		{"all public", Config{{Path: "/a/", Access: open}, {Path: "/", Access: open}},
-			[]string{"warning: routes are all public: nobody is ever asked to sign in"}},
-		{"network of everybody", Config{{Path: "/", Access: &RuleConfig{Networks: []string{"0.0.0.0/0"}}}},
-			[]string{"warning: routes[0].access.networks has 0.0.0.0/0, which is everybody"}},
+			[]string{"warning: routes are all public: no request requires a sign-in"}},
+		{"network of all addresses", Config{{Path: "/", Access: &RuleConfig{Networks: []string{"0.0.0.0/0"}}}},
+			[]string{"warning: routes[0].access.networks has 0.0.0.0/0, which includes all addresses"}},
 		{"beside a mistake", Config{{Path: "/", Access: &RuleConfig{Named: "x"}}, {Path: "/"}},
-			[]string{`routes[0].access is "x"; it is public, signed_in, or lists such as {departments: [42]}`}},
+			[]string{`routes[0].access is "x"; write public, signed_in, or lists such as {departments: [42]}`}},
 		{"no routes", nil, nil},
 	} {
 		if got := findings(c.config); !slices.Equal(got, c.want) {
@@ -221,7 +221,7 @@ func TestRoutes(t *testing.T) {
 		{nil, Rule{SignedIn: true}},
 		{word("signed_in"), Rule{SignedIn: true}},
 		{word("public"), Rule{Public: true}},
-		{word("true"), Rule{}}, // a mistake lets nobody in
+		{word("true"), Rule{}}, // a mistake allows no one
 		{word(""), Rule{}},
 		{&RuleConfig{}, Rule{}},
 		{full, Rule{
@@ -245,21 +245,21 @@ func TestCaseRoutes(t *testing.T) {
 	for _, c := range []struct {
 		routes Config
 		want   []CaseRoute
-		warned []int // routes that are never reached
+		warned []int // unreachable routes
 	}{
 		{Config{{Path: "/"}}, nil, nil},
 		{Config{{Path: "/admin/", Access: who("a")}, {Path: "/"}}, []CaseRoute{{0, 1, "/admin/", "/ADMIN/"}}, nil},
 		// one rule
 		{Config{{Path: "/admin/"}, {Path: "/"}}, nil, nil},
-		// nothing else matches
+		// no other route
 		{Config{{Path: "/admin/", Access: who("a")}}, nil, nil},
 		// no letters
 		{Config{{Path: "/1/", Access: who("a")}, {Path: "/"}}, nil, nil},
-		// never the same request
+		// no request in common
 		{Config{{Path: "/admin/", Host: "a.test", Access: who("a")}, {Path: "/", Host: "b.test"}}, nil, nil},
 		{Config{{Path: "/admin/", Methods: []string{"GET"}, Access: who("a")}, {Path: "/", Methods: []string{"PUT"}}},
 			nil, nil},
-		{Config{{Path: "/"}, {Path: "/admin/", Access: who("a")}}, nil, nil}, // never reached at all
+		{Config{{Path: "/"}, {Path: "/admin/", Access: who("a")}}, nil, nil}, // unreachable in any case
 		{Config{{Path: "/A/", Access: who("a")}, {Path: "/a/", Access: who("b")}},
 			[]CaseRoute{{0, 1, "/A/", "/a/"}, {1, 1, "/a/", "/a/"}}, []int{1}},
 		{Config{{Path: "/A/", Access: who("a")}, {Path: "/a/", Access: who("a")}}, nil, nil},

@@ -7,16 +7,16 @@ import (
 	"dinggate/internal/identity"
 )
 
-// Step is one line of an explanation: a route that was passed over, or a part of
-// a rule that was tried. Text reads on after the route's name.
+// Step is one line of an explanation: a route that did not match, or a part of a rule that was
+// evaluated. Text continues after the route's name.
 type Step struct {
-	Route int // index; -1 = the request as a whole
+	Route int // index; -1 is the request as a whole
 	Name  string
 	Text  conf.Text
 }
 
-// Explain is Decide, recording each step: the same evaluation, so that it cannot
-// explain what would not happen.
+// Explain is Decide with a record of each step. Both use the same evaluation, so that an
+// explanation always agrees with the decision.
 func (p *Policy) Explain(t Target, u *identity.User) (Decision, []Step) {
 	var steps trace
 	d := p.decide(&t, u, &steps)
@@ -37,8 +37,8 @@ func (s *trace) add(route int, text string) {
 	}
 }
 
-// quote adds a step that shows a part of the rule. Like the next two it takes its
-// arguments plain: a variadic parameter would cost every Decide an allocation.
+// quote adds a step that quotes a part of the rule. Like the next two it has fixed parameters: a
+// variadic parameter would cost every Decide an allocation.
 func (s *trace) quote(route int, format, text string) {
 	if s != nil {
 		*s = append(*s, Step{Route: route, Text: conf.Text{Format: format, Args: []any{text}}})
@@ -57,7 +57,7 @@ func (s *trace) entry(route int, format string, n int, text string) {
 	*s = append(*s, Step{Route: route, Text: conf.Text{Format: format, Args: args}})
 }
 
-// fresh adds a step about a rule's Fresh; an age of 0 is left out.
+// fresh adds a step about a rule's Fresh; an age of 0 is omitted.
 func (s *trace) fresh(route int, format string, fresh, age time.Duration) {
 	if s == nil {
 		return
@@ -79,7 +79,7 @@ func (s *trace) variant(path string) {
 	if s != nil {
 		*s = append(*s, Step{
 			Route: -1,
-			Text:  conf.Text{Format: "the sterner rule decides, since it may be meant as %s", Args: []any{path}},
+			Text:  conf.Text{Format: "the stricter rule decides, since it may also mean %s", Args: []any{path}},
 		})
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"dinggate/internal/conf"
 )
 
-// Place is file:line, or "" where one file gives all routes.
+// Place is file:line, or "" if all routes are in one file.
 func (c RouteConfig) Place() string {
 	if c.File == "" {
 		return ""
@@ -14,9 +14,9 @@ func (c RouteConfig) Place() string {
 	return fmt.Sprintf("%s:%d", c.File, c.Line)
 }
 
-// checkFiles compares c[i] with the routes of other files before it. Files belong to
-// different teams: nobody sees that a route of theirs is never reached, or is reached
-// by other requests than they think. A route for "/" takes what others leave.
+// checkFiles compares c[i] with the routes of other files before it. The files belong to different
+// teams, which do not see that a route of theirs is unreachable, or is reached by other requests
+// than intended. A route for "/" receives the remaining requests.
 func (c Config) checkFiles(at conf.Place, key string, i int, earlier []*route) {
 	for j, before := range earlier[:i] {
 		switch {
@@ -32,7 +32,7 @@ func (c Config) checkFiles(at conf.Place, key string, i int, earlier []*route) {
 	}
 }
 
-// overlaps reports that some requests are for both.
+// overlaps reports whether some requests match both.
 func (r *route) overlaps(s *route) bool {
 	return r.meets(s) && (covers(r.path, s.path, false) || covers(s.path, r.path, false))
 }

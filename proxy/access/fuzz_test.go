@@ -10,11 +10,11 @@ import (
 	"dinggate/internal/identity"
 )
 
-// dice makes routes, people and targets of a fuzzer's bytes, from few words so
-// that they meet often; past the end every throw is 0.
-type dice []byte
+// generator makes routes, people and targets from a fuzzer's bytes, with few values, so that they often
+// match; past the end every throw is 0.
+type generator []byte
 
-func (d *dice) roll(sides int) int {
+func (d *generator) choose(sides int) int {
 	if len(*d) == 0 {
 		return 0
 	}
@@ -29,77 +29,78 @@ var words = struct {
 }{
 	[]string{"/", "/a", "/a/", "/a/b", "/a/b/", "/c"},
 	[]string{"GET", "HEAD", "POST", "PUT"},
-	[]string{"", "a.test", "b.test", "b.test:8443"},
+	[]string{"", "a.test", "b.test", "b.test:8443", "*.b.test"},
 	[]string{"主管", "7", "r"}, []string{"zhang", "0042"}, []string{"*@a.test", "x@b.test"},
 	[]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")},
 }
 
-func (d *dice) route() Route {
-	r := Route{Path: words.paths[d.roll(len(words.paths))], Host: words.hosts[d.roll(len(words.hosts))]}
-	for range d.roll(3) {
-		r.Methods = append(r.Methods, words.methods[d.roll(len(words.methods))])
+func (d *generator) route() Route {
+	r := Route{Path: words.paths[d.choose(len(words.paths))], Host: words.hosts[d.choose(len(words.hosts))]}
+	for range d.choose(3) {
+		r.Methods = append(r.Methods, words.methods[d.choose(len(words.methods))])
 	}
-	for range d.roll(4) {
+	for range d.choose(4) {
 		d.add(&r.Rule)
 	}
 	return r
 }
 
-// add gives rule one more element.
-func (d *dice) add(rule *Rule) {
-	switch d.roll(7) {
+// add adds one element to rule.
+func (d *generator) add(rule *Rule) {
+	switch d.choose(7) {
 	case 0:
 		rule.SignedIn = true
 	case 1:
 		rule.Public = true
 	case 2:
-		rule.Departments = append(rule.Departments, int64(1+d.roll(4)))
+		rule.Departments = append(rule.Departments, int64(1+d.choose(4)))
 	case 3:
-		rule.Roles = append(rule.Roles, words.roles[d.roll(3)])
+		rule.Roles = append(rule.Roles, words.roles[d.choose(3)])
 	case 4:
-		rule.Users = append(rule.Users, words.users[d.roll(2)])
+		rule.Users = append(rule.Users, words.users[d.choose(2)])
 	case 5:
-		rule.Emails = append(rule.Emails, words.emails[d.roll(2)])
+		rule.Emails = append(rule.Emails, words.emails[d.choose(2)])
 	case 6:
-		rule.Networks = append(rule.Networks, words.networks[d.roll(2)])
+		rule.Networks = append(rule.Networks, words.networks[d.choose(2)])
 	}
 }
 
-func (d *dice) user() *identity.User {
-	u := &identity.User{Username: []string{"zhang", "li", ""}[d.roll(3)], UserID: []string{"0042", "1", ""}[d.roll(3)],
-		Email: []string{"", "y@a.test", "x@b.test", "x@a.test@b.test"}[d.roll(4)]}
-	for range d.roll(3) {
-		id := int64(1 + d.roll(4))
+func (d *generator) user() *identity.User {
+	u := &identity.User{Username: []string{"zhang", "li", ""}[d.choose(3)], UserID: []string{"0042", "1", ""}[d.choose(3)],
+		Email: []string{"", "y@a.test", "x@b.test", "x@a.test@b.test"}[d.choose(4)]}
+	for range d.choose(3) {
+		id := int64(1 + d.choose(4))
 		u.Departments, u.Ancestors = append(u.Departments, id), append(u.Ancestors, id, 1)
 	}
-	for range d.roll(3) {
-		u.Roles = append(u.Roles, identity.Role{ID: int64(d.roll(9)), Name: words.roles[d.roll(3)]})
+	for range d.choose(3) {
+		u.Roles = append(u.Roles, identity.Role{ID: int64(d.choose(9)), Name: words.roles[d.choose(3)]})
 	}
 	return u
 }
 
-func (d *dice) target(path, method, host string) Target {
-	t := Target{Method: method, Host: host, Path: path, Odd: d.roll(4) == 1, Unknown: d.roll(8) == 1}
-	for range d.roll(3) {
-		t.Readings = append(t.Readings, words.paths[d.roll(len(words.paths))])
+func (d *generator) target(path, method, host string) Target {
+	t := Target{Method: method, Host: host, Path: path, Odd: d.choose(4) == 1, Unknown: d.choose(8) == 1}
+	for range d.choose(3) {
+		t.Readings = append(t.Readings, words.paths[d.choose(len(words.paths))])
 	}
 	t.Client = []netip.Addr{{}, netip.MustParseAddr("10.1.1.1"), netip.MustParseAddr("::ffff:10.1.1.1"),
-		netip.MustParseAddr("192.0.2.1")}[d.roll(4)]
+		netip.MustParseAddr("192.0.2.1")}[d.choose(4)]
 	return t
 }
 
-// Whatever leaves more open, or asks for more, never lets in more; whatever a
-// rule gains never keeps out.
+// FuzzDecide: a target with more unknown parts, or a stricter rule, never allows more; a longer
+// list never refuses more.
 func FuzzDecide(f *testing.F) {
 	for _, path := range []string{"/", "/a", "/a/b", "/A/", "//a", "/a/../c", "/a;x/b", "/a/\x00", "/%2e%2e/a", "/a ",
 		"", "a", "/a\\b", "*"} {
 		f.Add([]byte{3, 2, 0, 1, 1, 2, 1, 2, 1, 0, 3, 4, 5, 6, 1, 0, 2, 2, 1, 1, 2}, path, "GET", "a.test")
 		f.Add([]byte{2, 0, 1, 1, 0, 1, 3, 0, 0, 0, 1, 0, 0, 0, 0, 1, 1, 1}, path, "get", "A.test.:443")
 		f.Add([]byte{1, 0, 0, 0, 1, 6, 0, 0, 1, 1, 1, 1, 1, 0, 0, 0, 1}, path, "", "")
+		f.Add([]byte{2, 3, 4, 0, 1, 1, 0, 1, 3, 4, 0, 0, 1, 0}, path, "GET", "x.B.test")
 	}
 	f.Fuzz(func(t *testing.T, b []byte, path, method, host string) {
-		d := dice(b)
-		routes := make([]Route, 1+d.roll(4))
+		d := generator(b)
+		routes := make([]Route, 1+d.choose(4))
 		for i := range routes {
 			routes[i] = d.route()
 		}
@@ -110,8 +111,13 @@ func FuzzDecide(f *testing.F) {
 		if again := p.Decide(target, u); again != got {
 			t.Errorf("Decide(%+v) = %+v, then %+v", target, got, again)
 		}
-		if told, _ := p.Explain(target, u); told != got {
-			t.Errorf("Explain(%+v) = %+v, want %+v as Decide says", target, told, got)
+		by := *p
+		by.index = newIndex(p.routes)
+		if found := by.Decide(target, u); found != got {
+			t.Errorf("Decide(%+v) of %+v = %+v by the index, want %+v", target, routes, found, got)
+		}
+		if explained, _ := p.Explain(target, u); explained != got {
+			t.Errorf("Explain(%+v) = %+v, want %+v as of Decide", target, explained, got)
 		}
 		if (got.Verdict == Allow) != (got.Rule != "") || (got.Verdict == Allow) == (got.Reason != "") ||
 			got.Verdict == SignIn && u.Username != "" {
@@ -121,12 +127,12 @@ func FuzzDecide(f *testing.F) {
 		if odd := target; u.Username != "" {
 			odd.Odd = true
 			if open := p.Decide(odd, nil); open.Verdict == Allow {
-				t.Errorf("Decide(%+v) of %+v lets nobody in by a path that was not written plainly: %+v", odd, routes,
+				t.Errorf("Decide(%+v) of %+v allows every request by a path that was not written plainly: %+v", odd, routes,
 					open)
 			}
 		}
 
-		// less gives what must not be let in where target is not.
+		// less checks that what is denied for target is denied for the changed one too.
 		less := func(why string, q *Policy, target Target, u *identity.User) {
 			t.Helper()
 			if open := q.Decide(target, u); open.Verdict == Allow && got.Verdict != Allow {
@@ -138,7 +144,7 @@ func FuzzDecide(f *testing.F) {
 			edit(&c)
 			return c
 		}
-		less("nobody", p, target, nil)
+		less("no session", p, target, nil)
 		less("odd", p, change(func(c *Target) { c.Odd = true }), u)
 		less("unknown method", p, change(func(c *Target) { c.Method = "" }), u)
 		less("lower-case method", p, change(func(c *Target) { c.Method = strings.ToLower(c.Method) }), u)
@@ -146,13 +152,13 @@ func FuzzDecide(f *testing.F) {
 		less("unknown client", p, change(func(c *Target) { c.Client = netip.Addr{} }), u)
 		less("one more variant", p,
 			change(func(c *Target) {
-				c.Variants = append(slices.Clone(c.Variants), words.paths[d.roll(len(words.paths))])
+				c.Variants = append(slices.Clone(c.Variants), words.paths[d.choose(len(words.paths))])
 			}), u)
 		less("one more reading", p,
-			change(func(c *Target) { c.Readings = append(slices.Clone(c.Readings), words.paths[d.roll(6)]) }), u)
-		less("one more route in front, for nobody",
-			policy(t, append([]Route{{Path: words.paths[d.roll(6)]}}, routes...)...), target, u)
-		if got.Reason != NoRoute && got.Reason != AmbiguousPath { // every route would let in, and there is none
+			change(func(c *Target) { c.Readings = append(slices.Clone(c.Readings), words.paths[d.choose(6)]) }), u)
+		less("one more route before, without people",
+			policy(t, append([]Route{{Path: words.paths[d.choose(6)]}}, routes...)...), target, u)
+		if got.Reason != NoRoute && got.Reason != AmbiguousPath { // every route would allow, and there is none
 			less("unknown path", p, change(func(c *Target) { c.Unknown = true }), u)
 		}
 
@@ -166,7 +172,7 @@ func FuzzDecide(f *testing.F) {
 			}
 		}
 
-		i := d.roll(len(routes))
+		i := d.choose(len(routes))
 		d.add(&routes[i].Rule)
 		if more := policy(t, routes...).Decide(target, u); more.Verdict < got.Verdict && more.Reason != AmbiguousPath {
 			t.Errorf("a larger rule: Decide(%+v) of %+v = %+v, want no less than %+v", target, routes, more, got)
@@ -174,7 +180,7 @@ func FuzzDecide(f *testing.F) {
 	})
 }
 
-// One host has one answer, however it is written (threats H13).
+// FuzzHost: one host has one decision in every spelling (threats H13).
 func FuzzHost(f *testing.F) {
 	for _, host := range []string{"a.test", "A.TEST.", "a.test:443", "[::1]:80", "b.test:08443", "a:b:c", "]:",
 		"\u212a", "", "."} {
@@ -206,7 +212,8 @@ func FuzzHost(f *testing.F) {
 	})
 }
 
-// What Check finds no mistake in, New takes; what New takes meets its own route.
+// FuzzConfig: New accepts what Check finds no mistake in, and each accepted route matches its own
+// path.
 func FuzzConfig(f *testing.F) {
 	f.Add("/a/", "a.test:8443", "GET", "public", "42", "主管", "*@a.test", "10.0.0.0/8")
 	f.Add("/a{x}", "*.test", "get", "", "042", "007", "a@b@c", "10.0.0.1")

@@ -7,17 +7,16 @@ import (
 	"dinggate/internal/conf"
 )
 
-// CaseSensitive is a policy with the same routes for applications that all count
-// letter case: /ADMIN/x is no more than another path.
+// CaseSensitive is a policy with the same routes for applications that all distinguish letter
+// case: /ADMIN/x is just another path.
 func (p *Policy) CaseSensitive() *Policy {
 	sensitive := *p
-	sensitive.folds = false
+	sensitive.folds, sensitive.sensitive = false, true
 	return &sensitive
 }
 
-// caseDecides reports whether a path, or one of its readings, meets another rule
-// in lower case.
-func (p *Policy) caseDecides(q *question, d Decision, t *Target) bool {
+// caseDecides reports whether a path, or one of its readings, selects another rule in lower case.
+func (p *Policy) caseDecides(q *query, d Decision, t *Target) bool {
 	for i := -1; i < len(t.Readings); i++ {
 		path := t.Path
 		if i >= 0 {
@@ -28,29 +27,49 @@ func (p *Policy) caseDecides(q *question, d Decision, t *Target) bool {
 		}
 		q.steps.folded(path)
 		if folded := p.folded(q, path); folded.Route < 0 || p.routes[folded.Route].same != p.routes[d.Route].same {
-			q.steps.add(-1, "letter case alone leads to another rule")
+			q.steps.add(-1, "letter case alone selects another rule")
 			return true
 		}
 	}
 	return false
 }
 
-func (p *Policy) folded(q *question, path string) Decision {
+// grantFolded is d, which a grant allowed, or the decision of another route that a path or one of
+// its readings selects in lower case, if that is stricter: a grant applies to its own route only,
+// also if another route has the same rule (threats G4).
+func (p *Policy) grantFolded(q *query, d Decision, t *Target) Decision {
+	for i := -1; i < len(t.Readings); i++ {
+		path := t.Path
+		if i >= 0 {
+			path = t.Readings[i]
+		}
+		if !p.upper && !hasUpper(path) {
+			continue
+		}
+		q.steps.folded(path)
+		if e := p.folded(q, path); e.Route != d.Route && e.Verdict < d.Verdict {
+			return e
+		}
+	}
+	return d
+}
+
+func (p *Policy) folded(q *query, path string) Decision {
 	q.fold = true
 	defer func() { q.fold = false }()
 	return p.first(q, path)
 }
 
-// CaseRoute is a route of which some spelling in another letter case is
-// AmbiguousPath, or another route's where letter case counts.
+// CaseRoute is a route of which some spelling in another letter case is AmbiguousPath, or selects
+// another route if letter case is distinguished.
 type CaseRoute struct {
 	Route, Other int    // indexes
 	Path         string // of Route
 	Example      string // such a spelling
 }
 
-// CaseRoutes lists the routes that letter case concerns, in their order; nil
-// where a route has a mistake.
+// CaseRoutes lists the routes that depend on letter case, in their order; nil if a route has a
+// mistake.
 func (c Config) CaseRoutes() (list []CaseRoute) {
 	p, err := New(c.Routes())
 	if err != nil {
@@ -64,19 +83,31 @@ func (c Config) CaseRoutes() (list []CaseRoute) {
 	return list
 }
 
-// caseRoute looks for another route that takes a spelling of route i.
+// caseRoute finds another route that a spelling of route i selects.
 func (p *Policy) caseRoute(i int) (CaseRoute, bool) {
 	r := &p.routes[i]
-	if slices.ContainsFunc(p.routes[:i], func(before route) bool { return before.shadows(r) }) {
-		return CaseRoute{}, false
+	for j := range i {
+		if p.routes[j].shadows(r) {
+			return CaseRoute{}, false
+		}
 	}
+	segment, _ := firstSegment(r.folded)
 	for _, example := range []string{swapCase(r.path), r.path} {
+		tried := map[[2]string]bool{} // a thousand routes ask mostly the same
 		for j := range p.routes {
 			o := &p.routes[j]
 			if o.same == r.same || !o.meets(r) {
 				continue
 			}
 			t := r.target(o, example)
+			key := [2]string{t.Host, t.Method}
+			if host, port := splitHost(t.Host); !p.index.ownRoutes(host, segment) {
+				key[0] = port // any such host will do
+			}
+			if tried[key] {
+				continue
+			}
+			tried[key] = true
 			if p.Decide(t, nil).Reason == AmbiguousPath {
 				return CaseRoute{i, p.CaseSensitive().Decide(t, nil).Route, r.path, example}, true
 			}
@@ -85,7 +116,7 @@ func (p *Policy) caseRoute(i int) (CaseRoute, bool) {
 	return CaseRoute{}, false
 }
 
-// target is a request for path that the hosts and methods of both routes allow.
+// target is a request for path that matches the hosts and methods of both routes.
 func (r *route) target(o *route, path string) Target {
 	t := Target{Method: "GET", Path: path}
 	host, port := "any.invalid", ""
@@ -100,18 +131,22 @@ func (r *route) target(o *route, path string) Target {
 	if t.Host = host; port != "" {
 		t.Host += ":" + port
 	}
-	for _, m := range append(slices.Clone(r.methods), o.methods...) {
-		both := func(c *route) bool { return len(c.methods) == 0 || slices.Contains(c.methods, m) }
-		if both(r) && both(o) {
-			t.Method = m
-			break
+	for _, methods := range [2][]string{r.methods, o.methods} {
+		for _, m := range methods {
+			if r.takes(m) && o.takes(m) {
+				t.Method = m
+				return t
+			}
 		}
 	}
 	return t
 }
 
-// CheckCase warns of routes that are never reached because letter case does not
-// count.
+func (r *route) takes(method string) bool {
+	return len(r.methods) == 0 || slices.Contains(r.methods, method)
+}
+
+// CheckCase warns of routes that are unreachable because letter case is ignored.
 func (c Config) CheckCase(p *conf.Problems, key string) {
 	policy, err := New(c.Routes())
 	if err != nil {
@@ -135,7 +170,7 @@ func (c Config) CheckCase(p *conf.Problems, key string) {
 	}
 }
 
-// meets reports that some request is for the host and the method of both.
+// meets reports whether some request matches the host and the method of both.
 func (r *route) meets(o *route) bool {
 	hosts := (r.hostCovers(o) || o.hostCovers(r)) && (r.port == "" || o.port == "" || r.port == o.port)
 	return hosts &&
@@ -143,7 +178,7 @@ func (r *route) meets(o *route) bool {
 			slices.ContainsFunc(r.methods, func(m string) bool { return slices.Contains(o.methods, m) }))
 }
 
-// opensAs reports that each request for the host and a method of s is for those of r.
+// opensAs reports whether r matches the host and method of each request that s matches.
 func (r *route) opensAs(s *route) bool {
 	if !r.hostCovers(s) || r.port != "" && r.port != s.port {
 		return false
@@ -155,7 +190,7 @@ func (r *route) opensAs(s *route) bool {
 	return len(s.methods) > 0 && !slices.ContainsFunc(s.methods, missing)
 }
 
-// swapCase gives the path whose letters are of the other case.
+// swapCase returns the path with the letter case of each letter reversed.
 func swapCase(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -168,7 +203,7 @@ func swapCase(s string) string {
 	}, s)
 }
 
-// sameFold folds ASCII alone: strings.EqualFold would take a Kelvin sign for a k.
+// sameFold folds ASCII only: strings.EqualFold would treat a Kelvin sign as a k.
 func sameFold(lower, s string) bool {
 	if len(lower) != len(s) {
 		return false
@@ -185,7 +220,7 @@ func sameFold(lower, s string) bool {
 	return true
 }
 
-// lower lowers ASCII alone.
+// lower lowers ASCII only.
 func lower(s string) string {
 	if !hasUpper(s) {
 		return s

@@ -8,7 +8,7 @@ import (
 	"dinggate/internal/identity"
 )
 
-// listset is a Lists as sets: element → the text that Decision.Rule shows.
+// listset is a Lists as sets: element → the text of Decision.Rule.
 type listset struct {
 	departments     map[int64]string
 	roleIDs         map[int64]string
@@ -58,16 +58,16 @@ func (l Lists) compile() listset {
 
 func (s *listset) given() bool { return s.people() || len(s.networks) > 0 }
 
-// people reports whether more is listed than networks.
+// people reports whether the lists contain more than networks.
 func (s *listset) people() bool {
 	return len(s.departments)+len(s.roleIDs)+len(s.roleNames)+len(s.users)+len(s.emails)+len(s.domains) > 0
 }
 
-// memberships reports whether departments or roles are listed.
+// memberships reports whether the lists contain departments or roles.
 func (s *listset) memberships() bool { return len(s.departments)+len(s.roleIDs)+len(s.roleNames) > 0 }
 
-// network is the entry that the client's address is in, or "".
-func (s *listset) network(q *question) string {
+// network is the entry that contains the client's address, or "".
+func (s *listset) network(q *query) string {
 	client := q.target.Client.Unmap()
 	for _, n := range s.networks {
 		if n.prefix.Contains(client) {
@@ -78,7 +78,7 @@ func (s *listset) network(q *question) string {
 }
 
 // person is the entry that names the person, who is not nil, or "".
-func (s *listset) person(q *question) string {
+func (s *listset) person(q *query) string {
 	if text := s.department(q); text != "" {
 		return text
 	}
@@ -91,13 +91,13 @@ func (s *listset) person(q *question) string {
 	return s.email(q)
 }
 
-// byNetwork is network where an address may let in.
-func (s *listset) byNetwork(q *question, i int) string {
+// byNetwork is network if an address may allow access.
+func (s *listset) byNetwork(q *query, i int) string {
 	if len(s.networks) == 0 {
 		return ""
 	}
 	if q.target.Odd || q.target.Unknown {
-		q.steps.add(i, "networks: not asked for such a path")
+		q.steps.add(i, "networks: not used for such a path")
 		return ""
 	}
 	text := s.network(q)
@@ -107,8 +107,8 @@ func (s *listset) byNetwork(q *question, i int) string {
 	return text
 }
 
-// byPerson is person, recording each list that does not let in.
-func (s *listset) byPerson(q *question, i int) string {
+// byPerson is person, and records each list that does not name the person.
+func (s *listset) byPerson(q *query, i int) string {
 	text := s.department(q)
 	if text == "" && len(s.departments) > 0 {
 		q.steps.add(i, "departments: the person is in none of them, nor below")
@@ -131,7 +131,7 @@ func (s *listset) byPerson(q *question, i int) string {
 	return text
 }
 
-func (s *listset) department(q *question) string {
+func (s *listset) department(q *query) string {
 	if len(s.departments) == 0 {
 		return ""
 	}
@@ -145,7 +145,7 @@ func (s *listset) department(q *question) string {
 	return ""
 }
 
-func (s *listset) role(q *question) string {
+func (s *listset) role(q *query) string {
 	if len(s.roleIDs)+len(s.roleNames) == 0 {
 		return ""
 	}
@@ -160,7 +160,7 @@ func (s *listset) role(q *question) string {
 	return ""
 }
 
-func (s *listset) user(q *question) string {
+func (s *listset) user(q *query) string {
 	if len(s.users) == 0 {
 		return ""
 	}
@@ -170,7 +170,7 @@ func (s *listset) user(q *question) string {
 	return s.users[q.user.UserID]
 }
 
-func (s *listset) email(q *question) string {
+func (s *listset) email(q *query) string {
 	if len(s.emails)+len(s.domains) == 0 {
 		return ""
 	}
@@ -184,7 +184,7 @@ func (s *listset) email(q *question) string {
 	return ""
 }
 
-// parseID reads a positive id in its one plain spelling.
+// parseID parses a positive id in its canonical spelling.
 func parseID(s string) (int64, bool) {
 	id, err := strconv.ParseInt(s, 10, 64)
 	return id, err == nil && id > 0 && strconv.FormatInt(id, 10) == s

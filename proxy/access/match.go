@@ -8,17 +8,17 @@ import (
 	"dinggate/internal/scriptname"
 )
 
-// route is a Route made ready for comparing.
+// route is a compiled Route.
 type route struct {
 	name       string
-	host, port string // lower case, no final dot; "" = any
-	wild       bool   // host begins with a dot: one label stands before it
+	host, port string // lower case, no final dot; "" is any
+	wild       bool   // host begins with a dot and matches with one more label
 	path       string
 	folded     string   // path in lower case
-	script     bool     // path is exact and a script's
-	methods    []string // HEAD added to GET; nil = any
+	script     bool     // path is exact and that of a script
+	methods    []string // HEAD added to GET; nil is any
 	rule       ruleset
-	same       int // the first route with an equal rule
+	same       int // index of the first route with an equal rule
 }
 
 func compile(r Route) route {
@@ -40,19 +40,19 @@ func compile(r Route) route {
 	return c
 }
 
-// question is a Target with everything read that all routes look at.
-type question struct {
+// query is a Target, parsed once for all routes.
+type query struct {
 	target     *Target
-	user       *identity.User // nil = not signed in
-	method     string         // "" = unknown
+	user       *identity.User // nil: not signed in
+	method     string         // "" is unknown
 	host, port string
 	fold       bool   // compare paths without letter case
-	steps      *trace // nil unless Explain asks
+	steps      *trace // nil unless Explain evaluates
 }
 
-func ask(t *Target, u *identity.User, steps *trace) question {
-	q := question{target: t, user: u, steps: steps}
-	if u != nil && u.Username == "" { // the zero User is nobody
+func newQuery(t *Target, u *identity.User, steps *trace) query {
+	q := query{target: t, user: u, steps: steps}
+	if u != nil && u.Username == "" { // the zero User is not signed in
 		q.user = nil
 	}
 	if isMethod(t.Method) {
@@ -62,28 +62,28 @@ func ask(t *Target, u *identity.User, steps *trace) question {
 	return q
 }
 
-// fit reports whether a route is the one for a request.
+// fit reports whether a route matches a request.
 type fit int
 
 const (
 	no      fit = iota
-	perhaps     // nothing speaks against it, but the request leaves something open
+	perhaps     // nothing excludes it, but a part of the request is unknown
 	yes
 )
 
-func (r *route) match(q *question, i int, path string) fit {
+func (r *route) match(q *query, i int, path string) fit {
 	if q.target.Unknown {
-		q.steps.add(i, "may be meant: the path is unknown")
+		q.steps.add(i, "may match: the path is unknown")
 		return perhaps
 	}
 	found := yes
 	switch prefix := r.prefix(q.fold); {
 	case covers(prefix, path, q.fold):
 	case slashed(prefix, path, q.fold):
-		q.steps.add(i, "may be meant: the final slash counts for nothing to many applications")
+		q.steps.add(i, "may match: many applications ignore the final slash")
 		found = perhaps
 	case r.script && below(prefix, path, q.fold):
-		q.steps.add(i, "may be meant: servers run a script for what follows its name, too")
+		q.steps.add(i, "may match: servers also run a script for the path after its name")
 		found = perhaps
 	default:
 		q.steps.add(i, "does not match: another path")
@@ -92,7 +92,7 @@ func (r *route) match(q *question, i int, path string) fit {
 	switch {
 	case r.host == "":
 	case q.host == "":
-		q.steps.add(i, "may be meant: the host is unknown")
+		q.steps.add(i, "may match: the host is unknown")
 		found = perhaps
 	case !r.isFor(q.host) || r.port != "" && r.port != q.port:
 		q.steps.add(i, "does not match: another host")
@@ -101,7 +101,7 @@ func (r *route) match(q *question, i int, path string) fit {
 	switch {
 	case len(r.methods) == 0:
 	case q.method == "":
-		q.steps.add(i, "may be meant: the method is unknown")
+		q.steps.add(i, "may match: the method is unknown")
 		found = perhaps
 	case !slices.Contains(r.methods, q.method):
 		q.steps.add(i, "does not match: another method")
@@ -113,8 +113,8 @@ func (r *route) match(q *question, i int, path string) fit {
 	return found
 }
 
-// isFor compares a host as it was sent with the route's, which is not empty. Of a
-// wildcard the star is one whole label: neither none nor two.
+// isFor compares a host as it was sent with the route's, which is not empty. The star of a
+// wildcard is exactly one label.
 func (r *route) isFor(host string) bool {
 	if !r.wild {
 		return sameFold(r.host, host)
@@ -123,7 +123,7 @@ func (r *route) isFor(host string) bool {
 	return label > 0 && strings.IndexByte(host[:label], '.') < 0 && sameFold(r.host, host[label:])
 }
 
-// hostCovers reports that each host of s is one of r's.
+// hostCovers reports whether each host of s is one of r's.
 func (r *route) hostCovers(s *route) bool {
 	return r.host == "" || r.host == s.host || s.host != "" && !s.wild && r.isFor(s.host)
 }
@@ -143,8 +143,8 @@ func (r *route) prefix(fold bool) string {
 	return r.path
 }
 
-// covers compares byte by byte: another letter case is another path (threats P8),
-// unless fold says that path is to be read in lower case, as route then is.
+// covers compares byte by byte: another letter case is another path (threats P8), unless fold is
+// set; route is then in lower case.
 func covers(route, path string, fold bool) bool {
 	n := len(route)
 	switch {
@@ -158,17 +158,16 @@ func covers(route, path string, fold bool) bool {
 	return n > 1 && len(path) == n-1 && equal(route[:n-1], path, fold)
 }
 
-// slashed reports a path that is an exact route's but for a slash at its end,
-// which Express, Spring and others take for the same page (threats P9).
+// slashed reports whether path is that of an exact route with an added final slash, which Express,
+// Spring and others treat as the same page (threats P9).
 func slashed(route, path string, fold bool) bool {
 	n := len(route)
 	return len(path) == n+1 && path[n] == '/' && n > 0 && route[n-1] != '/' && equal(route, path[:n], fold)
 }
 
-// below reports a path that goes on behind an exact route's. Where the route is a
-// script's, that is its path info: PHP-FPM, CGI and ASP.NET run /report.php for
-// /report.php/x (threats P17). A route for a part of the path info, placed before
-// the script's, decides alone.
+// below reports whether path continues that of an exact route. If the route is that of a script,
+// the rest is its path info: PHP-FPM, CGI and ASP.NET run /report.php for /report.php/x (threats
+// P17). An earlier route for a part of the path info decides alone.
 func below(route, path string, fold bool) bool {
 	n := len(route)
 	return len(path) > n && path[n] == '/' && equal(route, path[:n], fold)
@@ -181,13 +180,13 @@ func equal(s, path string, fold bool) bool {
 	return s == path
 }
 
-// shadows reports that every request for s already meets r.
+// shadows reports whether r matches every request for s.
 func (r *route) shadows(s *route) bool {
 	return r.opensAs(s) && covers(r.path, s.path, false)
 }
 
-// splitHost parts a host from its port, and drops what makes one host look like
-// two: the final dot and zeros before the port (threats H13).
+// splitHost separates host and port, and removes what gives one host two spellings: the final dot
+// and zeros before the port (threats H13).
 func splitHost(s string) (host, port string) {
 	host = s
 	if i := strings.LastIndexByte(s, ':'); i > strings.LastIndexByte(s, ']') {
@@ -196,8 +195,8 @@ func splitHost(s string) (host, port string) {
 	return strings.TrimSuffix(host, "."), port
 }
 
-// isMethod reports a method as RFC 9110 §9 and its registry write them: capitals,
-// with digits, `-` or `_` after the first.
+// isMethod reports whether s is a method as in RFC 9110 §9 and its registry: capitals, with
+// digits, `-` or `_` after the first.
 func isMethod(s string) bool {
 	for i := range len(s) {
 		c := s[i]

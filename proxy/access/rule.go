@@ -1,50 +1,51 @@
 package access
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 )
 
-// Rule says whom a route lets in. Deny refuses first; every entry of All must hold;
-// then one listed thing, or SignedIn, lets in; a Fresh sign-in is asked for last. The
-// zero value names nobody.
+// Rule is who may access a route. First Deny refuses; then every entry of All must be satisfied;
+// then one list entry, or SignedIn, allows; finally the sign-in must satisfy Fresh. The zero value
+// names no person.
 type Rule struct {
-	Public   bool // everybody, signed in or not; nothing else counts then
+	Public   bool // every request; the other fields are ignored
 	SignedIn bool // every member of the organisation
 
-	// Departments by id; a department means all below it, through the ancestors
-	// that the directory returns. An id that no longer exists names nobody.
+	// Departments by id; a department includes all below it, by the ancestors that the directory
+	// returns. An id that no longer exists names no person.
 	Departments []int64
 
-	// Roles by exact name, or by id when the text is digits only: names repeat
-	// across role groups, ids do not. A role whose name is digits only is
-	// written by its id.
+	// Roles by exact name, or by id if the text is digits only: names repeat across role groups,
+	// ids do not. A role whose name is digits only is configured by its id.
 	Roles []string
 
-	// Users by Username, as upstreams see it, or by UserID; letter case counts.
-	// A text that is one person's username and another's userid names both.
+	// Users by Username, as upstreams receive it, or by UserID; letter case is distinguished. A
+	// text that is one person's username and another's userid names both.
 	Users []string
 
-	// Emails are addresses, or *@example.com for all whose address has exactly
-	// that after its last @ (CVE-2026-40574); *@example.com is no subdomain.
+	// Emails are addresses, or *@example.com for all addresses with exactly that domain after the
+	// last @ (CVE-2026-40574); *@example.com includes no subdomain.
 	Emails []string
 
-	// Networks let in by the address of the real client: without sign-in, unless
-	// Fresh is set or All or Deny name more than networks; then they are one more way
-	// to name a person. IPv4 within IPv6 counts as IPv4.
+	// Networks allow access by the address of the real client: without sign-in, unless Fresh is
+	// set or All or Deny contain more than networks; then they are one more way to name a person.
+	// IPv4 within IPv6 is treated as IPv4.
 	Networks []netip.Prefix
 
-	// All are conditions beside the lists above: of each entry one listed thing must
-	// be true of the person or the client. An entry that lists nothing never holds.
+	// All are conditions besides the lists above: one item of each entry must be true of the
+	// person or the client. An empty entry is never satisfied.
 	All []Lists
 
-	// Deny refuses whom it lists, also somebody with a grant. A client whose address
-	// is unknown counts as listed where it lists networks.
+	// Deny refuses those it lists, also with a grant. If it lists networks, a client whose address
+	// is unknown is refused.
 	Deny Lists
 
-	// Fresh is how long ago the person may have signed in, by scan, click or password;
-	// 0: at any time. FreshSilent has a silent sign-in count too.
+	// Fresh is the maximum age of a sign-in by scan, click or password; 0 is any age. With
+	// FreshSilent a silent sign-in satisfies it too.
 	Fresh       time.Duration
 	FreshSilent bool
 }
@@ -62,22 +63,44 @@ func (r *Rule) lists() Lists {
 	return Lists{Departments: r.Departments, Roles: r.Roles, Users: r.Users, Emails: r.Emails, Networks: r.Networks}
 }
 
-// people reports whether more is listed than networks.
+// people reports whether the lists contain more than networks.
 func (l *Lists) people() bool { return len(l.Departments)+len(l.Roles)+len(l.Users)+len(l.Emails) > 0 }
 
-// NamesPeople reports whether the lists of the rule name more than networks.
+// NamesPeople reports whether the lists of the rule contain more than networks.
 func (r *Rule) NamesPeople() bool {
 	lists := r.lists()
 	return lists.people()
 }
 
-// SkipsSignIn reports whether the rule's networks let in without sign-in.
+// SkipsSignIn reports whether the rule's networks allow access without sign-in.
 func (r *Rule) SkipsSignIn() bool {
 	people := func(l Lists) bool { return l.people() }
 	return len(r.Networks) > 0 && r.Fresh == 0 && !r.Deny.people() && !slices.ContainsFunc(r.All, people)
 }
 
-// ruleset is a Rule made ready for comparing.
+// digest is the same text for rules that compile to the same, and another one for most
+// that do not: what is listed counts, not its order, letter case or how often.
+func (r *Rule) digest() string {
+	b := fmt.Appendf(nil, "%t %t %v %t", r.Public, r.SignedIn, r.Fresh, r.FreshSilent)
+	for _, l := range append([]Lists{r.lists(), r.Deny}, r.All...) {
+		departments := slices.Sorted(slices.Values(l.Departments))
+		b = fmt.Appendf(b, " | %d", slices.Compact(departments))
+		for _, list := range [][]string{l.Roles, l.Users, l.Emails} {
+			names := slices.Sorted(func(yield func(string) bool) {
+				for _, name := range list {
+					if !yield(strings.ToLower(name)) {
+						return
+					}
+				}
+			})
+			b = fmt.Appendf(b, " %q", slices.Compact(names))
+		}
+		b = fmt.Appendf(b, " %v", l.Networks)
+	}
+	return string(b)
+}
+
+// ruleset is a compiled Rule.
 type ruleset struct {
 	public, signedIn bool
 	any, deny        listset
@@ -101,8 +124,8 @@ func (r Rule) compile() ruleset {
 	return s
 }
 
-// judge asks the route's rule: what refuses before what lets in.
-func (r *route) judge(q *question, i int) Decision {
+// evaluate evaluates the route's rule: first what refuses, then what allows.
+func (r *route) evaluate(q *query, i int) Decision {
 	s, u := &r.rule, q.user
 	if s.public {
 		if u != nil || !q.target.Odd {
@@ -119,7 +142,7 @@ func (r *route) judge(q *question, i int) Decision {
 		return q.allow(i, text)
 	}
 	if u == nil {
-		q.steps.add(i, "asks who it is: nobody is signed in")
+		q.steps.add(i, "requires a sign-in: no session")
 		return Decision{SignIn, i, "", NotSignedIn}
 	}
 	if s.signedIn {
@@ -141,14 +164,14 @@ func (r *route) judge(q *question, i int) Decision {
 	return q.allow(i, text)
 }
 
-func (q *question) allow(i int, text string) Decision {
+func (q *query) allow(i int, text string) Decision {
 	q.steps.add(i, text)
 	return Decision{Allow, i, text, ""}
 }
 
-// refuses reports whether deny or all keep out; of nobody it is known only where the
-// client is.
-func (s *ruleset) refuses(q *question, i int) (d Decision, refused bool) {
+// refuses reports whether deny or all refuse. Without a session this is known only if it depends
+// on the client alone.
+func (s *ruleset) refuses(q *query, i int) (d Decision, refused bool) {
 	if s.deny.given() {
 		text := s.deny.network(q)
 		if text == "" && len(s.deny.networks) > 0 && !q.target.Client.IsValid() {
@@ -156,14 +179,14 @@ func (s *ruleset) refuses(q *question, i int) (d Decision, refused bool) {
 		}
 		if text == "" && q.user != nil {
 			if text = s.deny.person(q); text == "" && q.user.Cut && s.deny.memberships() {
-				text = "the person's departments and roles are more than a session has room for"
+				text = "the person's departments and roles do not fit into a session"
 			}
 		}
 		if text != "" {
 			q.steps.quote(i, "deny refuses: %s", text)
 			return Decision{Deny, i, "", Denied}, true
 		}
-		q.steps.add(i, "deny: nothing of it is true")
+		q.steps.add(i, "deny: nothing in it applies")
 	}
 	for n := range s.all {
 		entry := &s.all[n]
@@ -183,7 +206,7 @@ func (s *ruleset) refuses(q *question, i int) (d Decision, refused bool) {
 }
 
 // isFresh reports whether the sign-in is recent enough.
-func (s *ruleset) isFresh(q *question, i int) bool {
+func (s *ruleset) isFresh(q *query, i int) bool {
 	switch at := q.target.SignIn; {
 	case !at.Known:
 		q.steps.fresh(i, "fresh %v: it is unknown when the person signed in", s.fresh, 0)

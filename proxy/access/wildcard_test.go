@@ -2,7 +2,7 @@ package access
 
 import "testing"
 
-// The star of a host is one whole label, and nothing that only ends like it.
+// TestPolicy_Wildcard: the star of a host is exactly one label of a name with that domain.
 func TestPolicy_Wildcard(t *testing.T) {
 	public := Rule{Public: true}
 	p := policy(t, Route{Name: "own", Path: "/", Host: "own.apps.test", Rule: Rule{SignedIn: true}},
@@ -19,13 +19,14 @@ func TestPolicy_Wildcard(t *testing.T) {
 			t.Errorf("Decide(%s) = %+v, want route %d", host, d, want)
 		}
 	}
-	// an unknown host may be any of them: the sternest decides
+	// an unknown host may match any of them: the strictest decides
 	if d := p.Decide(Target{Method: "GET", Path: "/"}, nil); d.Verdict == Allow {
 		t.Errorf("Decide(unknown host) = %+v, want no Allow", d)
 	}
 }
 
-// Letter case of a path is judged for the hosts that two routes have in common.
+// TestCaseRoutes_Wildcard: letter case of a path is compared for the hosts that two routes have in
+// common.
 func TestCaseRoutes_Wildcard(t *testing.T) {
 	list := Config{{Path: "/Admin/", Host: "*.a.test", Access: &RuleConfig{Users: []string{"x"}}},
 		{Path: "/", Host: "b.a.test"}}.CaseRoutes()

@@ -3,6 +3,7 @@ package accessrequest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,50 +15,55 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// Book is the requests and grants of everybody, on all replicas. Set Store and
-// Seal, then share the pointer; safe for concurrent use. It lives as long as the
-// process, so that a reload forgets nothing.
+// Book holds the requests and grants of all people, on all replicas. Set Store and Seal, then
+// share the pointer; safe for concurrent use. It lives as long as the process, so that a reload
+// loses nothing.
 type Book struct {
 	Store store.Swapper
-	Now   func() time.Time // nil: time.Now
+	Now   func() time.Time // nil is time.Now
 
 	// Audit is called once for each step, on the replica that made it: Event.What is
-	// access_request, access_granted, access_denied or access_ended. It must return
-	// quickly. If nil, it is not called.
-	Audit func(Event)
+	// access_request, access_granted, access_denied or access_ended. It must return quickly. For
+	// access_granted it is called before the grant is written; if it returns an error, nothing is
+	// granted. If the grant then fails to be written, access_ended with EndVoid follows. If nil,
+	// it is not called.
+	Audit func(Event) error
 
 	seal  atomic.Pointer[Sealer]
 	clock clock
-	ready atomic.Bool // the floor of the clock is known
+	ready atomic.Bool // the clock has the time of the store
 
-	people bounded.Map[locator, *known]
-	spent  bounded.Map[string, struct{}] // grants that were seen to be over: an older record does not revive them (threats G5)
-	asking singleflight.Group
+	records bounded.Map[locator, *cached]
+	spent   bounded.Map[string, struct{}] // grants that have ended: an older record does not revive them (threats G5)
+	lookups singleflight.Group
 
 	mu  sync.Mutex
-	due map[locator]time.Time // when something of a person's ends, as of the last sweep
+	due map[locator]time.Time // when the person's next item ends, as of the last sweep
+
+	served served
+	shards int // of the index; 0 is indexShards
 }
 
 // Event is one step of a request.
 type Event struct {
 	What    string
 	Request Request
-	By      string // who made the step, as text: a person, an administrator; "" for time itself
+	By      string // who made the step, as text: a person, an administrator; "" if it expired
 }
 
-// known is a record as it was in the store.
-type known struct {
+// cached is a record as it was in the store.
+type cached struct {
 	record  *record
-	fetched time.Time // monotonic, before the store was asked
+	fetched time.Time // monotonic, before the store was read
 }
 
 const (
-	freshFor    = time.Second     // a record is not asked for again
-	outlives    = 2 * time.Second // it counts while the store does not answer
+	freshFor    = 700 * time.Millisecond // a record is not read again
+	outlives    = 2 * time.Second        // it is used while the store does not answer
 	rememberFor = time.Hour
 )
 
-// Seal sets what seals records; a later call replaces it.
+// Seal sets the sealer of records, replacing the previous one.
 func (b *Book) Seal(s Sealer) { b.seal.Store(&s) }
 
 func (b *Book) sealer() Sealer {
@@ -82,12 +88,12 @@ func (b *Book) now() time.Time {
 // Time is the clock that grants are measured by.
 func (b *Book) Time() time.Time { return b.now() }
 
-// learn remembers a record that was read or written.
-func (b *Book) learn(l locator, r *record, fetched time.Time) {
+// remember caches a record that was read or written.
+func (b *Book) remember(l locator, r *record, fetched time.Time) {
 	now := time.Now()
 	b.mu.Lock()
-	if k, ok := b.people.Get(l, now); !ok || !k.fetched.After(fetched) {
-		b.people.Put(l, &known{r, fetched}, now.Add(rememberFor), now)
+	if k, ok := b.records.Get(l, now); !ok || !k.fetched.After(fetched) {
+		b.records.Put(l, &cached{r, fetched}, now.Add(rememberFor), now)
 	}
 	b.mu.Unlock()
 	for i := range r.Items {
@@ -97,14 +103,14 @@ func (b *Book) learn(l locator, r *record, fetched time.Time) {
 	}
 }
 
-// look gives a person's record, at most freshFor old; while the store does not
-// answer, at most outlives.
-func (b *Book) look(ctx context.Context, l locator) (*record, error) {
-	k, ok := b.people.Get(l, time.Now())
+// load returns a person's record, at most freshFor old; while the store does not answer, at most
+// outlives.
+func (b *Book) load(ctx context.Context, l locator) (*record, error) {
+	k, ok := b.records.Get(l, time.Now())
 	if ok && time.Since(k.fetched) < freshFor {
 		return k.record, nil
 	}
-	answer := b.asking.DoChan(string(l), func() (any, error) {
+	answer := b.lookups.DoChan(string(l), func() (any, error) {
 		if err := b.prepare(context.WithoutCancel(ctx)); err != nil {
 			return nil, err
 		}
@@ -113,7 +119,7 @@ func (b *Book) look(ctx context.Context, l locator) (*record, error) {
 		if err != nil {
 			return nil, err
 		}
-		b.learn(l, r, fetched)
+		b.remember(l, r, fetched)
 		return r, nil
 	})
 	select {
@@ -130,19 +136,19 @@ func (b *Book) look(ctx context.Context, l locator) (*record, error) {
 	}
 }
 
-// Granted reports whether a person is let in to a route now, by which grant and how
-// long. An error says that nothing is known: keep them out. What it answers is at
-// most two seconds old.
+// Granted reports whether a person has a grant for a route now, its id and its expiry. An error
+// means that this is unknown: deny. The result is at most two seconds old.
 func (b *Book) Granted(ctx context.Context, u *identity.User, fingerprint string) (id string, until time.Time, err error) {
 	who := PersonOf(u)
-	r, err := b.look(ctx, who.locator())
+	r, err := b.load(ctx, who.locator())
 	if err != nil {
 		return "", time.Time{}, err
 	}
 	now := b.now()
 	for i := range r.Items {
 		q := &r.Items[i]
-		if q.State == Granted && q.Route.Fingerprint == fingerprint && now.Before(q.Until) && who.Is(q.Person) {
+		if q.State == Granted && q.at(now).State == Granted && q.Route.Fingerprint == fingerprint && who.Is(q.Person) &&
+			!b.served.outlived(q) {
 			if _, over := b.spent.Get(q.ID, time.Now()); !over {
 				return q.ID, q.Until, nil
 			}
@@ -151,10 +157,10 @@ func (b *Book) Granted(ctx context.Context, u *identity.User, fingerprint string
 	return "", time.Time{}, nil
 }
 
-// Ask makes a request, or returns the one that waits for the same route, or the grant
-// there is, with asked false. ErrTooMany: open of theirs wait, or they asked PerDay
-// times within a day. ErrFull.
-func (b *Book) Ask(ctx context.Context, q Request, open int) (got Request, asked bool, err error) {
+// Submit makes a request. If the person has a request for the same route that waits, or a grant,
+// it returns that with created false. Errors are ErrTooMany, if open requests of the person wait
+// or PerDay were made within a day, and ErrFull.
+func (b *Book) Submit(ctx context.Context, q Request, open int) (got Request, created bool, err error) {
 	if err := b.prepare(ctx); err != nil {
 		return Request{}, false, err
 	}
@@ -173,11 +179,11 @@ func (b *Book) Ask(ctx context.Context, q Request, open int) (got Request, asked
 			case !one.live():
 				continue
 			case !one.Person.Is(q.Person):
-				end(one, EndLeft, "", now) // the userid has been given to somebody new
+				end(one, EndLeft, "", now) // the userid belongs to another person now
 				gone = append(gone, *one)
 			case one.Route.Fingerprint == q.Route.Fingerprint:
 				got = *one
-				return errThere
+				return errExists
 			case one.State == Waiting:
 				waiting++
 			}
@@ -186,35 +192,35 @@ func (b *Book) Ask(ctx context.Context, q Request, open int) (got Request, asked
 		if waiting >= open || len(r.Days) >= PerDay || len(r.Items) >= maxItems {
 			return ErrTooMany
 		}
-		q.State, q.Asked = Waiting, now.UTC().Truncate(time.Millisecond)
-		r.Items, r.Days = append(r.Items, q), append(r.Days, q.Asked)
+		q.State, q.Requested = Waiting, now.UTC().Truncate(time.Millisecond)
+		r.Items, r.Days = append(r.Items, q), append(r.Days, q.Requested)
 		got = q
 		return nil
 	})
-	if errors.Is(err, errThere) {
+	if errors.Is(err, errExists) {
 		return got, false, nil
 	}
 	if err != nil {
 		return Request{}, false, err
 	}
 	for _, one := range gone {
-		b.tell(one, "")
+		b.audit(one, "")
 	}
-	b.tell(got, got.Person.Full())
+	b.audit(got, got.Person.Full())
 	return got, true, nil
 }
 
-var errThere = errors.New("accessrequest: there is one already")
+var errExists = errors.New("accessrequest: exists already")
 
-// end makes an item over.
+// end sets an item to Ended.
 func end(q *Request, why, by string, now time.Time) {
 	q.State, q.End, q.EndedBy, q.Over = Ended, why, by, now.UTC().Truncate(time.Millisecond)
 }
 
-// Untold notes that an approver may not have been notified of a request.
-func (b *Book) Untold(ctx context.Context, id string) error {
+// Unnotified records that an approver may not have been notified of a request.
+func (b *Book) Unnotified(ctx context.Context, id string) error {
 	return b.update(ctx, id, func(q *Request, _ time.Time) error {
-		q.Untold = true
+		q.Unnotified = true
 		return nil
 	})
 }
@@ -234,13 +240,13 @@ func (b *Book) update(ctx context.Context, id string, step func(q *Request, now 
 	})
 }
 
-// Answer grants or denies a request: once, by an approver. fingerprint is that of the
-// route as it is now. ErrNone, ErrNotYours, and ErrAnswered with the request as it
-// is.
+// Answer grants or denies a request: once, by an approver. fingerprint is that of the route as it
+// is now. Errors are ErrNone, ErrNotYours, and ErrAnswered with the current request.
 func (b *Book) Answer(ctx context.Context, id string, by Person, yes bool, word, fingerprint string) (got Request, err error) {
 	if err := b.prepare(ctx); err != nil {
 		return Request{}, err
 	}
+	var audited Request // as granted
 	err = b.update(ctx, id, func(q *Request, now time.Time) error {
 		got = *q
 		switch {
@@ -248,7 +254,7 @@ func (b *Book) Answer(ctx context.Context, id string, by Person, yes bool, word,
 			return ErrNotYours
 		case q.State != Waiting:
 			return ErrAnswered
-		case q.Route.Fingerprint != fingerprint:
+		case q.Route.Fingerprint != fingerprint || b.served.outlived(q):
 			end(q, EndChanged, "", now)
 			got = *q
 			return nil
@@ -260,21 +266,39 @@ func (b *Book) Answer(ctx context.Context, id string, by Person, yes bool, word,
 			q.Over = q.Answered
 		}
 		got = *q
+		if !yes {
+			return nil
+		}
+		if err := b.lease(ctx, q); err != nil {
+			return err
+		}
+		if got = *q; audited.ID == "" {
+			if err := b.audit(got, by.Full()); err != nil {
+				return fmt.Errorf("accessrequest: recording that access is granted: %w", err)
+			}
+			audited = got
+		}
 		return nil
 	})
-	if err != nil {
+	void := errors.Is(err, ErrAnswered) || errors.Is(err, ErrNone) || errors.Is(err, errChanged)
+	if audited.ID != "" && (void || err == nil && got.State == Ended) { // another answer came first
+		end(&audited, EndVoid, "", b.now())
+		b.audit(audited, "")
+	}
+	switch {
+	case err != nil:
 		return got, err
-	}
-	if got.State == Ended {
-		b.tell(got, "")
+	case got.State == Ended:
+		b.audit(got, "")
 		return got, ErrAnswered
+	case !yes:
+		b.audit(got, by.Full())
 	}
-	b.tell(got, by.Full())
 	return got, nil
 }
 
-// End takes a request or a grant back. allowed, unless nil, says who may. ErrNone,
-// ErrNotYours, ErrAnswered.
+// End revokes a request or a grant. allowed, unless nil, reports who may do so. Errors are
+// ErrNone, ErrNotYours and ErrAnswered.
 func (b *Book) End(ctx context.Context, id, why, by string, allowed func(*Request) bool) (got Request, err error) {
 	err = b.update(ctx, id, func(q *Request, now time.Time) error {
 		got = *q
@@ -289,14 +313,14 @@ func (b *Book) End(ctx context.Context, id, why, by string, allowed func(*Reques
 		return nil
 	})
 	if err == nil {
-		b.tell(got, by)
+		b.audit(got, by)
 	}
 	return got, err
 }
 
-// EndPerson ends all that a person asked for or was granted.
+// EndPerson ends all requests and grants of a person.
 func (b *Book) EndPerson(ctx context.Context, p Person, why string) error {
-	return b.settle(ctx, p.locator(), func(q *Request) string {
+	return b.expire(ctx, p.locator(), func(q *Request) string {
 		if q.Person.Is(p) {
 			return why
 		}
@@ -304,13 +328,13 @@ func (b *Book) EndPerson(ctx context.Context, p Person, why string) error {
 	})
 }
 
-// Find gives a request as it is now. ErrNone.
+// Find returns a request as it is now, or ErrNone.
 func (b *Book) Find(ctx context.Context, id string) (Request, error) {
 	l, ok := locate(id)
 	if !ok {
 		return Request{}, ErrNone
 	}
-	r, err := b.look(ctx, l)
+	r, err := b.load(ctx, l)
 	if err != nil {
 		return Request{}, err
 	}
@@ -321,10 +345,10 @@ func (b *Book) Find(ctx context.Context, id string) (Request, error) {
 	return r.Items[i].at(b.now()), nil
 }
 
-// Open gives the request of a person that waits for a route. ErrNone.
+// Open returns a person's waiting request for a route, or ErrNone.
 func (b *Book) Open(ctx context.Context, u *identity.User, fingerprint string) (Request, error) {
 	who := PersonOf(u)
-	r, err := b.look(ctx, who.locator())
+	r, err := b.load(ctx, who.locator())
 	if err != nil {
 		return Request{}, err
 	}
@@ -337,20 +361,20 @@ func (b *Book) Open(ctx context.Context, u *identity.User, fingerprint string) (
 	return Request{}, ErrNone
 }
 
-// tell reports a step.
-func (b *Book) tell(q Request, by string) {
+// audit reports a step to Audit.
+func (b *Book) audit(q Request, by string) error {
 	if b.Audit == nil {
-		return
+		return nil
 	}
 	what := map[State]string{Waiting: "access_request", Granted: "access_granted", Denied: "access_denied",
 		Expired: "access_ended", Ended: "access_ended"}[q.State]
-	b.Audit(Event{What: what, Request: q, By: by})
+	return b.Audit(Event{What: what, Request: q, By: by})
 }
 
-// Room reports whether a person may ask once more. It is a look, not a promise: Ask
+// CanSubmit reports whether a person may make another request. The result is a snapshot: Submit
 // decides.
-func (b *Book) Room(ctx context.Context, u *identity.User, open int) (bool, error) {
-	r, err := b.look(ctx, PersonOf(u).locator())
+func (b *Book) CanSubmit(ctx context.Context, u *identity.User, open int) (bool, error) {
+	r, err := b.load(ctx, PersonOf(u).locator())
 	if err != nil {
 		return false, err
 	}

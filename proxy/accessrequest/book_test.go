@@ -39,16 +39,21 @@ func secrets(texts ...string) *keyring.Keyring {
 	return k
 }
 
-// events collects what is audited.
+// events records the audited events.
 type events struct {
 	mu   sync.Mutex
 	list []string
+	full bool // no record can be written
 }
 
-func (e *events) add(v Event) {
+func (e *events) add(v Event) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.full {
+		return errors.New("no space left on device")
+	}
 	e.list = append(e.list, strings.TrimSpace(v.What+" "+v.Request.End))
+	return nil
 }
 
 func (e *events) take() string {
@@ -82,11 +87,11 @@ func wish(u *identity.User, route string, approvers ...identity.User) Request {
 	return q
 }
 
-func ask(t *testing.T, b *Book, u *identity.User, route string) Request {
+func submit(t *testing.T, b *Book, u *identity.User, route string) Request {
 	t.Helper()
-	q, asked, err := b.Ask(context.Background(), wish(u, route, lisi, wangwu), 5)
-	if err != nil || !asked {
-		t.Fatalf("asking: %v %v", asked, err)
+	q, created, err := b.Submit(context.Background(), wish(u, route, lisi, wangwu), 5)
+	if err != nil || !created {
+		t.Fatalf("Submit: %v %v", created, err)
 	}
 	return q
 }
@@ -100,14 +105,14 @@ func granted(t *testing.T, b *Book, u *identity.User, route string) bool {
 	return id != ""
 }
 
-// From the request to the end of the grant, on two replicas.
+// TestBook_Grant follows a request to the end of its grant, on two replicas.
 func TestBook_Grant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, s, audit := t.Context(), &store.Memory{}, &events{}
 		one, two := newBook(s, audit), newBook(s, audit)
-		q := ask(t, one, &zhangsan, "/admin/")
+		q := submit(t, one, &zhangsan, "/admin/")
 		if granted(t, one, &zhangsan, "/admin/") || granted(t, two, &zhangsan, "/admin/") {
-			t.Fatal("a request lets in")
+			t.Fatal("a request allows access")
 		}
 		got, err := two.Answer(ctx, q.ID, PersonOf(&lisi), true, "好的", q.Route.Fingerprint)
 		if err != nil || got.State != Granted || got.Word != "好的" {
@@ -137,7 +142,8 @@ func TestBook_Grant(t *testing.T) {
 	})
 }
 
-// Nobody approves their own, an approver alone answers, and the first answer counts (threats G1).
+// TestBook_Answers: the requester cannot approve, only an approver answers, and the first answer
+// decides (threats G1).
 func TestBook_Answers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, b := t.Context(), newBook(&store.Memory{}, nil)
@@ -145,14 +151,14 @@ func TestBook_Answers(t *testing.T) {
 		next := identity.User{Username: "lisi", UserID: "lisi", UnionID: "u-another"}
 		own := identity.User{Username: "boss", UserID: "boss", UnionID: "u-zhangsan"}
 		all := wish(&zhangsan, "/admin/", lisi, wangwu, zhangsan, own)
-		q, _, err := b.Ask(ctx, all, 5)
+		q, _, err := b.Submit(ctx, all, 5)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for name, u := range map[string]identity.User{
-			"the requester": zhangsan, "nobody": {}, "a local account of the name": local,
-			"somebody else with the userid": next, "the requester under another userid": own,
-			"a stranger": {UserID: "x", UnionID: "u-x", Username: "x"},
+			"the requester": zhangsan, "the zero user": {}, "a local account of the name": local,
+			"another person with the userid": next, "the requester under another userid": own,
+			"another person": {UserID: "x", UnionID: "u-x", Username: "x"},
 		} {
 			if _, err := b.Answer(ctx, q.ID, PersonOf(&u), true, "", q.Route.Fingerprint); !errors.Is(err, ErrNotYours) {
 				t.Errorf("%s: %v", name, err)
@@ -187,22 +193,23 @@ func TestBook_Answers(t *testing.T) {
 	})
 }
 
-// Five wait at a time, twenty are made a day, and one route is asked for once (threats G2).
+// TestBook_Limits: five requests wait at a time, twenty are made a day, and one route is requested
+// once (threats G2).
 func TestBook_Limits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, s := t.Context(), &store.Memory{}
 		one, two := newBook(s, nil), newBook(s, nil)
-		q := ask(t, one, &zhangsan, "/0/")
-		if again, asked, err := two.Ask(ctx, wish(&zhangsan, "/0/", lisi), 5); err != nil || asked || again.ID != q.ID {
-			t.Errorf("a second request for one route: %v %v %v", again.ID, asked, err)
+		q := submit(t, one, &zhangsan, "/0/")
+		if again, created, err := two.Submit(ctx, wish(&zhangsan, "/0/", lisi), 5); err != nil || created || again.ID != q.ID {
+			t.Errorf("a second request for one route: %v %v %v", again.ID, created, err)
 		}
 		for i := 1; i < 5; i++ {
-			ask(t, []*Book{one, two}[i%2], &zhangsan, fmt.Sprintf("/%d/", i))
+			submit(t, []*Book{one, two}[i%2], &zhangsan, fmt.Sprintf("/%d/", i))
 		}
-		if _, _, err := two.Ask(ctx, wish(&zhangsan, "/5/", lisi), 5); !errors.Is(err, ErrTooMany) {
+		if _, _, err := two.Submit(ctx, wish(&zhangsan, "/5/", lisi), 5); !errors.Is(err, ErrTooMany) {
 			t.Errorf("a sixth: %v", err)
 		}
-		ask(t, two, &wangwu, "/0/") // somebody else's
+		submit(t, two, &wangwu, "/0/") // another person's
 		made := 5
 		for i := 5; i < 40; i++ {
 			list, err := one.List(ctx, false)
@@ -213,7 +220,7 @@ func TestBook_Limits(t *testing.T) {
 			if _, err := one.Answer(ctx, list[i].ID, PersonOf(&lisi), false, "", list[i].Route.Fingerprint); err != nil {
 				t.Fatal(err)
 			}
-			if _, _, err := one.Ask(ctx, wish(&zhangsan, fmt.Sprintf("/x%d/", made), lisi), 5); err != nil {
+			if _, _, err := one.Submit(ctx, wish(&zhangsan, fmt.Sprintf("/x%d/", made), lisi), 5); err != nil {
 				if !errors.Is(err, ErrTooMany) {
 					t.Fatal(err)
 				}
@@ -225,16 +232,16 @@ func TestBook_Limits(t *testing.T) {
 			t.Errorf("%d requests on one day, want %d", made, PerDay)
 		}
 		time.Sleep(24 * time.Hour)
-		ask(t, one, &zhangsan, "/tomorrow/")
+		submit(t, one, &zhangsan, "/tomorrow/")
 	})
 }
 
-// What nobody answers is over after 24 hours.
+// TestBook_Unanswered: a request expires after 24 hours.
 func TestBook_Unanswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, audit := t.Context(), &events{}
 		b := newBook(&store.Memory{}, audit)
-		q := ask(t, b, &zhangsan, "/admin/")
+		q := submit(t, b, &zhangsan, "/admin/")
 		time.Sleep(Unanswered)
 		if _, err := b.Answer(ctx, q.ID, PersonOf(&lisi), true, "", q.Route.Fingerprint); !errors.Is(err, ErrAnswered) {
 			t.Errorf("an answer after 24 hours: %v", err)
@@ -253,13 +260,14 @@ func TestBook_Unanswered(t *testing.T) {
 	})
 }
 
-// A grant ends with the person, with its route's rule, and when it is taken back (threats G4).
+// TestBook_Ends: a grant ends with the membership, with its route's rule, and when it is revoked
+// (threats G4).
 func TestBook_Ends(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, s, audit := t.Context(), &store.Memory{}, &events{}
 		one, two := newBook(s, audit), newBook(s, nil)
 		grant := func(u *identity.User) Request {
-			q := ask(t, one, u, "/admin/")
+			q := submit(t, one, u, "/admin/")
 			if _, err := one.Answer(ctx, q.ID, PersonOf(&lisi), true, "", q.Route.Fingerprint); err != nil {
 				t.Fatal(err)
 			}
@@ -282,7 +290,7 @@ func TestBook_Ends(t *testing.T) {
 		}
 		q := grant(&zhangsan)
 		if _, err := one.End(ctx, q.ID, EndTaken, "x", func(q *Request) bool { return false }); !errors.Is(err, ErrNotYours) {
-			t.Errorf("taken back by a stranger: %v", err)
+			t.Errorf("taken back by another person: %v", err)
 		}
 		if _, err := one.End(ctx, q.ID, EndTaken, "李四", nil); err != nil {
 			t.Fatal(err)
@@ -294,28 +302,31 @@ func TestBook_Ends(t *testing.T) {
 		}
 		over("left", "access_ended left")
 		grant(&zhangsan)
-		if err := one.EndOther(ctx, []string{"print of /other/"}); err != nil {
+		one.Serve([]string{"print of /other/"})
+		if err := one.EndOther(ctx); err != nil {
 			t.Fatal(err)
 		}
 		over("another rule", "access_ended route_changed")
-		// The userid of a leaver whom nobody reported is given to somebody new.
+		one.Serve([]string{"print of /admin/"})
+		// The userid of a leaver whom DingTalk did not report is assigned to another person.
 		grant(&zhangsan)
 		next := zhangsan
 		next.UnionID = "u-next"
 		if granted(t, two, &next, "/admin/") {
 			t.Error("a new person has the grant of another (threats K10)")
 		}
-		ask(t, one, &next, "/new/")
-		over("given to somebody new", "access_ended left, access_request")
+		submit(t, one, &next, "/new/")
+		over("assigned to another person", "access_ended left, access_request")
 	})
 }
 
-// A record that is another person's, an older one, or sealed by somebody else grants nothing (threats G5).
+// TestBook_ForgedRecords: a record of another person, an older one, or one with a foreign seal
+// grants nothing (threats G5).
 func TestBook_ForgedRecords(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, s := t.Context(), &store.Memory{}
 		b := newBook(s, nil)
-		q := ask(t, b, &zhangsan, "/admin/")
+		q := submit(t, b, &zhangsan, "/admin/")
 		if _, err := b.Answer(ctx, q.ID, PersonOf(&lisi), true, "", q.Route.Fingerprint); err != nil {
 			t.Fatal(err)
 		}
@@ -341,7 +352,7 @@ func TestBook_ForgedRecords(t *testing.T) {
 		}
 		forger := &Book{Store: s}
 		forger.Seal(secrets("B"))
-		f := ask(t, forger, &wangwu, "/admin/")
+		f := submit(t, forger, &wangwu, "/admin/")
 		if _, err := forger.Answer(ctx, f.ID, PersonOf(&lisi), true, "", f.Route.Fingerprint); err != nil {
 			t.Fatal(err)
 		}

@@ -5,46 +5,31 @@ import (
 	"time"
 )
 
-// clock is a wall clock that never goes back while the process runs, since a grant
-// would live longer: it is the latest of what the machine's clock says, of its
-// first reading plus the time that has passed since, and of what other replicas
-// and earlier processes said in the store. A clock that is ahead ends grants early.
+// clock is a wall clock that never goes back while the process runs, since a grant would then live
+// longer. Its time is the latest of the machine's clock, of its own previous time plus the time
+// elapsed since, and of the times that other replicas and earlier processes wrote to the store. A
+// clock that is ahead ends grants early.
 type clock struct {
-	once  sync.Once
-	wall  func() time.Time // nil: time.Now
-	began time.Time        // with a monotonic reading
-	first time.Time        // the wall then
+	once sync.Once
+	wall func() time.Time // nil is time.Now
 
-	mu    sync.Mutex
-	floor time.Time // from elsewhere
-	since time.Time // when that was learned, monotonic
+	mu     sync.Mutex
+	latest time.Time // the latest time so far
+	since  time.Time // when that was, with a monotonic reading
 }
 
 // start sets the machine's clock, once.
 func (c *clock) start(wall func() time.Time) {
 	c.once.Do(func() {
 		c.wall = wall
-		c.began, c.first = time.Now(), c.read()
+		c.raise(c.read())
 	})
 }
 
-// now needs start.
-func (c *clock) now() time.Time {
-	now := c.read()
-	if anchored := c.first.Add(time.Since(c.began)); anchored.After(now) {
-		now = anchored
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.floor.IsZero() {
-		if f := c.floor.Add(time.Since(c.since)); f.After(now) {
-			now = f
-		}
-	}
-	return now
-}
+// now requires a previous call of start.
+func (c *clock) now() time.Time { return c.raise(c.read()) }
 
-// read is the machine's clock alone, without a monotonic reading.
+// read returns the machine's clock, without a monotonic reading.
 func (c *clock) read() time.Time {
 	if c.wall != nil {
 		return c.wall().Round(0)
@@ -52,12 +37,15 @@ func (c *clock) read() time.Time {
 	return time.Now().Round(0)
 }
 
-// raise takes a moment that another replica has seen.
-func (c *clock) raise(seen time.Time) {
-	now := c.now()
+// raise advances the clock to a time that this machine or another replica has seen, and returns
+// the current time.
+func (c *clock) raise(seen time.Time) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if seen.After(now) {
-		c.floor, c.since = seen, time.Now()
+	mono := time.Now()
+	if now := c.latest.Add(mono.Sub(c.since)); !c.since.IsZero() && !seen.After(now) {
+		return now
 	}
+	c.latest, c.since = seen, mono
+	return seen
 }

@@ -9,17 +9,17 @@ import (
 
 // Config is the `access_requests` part. Start from Defaults.
 type Config struct {
-	AgentID int `yaml:"agent_id"` // of the app, which sends the work notifications; 0: nobody can ask
-	Open    int `yaml:"open"`     // requests of a person that may wait at a time
+	AgentID int `yaml:"agent_id"` // of the app that sends the work notifications; 0 disables requests
+	Open    int `yaml:"open"`     // requests of one person that may wait at a time
 }
 
-// MaxAgentID bounds what can be an AgentId.
+// MaxAgentID bounds the values of AgentID.
 const MaxAgentID = 1e12
 
-// Defaults is what holds where the file is silent.
+// Defaults is the `access_requests` part of an empty configuration file.
 func Defaults() Config { return Config{Open: 5} }
 
-// On reports whether people can ask at all.
+// On reports whether access can be requested.
 func (c Config) On() bool { return c.AgentID != 0 }
 
 // Check reports the mistakes of the part.
@@ -31,18 +31,18 @@ func (c Config) Check(p *conf.Problems, key string) {
 // RouteConfig is a route's `request` part: who decides, and for how long.
 type RouteConfig struct {
 	Approvers ApproversConfig `yaml:"approvers"`
-	Longest   time.Duration   `yaml:"longest"` // 0: 8h
-	Reason    string          `yaml:"reason"`  // required | optional; empty: required
+	Longest   time.Duration   `yaml:"longest"` // 0 is 8h
+	Reason    string          `yaml:"reason"`  // required | optional; empty is required
 }
 
-// ApproversConfig says who may answer; at least one of it.
+// ApproversConfig names the people who may answer; at least one field is required.
 type ApproversConfig struct {
 	Users              []string `yaml:"users"`               // userids
-	Manager            bool     `yaml:"manager"`             // the person's own, as the directory has it
-	DepartmentManagers bool     `yaml:"department_managers"` // of the person's departments
+	Manager            bool     `yaml:"manager"`             // the person's manager, according to the directory
+	DepartmentManagers bool     `yaml:"department_managers"` // the managers of the person's departments
 }
 
-// The words of routes[].request.reason.
+// Values of routes[].request.reason.
 const (
 	ReasonRequired = "required"
 	ReasonOptional = "optional"
@@ -53,7 +53,7 @@ const (
 	maxApprovers = 20
 )
 
-// Limit is the longest that is granted.
+// Limit is the longest duration of a grant.
 func (c *RouteConfig) Limit() time.Duration {
 	if c.Longest == 0 {
 		return usualLongest
@@ -79,7 +79,7 @@ func (c *RouteConfig) Choices() []time.Duration {
 func (c *RouteConfig) Check(p *conf.Problems, key string) {
 	a := c.Approvers
 	p.At("%s.approvers", key).If(len(a.Users) == 0 && !a.Manager && !a.DepartmentManagers,
-		"names nobody who could answer; write users, manager: true or department_managers: true")
+		"has no approver; write users, manager: true or department_managers: true")
 	p.At("%s.approvers.users", key).If(len(a.Users) > maxApprovers, "has more than %d", maxApprovers)
 	for i, id := range a.Users {
 		p.At("%s.approvers.users[%d]", key, i).If(id == "" || strings.ContainsAny(id, ", \t\n") || len(id) > 64,

@@ -17,26 +17,26 @@ import (
 	"dinggate/internal/web"
 )
 
-// Handler is the pages of requests:
+// Handler serves the pages of requests:
 //
 //	GET  /requests?rd=PAGE   the form
-//	POST /requests           asks, and leads to the request
-//	GET  /requests/ID        its state: to the requester, who waits there, and to approvers
+//	POST /requests           makes a request, and redirects to it
+//	GET  /requests/ID        its state: for the requester, who waits there, and for approvers
 //	POST /requests/ID        the answer, or the end of a grant
 //
-// All fields are needed. It belongs to one configuration; safe for
-// concurrent use.
+// All fields without a note are required. It belongs to one configuration; safe for concurrent use.
 type Handler struct {
 	Config Config
 	Prefix string
 	Book   *Book
 	Pages  *page.Pages
-	Routes []AskedRoute // by their index in the policy
+	Routes []RequestableRoute // by their index in the policy
 
 	Ours   func(origin string) bool // see web.SameOrigin
 	Target func(x *web.Exchange, raw string) (target string, ok bool)
 
-	// Current is who is signed in by a cookie; absent reports an error that means nobody.
+	// Current returns the person who is signed in by a cookie; absent reports an error that means
+	// there is none.
 	Current func(*http.Request) (*identity.User, error)
 	Absent  func(error) bool
 	SignIn  func(w http.ResponseWriter, r *http.Request, target string) error
@@ -44,30 +44,34 @@ type Handler struct {
 	// Refused is proxy.Handler's.
 	Refused func(ctx context.Context, target string, client netip.Addr, u *identity.User) (route int, ok bool, err error)
 
-	// Approvers finds whom a request can be sent to, and what the person's departments
-	// are called.
+	// Approvers returns the people that a request can be sent to, and the path of the person's
+	// departments.
 	Approvers func(ctx context.Context, u *identity.User, c *RouteConfig) (list []Person, departments string, err error)
 
-	// Notify informs all approvers of a request that waits, or the requester how it was
-	// answered. An error says that somebody may not have been told.
+	// Migrated reports whether DingTalk says that the account of a person was migrated from
+	// another unionId; false if that is unknown. If nil, no account was.
+	Migrated func(ctx context.Context, u *identity.User, before string) bool
+
+	// Notify informs all approvers of a request that waits, or the requester of its outcome. An
+	// error means that a person may not have been notified.
 	Notify func(ctx context.Context, q Request) error
 
-	// Report takes the errors of Notify, for the log.
+	// Report receives the errors of Notify, for the log.
 	Report func(error)
 }
 
-// AskedRoute is a route as a request names it.
-type AskedRoute struct {
+// RequestableRoute is a route as a request names it.
+type RequestableRoute struct {
 	Route
-	Request *RouteConfig // nil: it cannot be asked for
+	Request *RouteConfig // nil: access cannot be requested
 }
 
-// URL is where a person can ask for access to a page.
-func (h *Handler) URL(wanted string) string {
-	return h.Prefix + "/requests?rd=" + url.QueryEscape(wanted)
-}
+// FormURL is the path of the form of a Handler with this Prefix, for a person who was refused the
+// page wanted: a path on public_url, or one of our absolute URLs.
+func FormURL(prefix, wanted string) string { return prefix + "/requests?rd=" + url.QueryEscape(wanted) }
 
-// person is who is signed in. Without a session the request is answered: done.
+// person returns the person who is signed in. If done, the request has been answered because there
+// is no session.
 func (h *Handler) person(w http.ResponseWriter, r *http.Request, x *web.Exchange) (u *identity.User, done bool, err error) {
 	u, err = h.Current(r)
 	switch {
@@ -89,7 +93,7 @@ func (h *Handler) person(w http.ResponseWriter, r *http.Request, x *web.Exchange
 	return nil, true, h.SignIn(w, r, self)
 }
 
-// method refuses what is no page load and no form of its own pages (threats G1).
+// method refuses any request except page loads and forms of our own pages (threats G1).
 func (h *Handler) method(r *http.Request) error {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
@@ -106,8 +110,8 @@ func (h *Handler) method(r *http.Request) error {
 	return &web.Error{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Allow: "GET, HEAD, POST"}
 }
 
-// Ask is the form, and what it posts to; a web.HandlerFunc.
-func (h *Handler) Ask(w http.ResponseWriter, r *http.Request) error {
+// Form is the form, and the endpoint it posts to; a web.HandlerFunc.
+func (h *Handler) Form(w http.ResponseWriter, r *http.Request) error {
 	x := web.From(w)
 	if err := h.method(r); err != nil {
 		return err
@@ -129,7 +133,7 @@ func (h *Handler) Ask(w http.ResponseWriter, r *http.Request) error {
 	case err != nil:
 		return web.Unavailable(err, false, 5*time.Second)
 	case !refused || n < 0 || n >= len(h.Routes) || h.Routes[n].Request == nil:
-		// Let in meanwhile, or never to be asked for: the page itself says which.
+		// Access is allowed by now, or cannot be requested: the page itself shows which.
 		return seeOther(w, target)
 	}
 	route := h.Routes[n]
@@ -141,20 +145,21 @@ func (h *Handler) Ask(w http.ResponseWriter, r *http.Request) error {
 		return web.Unavailable(err, false, 5*time.Second)
 	}
 	if r.Method == http.MethodPost {
-		return h.ask(w, r, u, route, target)
+		return h.submit(w, r, u, route, target)
 	}
 	h.form(w, r, route, target, page.AccessData{}, http.StatusOK)
 	return nil
 }
 
-func (h *Handler) form(w http.ResponseWriter, r *http.Request, route AskedRoute, target string, data page.AccessData, status int) {
+func (h *Handler) form(w http.ResponseWriter, r *http.Request, route RequestableRoute, target string, data page.AccessData, status int) {
 	data.Kind, data.Action, data.Target, data.Wanted = page.AccessForm, h.Prefix+"/requests", target, target
+	data.Route = route.Host + route.Name
 	data.Choices, data.NeedReason = route.Request.Choices(), route.Request.NeedsReason()
 	h.Pages.Access(w, r, status, data)
 }
 
-// ask makes a request of a form. One with a mistake does not count.
-func (h *Handler) ask(w http.ResponseWriter, r *http.Request, u *identity.User, route AskedRoute, target string) error {
+// submit makes a request from a form. A form with a mistake is shown again.
+func (h *Handler) submit(w http.ResponseWriter, r *http.Request, u *identity.User, route RequestableRoute, target string) error {
 	ctx, data := r.Context(), page.AccessData{}
 	reason, fits := typed(r.PostForm.Get("reason"), MaxReason)
 	data.Reason = reason
@@ -169,7 +174,7 @@ func (h *Handler) ask(w http.ResponseWriter, r *http.Request, u *identity.User, 
 		h.form(w, r, route, target, data, http.StatusUnprocessableEntity)
 		return nil
 	}
-	room, err := h.Book.Room(ctx, u, h.Config.Open)
+	room, err := h.Book.CanSubmit(ctx, u, h.Config.Open)
 	if err != nil {
 		return web.Unavailable(err, false, 5*time.Second)
 	}
@@ -185,15 +190,15 @@ func (h *Handler) ask(w http.ResponseWriter, r *http.Request, u *identity.User, 
 	q := Request{Person: PersonOf(u), Departments: departments, Route: route.Route, Target: target, Why: reason, For: life}
 	for _, a := range approvers {
 		if q.Approvers = append(q.Approvers, a); !q.Approver(a) {
-			q.Approvers = q.Approvers[:len(q.Approvers)-1] // the requester is nobody's approver here
+			q.Approvers = q.Approvers[:len(q.Approvers)-1] // the requester cannot approve
 		}
 	}
 	if len(q.Approvers) == 0 {
-		data.Wrong = page.WrongNobody
+		data.Wrong = page.WrongNone
 		h.form(w, r, route, target, data, http.StatusUnprocessableEntity)
 		return nil
 	}
-	q, asked, err := h.Book.Ask(ctx, q, h.Config.Open)
+	q, created, err := h.Book.Submit(ctx, q, h.Config.Open)
 	switch {
 	case errors.Is(err, ErrTooMany), errors.Is(err, ErrFull):
 		data.Wrong = page.WrongTooMany
@@ -202,16 +207,16 @@ func (h *Handler) ask(w http.ResponseWriter, r *http.Request, u *identity.User, 
 	case err != nil:
 		return web.Unavailable(err, false, 5*time.Second)
 	}
-	if asked {
+	if created {
 		if err := h.Notify(ctx, q); err != nil {
 			h.Report(err)
-			_ = h.Book.Untold(ctx, q.ID)
+			_ = h.Book.Unnotified(ctx, q.ID)
 		}
 	}
 	return seeOther(w, h.Prefix+"/requests/"+q.ID)
 }
 
-// typed is a text of one line that a person typed.
+// typed returns a text of one line that a person typed, without surrounding blanks.
 func typed(s string, most int) (text string, fits bool) {
 	if !utf8.ValidString(s) {
 		return "", false
@@ -231,13 +236,13 @@ func typed(s string, most int) (text string, fits bool) {
 
 func seeOther(w http.ResponseWriter, to string) error {
 	web.SecurityHeaders(w, "")
-	w.Header()["Location"] = []string{to}
+	w.Header()["Location"] = []string{web.EscapeNonASCII(to)}
 	w.WriteHeader(http.StatusSeeOther)
 	return nil
 }
 
-// One is the page of a request, and what its forms post to; a web.HandlerFunc.
-// For everybody else it is 404 (threats G6).
+// One is the page of a request, and the endpoint its forms post to; a web.HandlerFunc. Other
+// people get 404 (threats G6).
 func (h *Handler) One(w http.ResponseWriter, r *http.Request) error {
 	x := web.From(w)
 	if err := h.method(r); err != nil {
@@ -249,7 +254,10 @@ func (h *Handler) One(w http.ResponseWriter, r *http.Request) error {
 	}
 	id, who := strings.TrimPrefix(x.Path.Plain, h.Prefix+"/requests/"), PersonOf(u)
 	q, err := h.Book.Find(r.Context(), id)
-	own, approver := q.Person.Is(who), q.Approver(who)
+	own, approver := q.Person.Is(who), false
+	if err == nil {
+		q, approver, err = h.approver(r.Context(), q, u)
+	}
 	switch {
 	case errors.Is(err, ErrNone), err == nil && !own && !approver:
 		return &web.Error{Status: http.StatusNotFound, Code: "not_found"}
@@ -262,8 +270,10 @@ func (h *Handler) One(w http.ResponseWriter, r *http.Request) error {
 		switch {
 		case errors.Is(err, ErrAnswered):
 			wrong = page.WrongOver
+		case own && errors.Is(err, ErrNotYours):
+			return &web.Error{Status: http.StatusForbidden, Code: "own_request", Err: err}
 		case errors.Is(err, ErrNone), errors.Is(err, ErrNotYours):
-			return &web.Error{Status: http.StatusForbidden, Code: "not_allowed"}
+			return &web.Error{Status: http.StatusForbidden, Code: "not_allowed", Err: err}
 		case err != nil:
 			if e, ok := errors.AsType[*web.Error](err); ok {
 				return e
@@ -294,7 +304,7 @@ func (h *Handler) decide(r *http.Request, q Request, who Person, approver bool) 
 	case "approve", "deny":
 		got, err := h.Book.Answer(ctx, q.ID, who, r.PostForm.Get("decision") == "approve", word, h.fingerprint(q))
 		if err == nil {
-			if failed := h.Notify(ctx, got); failed != nil { // the answer counts, and the requester's page shows it
+			if failed := h.Notify(ctx, got); failed != nil { // the answer is valid, and the requester's page shows it
 				h.Report(failed)
 			}
 		}
@@ -318,12 +328,13 @@ func (h *Handler) fingerprint(q Request) string {
 	return ""
 }
 
-// show is the page of a request.
+// show shows the page of a request.
 func (h *Handler) show(w http.ResponseWriter, r *http.Request, q Request, own, approver bool, wrong string) {
 	data := page.AccessData{
-		Who: q.Person.Full(), Departments: q.Departments, Wanted: q.Target, Reason: q.Why, For: q.For, Until: q.Until,
-		Asked: q.Asked, By: q.By.Full(), Word: q.Word, Untold: q.Untold, Wrong: wrong,
-		Action: h.Prefix + "/requests/" + q.ID,
+		Who: q.Person.Full(), Departments: q.Departments, Wanted: q.Target, Route: q.Route.Host + q.Route.Name,
+		Reason: q.Why, For: q.For, Until: q.Until,
+		Requested: q.Requested, By: q.By.Full(), Word: q.Word, Unnotified: q.Unnotified, Wrong: wrong,
+		Over: q.Over, End: q.End, Action: h.Prefix + "/requests/" + q.ID,
 	}
 	for _, a := range q.Approvers {
 		data.Approvers = append(data.Approvers, a.Full())
@@ -332,9 +343,9 @@ func (h *Handler) show(w http.ResponseWriter, r *http.Request, q Request, own, a
 	case Waiting:
 		data.Kind = page.AccessWaiting
 		if approver {
-			data.Kind, data.Answers = page.AccessAsked, true
+			data.Kind, data.Answers = page.AccessDecide, true
 		} else {
-			data.Refresh = pollAfter(h.Book.Time().Sub(q.Asked))
+			data.Refresh = pollAfter(h.Book.Time().Sub(q.Requested))
 		}
 	case Granted:
 		data.Kind, data.Takes = page.AccessGranted, approver
@@ -351,7 +362,7 @@ func (h *Handler) show(w http.ResponseWriter, r *http.Request, q Request, own, a
 	h.Pages.Access(w, r, http.StatusOK, data)
 }
 
-// pollAfter is when a page that waits looks again: less often the longer it waits.
+// pollAfter is the interval at which a waiting page polls: it grows with the age of the request.
 func pollAfter(age time.Duration) time.Duration {
 	switch {
 	case age < time.Minute:
@@ -364,21 +375,15 @@ func pollAfter(age time.Duration) time.Duration {
 	return time.Minute
 }
 
-// Run ends what belongs to routes that are not there any more, and then what time ends,
-// until ctx ends.
-func (h *Handler) Run(ctx context.Context) {
-	var fingerprints []string
+// Fingerprints are those of the routes for which access can be requested; a nil Handler has none.
+func (h *Handler) Fingerprints() (list []string) {
+	if h == nil {
+		return nil
+	}
 	for _, route := range h.Routes {
 		if route.Request != nil {
-			fingerprints = append(fingerprints, route.Fingerprint)
+			list = append(list, route.Fingerprint)
 		}
 	}
-	for h.Book.EndOther(ctx, fingerprints) != nil {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(retryAfter):
-		}
-	}
-	h.Book.Run(ctx)
+	return list
 }

@@ -12,15 +12,15 @@ import (
 	"dinggate/store"
 )
 
-// NoticesPerDay is how many work notifications DingTalk delivers to a person in a day;
-// past them it answers success and delivers nothing, so that we count.
+// NoticesPerDay is how many work notifications DingTalk delivers to a person in a day. DingTalk
+// accepts further ones and does not deliver them, so that we have to count.
 const NoticesPerDay = 500
 
-// chinaTime is that of DingTalk's days.
+// chinaTime is the time zone of DingTalk's days.
 var chinaTime = time.FixedZone("CST", 8*3600)
 
-// CountNotice counts one work notification to a person, on all replicas together, and
-// reports whether it is still within the day's.
+// CountNotice counts one work notification to a person, on all replicas together, and reports
+// whether it is within the daily limit.
 func (b *Book) CountNotice(ctx context.Context, userID string) (within bool, err error) {
 	day := b.now().In(chinaTime).Format(time.DateOnly)
 	sum := sha256.Sum256([]byte(userID + "\x00" + day))

@@ -10,22 +10,22 @@ import (
 	"dinggate/store"
 )
 
-// Sealer seals records; it is keyring.Keyring.
+// Sealer seals records; keyring.Keyring implements it.
 type Sealer interface {
 	SealRecord(name string, plain []byte) ([]byte, error)
 	OpenRecord(name string, box []byte) (plain []byte, old bool, err error)
 }
 
-// record is all that one person asked for.
+// record holds all requests of one person.
 type record struct {
 	Items []Request   `json:"i"`
-	Days  []time.Time `json:"d"` // when the requests of the last 24 hours were made
+	Days  []time.Time `json:"d"` // times of the requests of the last 24 hours
 
-	raw     []byte // as the store has it; nil: it has none
-	settled bool   // settle changed it
+	raw     []byte // as read from the store; nil if it has none
+	changed bool   // modified by expire
 }
 
-// find gives the index of a request; -1 for none.
+// find returns the index of a request, or -1.
 func (r *record) find(id string) int {
 	for i := range r.Items {
 		if r.Items[i].ID == id {
@@ -35,12 +35,12 @@ func (r *record) find(id string) int {
 	return -1
 }
 
-// settle writes down whose time is over, and lists these.
-func (r *record) settle(now time.Time) (over []Request) {
+// expire sets the state of items whose time is over, and returns them.
+func (r *record) expire(now time.Time) (over []Request) {
 	for i := range r.Items {
 		if was := r.Items[i].State; was == Waiting || was == Granted {
 			if r.Items[i] = r.Items[i].at(now); r.Items[i].State != was {
-				r.settled = true
+				r.changed = true
 				over = append(over, r.Items[i])
 			}
 		}
@@ -48,8 +48,8 @@ func (r *record) settle(now time.Time) (over []Request) {
 	return over
 }
 
-// trim forgets what need not be shown any more, and then what was over first,
-// until there is room for more items.
+// trim drops items that need not be shown any longer, and then those that ended first, until there
+// is space for more items.
 func (r *record) trim(now time.Time, room int) {
 	var items []Request
 	for _, q := range r.Items {
@@ -79,7 +79,7 @@ func (r *record) trim(now time.Time, room int) {
 	r.Days = days
 }
 
-// until is when nothing of the record counts any more.
+// until is when nothing in the record is needed any longer.
 func (r *record) until(now time.Time) time.Time {
 	last := now.Add(time.Minute)
 	for i := range r.Items {
@@ -98,9 +98,9 @@ func (r *record) until(now time.Time) time.Time {
 // storeTimeout bounds one operation.
 const storeTimeout = 2 * time.Second
 
-// read gets a person's record; a missing one is empty. So is one that does not open:
-// it is another person's, a forged one or sealed with a secret that is gone, and
-// grants nothing (threats G5).
+// read returns a person's record; a missing one is empty. So is a record whose seal is invalid: it
+// belongs to another person, is forged or was sealed with a removed secret, and grants nothing
+// (threats G5).
 func (b *Book) read(ctx context.Context, l locator) (*record, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
@@ -116,7 +116,45 @@ func (b *Book) read(ctx context.Context, l locator) (*record, error) {
 		r = &record{}
 	}
 	r.raw = raw
+	for i := range r.Items {
+		if q := &r.Items[i]; q.State == Granted {
+			if q.lapsed, err = b.lapsed(ctx, q); err != nil {
+				return nil, err
+			}
+		}
+	}
 	return r, nil
+}
+
+func (q *Request) leaseKey() string { return "access:lease:" + q.ID + ":" + q.Live }
+
+// lease lets the store measure a grant's time: it deletes the lease when that is over. Each answer
+// has a lease of its own, so that an answer that was not written leaves no lease to another.
+func (b *Book) lease(ctx context.Context, q *Request) error {
+	q.Live = newID("")
+	box, err := b.sealer().SealRecord(q.leaseKey(), nil)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
+	defer cancel()
+	if err := b.Store.Add(ctx, q.leaseKey(), box, q.For); err != nil {
+		return fmt.Errorf("accessrequest: writing a lease: %w", err)
+	}
+	return nil
+}
+
+// lapsed reports whether a grant's lease has expired in the store, or is forged.
+func (b *Book) lapsed(ctx context.Context, q *Request) (bool, error) {
+	box, err := b.Store.Get(ctx, q.leaseKey())
+	if errors.Is(err, store.ErrNotFound) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("accessrequest: reading a lease: %w", err)
+	}
+	_, ok := b.open(q.leaseKey(), box)
+	return !ok, nil
 }
 
 func (b *Book) open(key string, raw []byte) ([]byte, bool) {
@@ -126,7 +164,7 @@ func (b *Book) open(key string, raw []byte) ([]byte, bool) {
 
 var errChanged = errors.New("accessrequest: the record has changed")
 
-// write replaces a record that was read; errChanged when another replica did first.
+// write replaces a record that was read; errChanged if another replica has replaced it.
 func (b *Book) write(ctx context.Context, l locator, r *record, now time.Time) error {
 	plain, err := json.Marshal(r)
 	if err != nil {
@@ -158,12 +196,12 @@ func (b *Book) write(ctx context.Context, l locator, r *record, now time.Time) e
 }
 
 const (
-	skew  = time.Minute // how far clocks of replicas may differ
+	skew  = time.Minute // maximum difference of replicas' clocks
 	swaps = 16          // how often a step is tried again when another one came between
 )
 
-// change applies a step to a person's record until nobody comes between. step returns
-// an error to leave the record as it is. What time ended meanwhile is noted too.
+// change applies a step to a person's record, and repeats it if another step came between. step returns
+// an error to leave the record unchanged. Items that have expired meanwhile are written too.
 func (b *Book) change(ctx context.Context, l locator, step func(r *record, now time.Time) error) error {
 	for range swaps {
 		fetched := time.Now()
@@ -172,7 +210,7 @@ func (b *Book) change(ctx context.Context, l locator, step func(r *record, now t
 			return err
 		}
 		now := b.now()
-		over := r.settle(now)
+		over := r.expire(now)
 		if err = step(r, now); err != nil {
 			return err
 		}
@@ -182,12 +220,12 @@ func (b *Book) change(ctx context.Context, l locator, step func(r *record, now t
 			continue
 		}
 		if err != nil {
-			b.people.Delete(l) // it may have been written
+			b.records.Delete(l) // it may have been written
 			return err
 		}
-		b.learn(l, r, fetched)
+		b.remember(l, r, fetched)
 		for _, q := range over {
-			b.tell(q, "")
+			b.audit(q, "")
 		}
 		return nil
 	}

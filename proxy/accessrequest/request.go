@@ -1,17 +1,21 @@
-// Package accessrequest lets people who were refused ask for access, and keeps the
-// grants that come of it.
+// Package accessrequest lets people who were refused request access, and stores the resulting
+// grants.
 //
-//	403 ── Ask ──► waiting ──┬─ Answer yes ──► granted ──┬─ its time ─────► ended
+//	403 ─ Submit ─► waiting ─┬─ Answer yes ──► granted ──┬─ its time ─────► ended
 //	                         ├─ Answer no ───► denied    ├─ End, a leaver,
 //	                         └─ 24 h ────────► expired   └─ a changed rule ► ended
 //
-// All that one person asked for and was granted is one sealed record of the store,
-// and every step is one Swap of it: the first answer counts, the limits hold on
-// all replicas together, and a crash leaves the record as it was or as it is. A
-// Book looks a person's record up again when what it knows is a second old; when
-// the store does not answer, nothing is granted two seconds later.
+// All requests and grants of one person are one sealed record of the store, and every step is one
+// Swap of it: the first answer decides, the limits apply to all replicas together, and a crash
+// leaves the old record or the new one. A Book reads a person's record again when its copy is
+// freshFor old; if the store does not answer, nothing is granted two seconds later.
 //
-// Which route decides, and what a grant replaces there, is proxy/access's.
+// A grant ends by two clocks, whichever is first: that of the process, which never goes back, and
+// that of the store, which deletes the grant's lease. The end therefore does not depend on a
+// replica whose clock was set back.
+//
+// Package proxy/access decides which route a request is for, and which parts of its rule a grant
+// replaces.
 package accessrequest
 
 import (
@@ -24,8 +28,8 @@ import (
 	"dinggate/internal/identity"
 )
 
-// Answers of a Book. Any other error means that the store is unavailable: nothing
-// is known, and nothing granted.
+// Errors of a Book. Any other error means that the store is unavailable: the state is unknown, and
+// nothing is granted.
 var (
 	ErrNone     = errors.New("accessrequest: no such request")
 	ErrNotYours = errors.New("accessrequest: not an approver of this request")
@@ -34,42 +38,43 @@ var (
 	ErrFull     = errors.New("accessrequest: too many requests of everybody")
 )
 
-// State is where a request is. Its text is in records and metrics.
+// State is the state of a request. Its text is stored in records and used in metrics.
 type State string
 
-// The states of a request. Granted is the only one in which it lets in.
+// The states of a request. Only Granted allows access.
 const (
 	Waiting State = "waiting"
 	Granted State = "granted"
 	Denied  State = "denied"
-	Expired State = "expired" // nobody answered within Unanswered
-	Ended   State = "ended"   // it was granted, or waited, and is over: Request.End says why
+	Expired State = "expired" // no answer within Unanswered
+	Ended   State = "ended"   // it was granted or waiting, and has ended: Request.End is the reason
 )
 
-// Why a request or grant has ended.
+// Reasons for which a request or grant has ended.
 const (
-	EndTime    = "time"          // its time was over
+	EndTime    = "time"          // its time is over
 	EndTaken   = "taken_back"    // by an approver or an administrator
-	EndLeft    = "left"          // the person is no member any more
-	EndChanged = "route_changed" // the route, its rule or its `request` is another now
-	EndSilence = "unanswered"    // nobody answered within Unanswered
+	EndLeft    = "left"          // the person is no longer a member
+	EndChanged = "route_changed" // the route, its rule or its `request` has changed
+	EndSilence = "unanswered"    // no answer within Unanswered
+	EndVoid    = "void"          // only in the audit record: another answer, or an end, came before this one
 )
 
 const (
 	Unanswered = 24 * time.Hour // how long a request waits for an answer
-	kept       = 24 * time.Hour // how long a request is shown after it is over
+	shownFor   = 24 * time.Hour // how long a request is shown after its end
 	PerDay     = 20             // requests of one person within 24 hours
 	maxItems   = 40             // of one person
 	maxRecord  = 56 << 10       // bytes of one person's record, sealed
 )
 
-// Lengths of what people type, in characters.
+// Lengths of typed texts, in characters.
 const (
 	MaxReason = 200
 	MaxWord   = 200
 )
 
-// Person is somebody in a request, as the directory named them then.
+// Person is a person in a request, with the names that the directory had at that time.
 type Person struct {
 	UserID   string `json:"i,omitempty"`
 	UnionID  string `json:"u,omitempty"`
@@ -78,7 +83,7 @@ type Person struct {
 	Local    bool   `json:"l,omitempty"`
 }
 
-// PersonOf is a signed-in person.
+// PersonOf returns a signed-in person.
 func PersonOf(u *identity.User) Person {
 	return Person{UserID: u.UserID, UnionID: u.UnionID, Username: u.Username, Name: u.Name, Local: u.Local}
 }
@@ -95,9 +100,9 @@ func (p Person) Full() string {
 	return p.Name + " (" + id + ")"
 }
 
-// Is reports whether both are one person: a userid may be given to another one
-// (threats K10), and a local account is no member of the organisation (threats T32).
-// An approver who was found by the userid alone has no UnionID.
+// Is reports whether both are the same person: a userid may have been assigned to another person
+// (threats K10), and a local account is no member of the organisation (threats T32). An approver
+// who was found by the userid alone has no UnionID.
 func (p Person) Is(o Person) bool {
 	switch {
 	case p.Local != o.Local:
@@ -114,7 +119,7 @@ func (p Person) Is(o Person) bool {
 	return p.Username != "" && p.Username == o.Username
 }
 
-// locator is where a person's record is: equal for everything that one userid asked.
+// locator is the key of a person's record: equal for all requests of one userid.
 func (p Person) locator() locator {
 	kind, text := "userid", p.UserID
 	switch {
@@ -129,7 +134,7 @@ func (p Person) locator() locator {
 	return locator(base64.RawURLEncoding.EncodeToString(sum[:locatorSize]))
 }
 
-// locator names a person's record, and begins the id of each request in it.
+// locator identifies a person's record, and is the beginning of the id of each request in it.
 type locator string
 
 const (
@@ -141,14 +146,14 @@ const (
 
 func (l locator) key() string { return "access:person:" + string(l) }
 
-// newID is a request's id: nobody guesses it (threats G6).
+// newID returns an id for a request that cannot be guessed (threats G6).
 func newID(l locator) string {
 	var b [idSize]byte
 	rand.Read(b[:])
 	return string(l) + base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-// locate finds the record that an id belongs to, if it can be one.
+// locate returns the locator of a request's id; ok is false if the id is malformed.
 func locate(id string) (locator, bool) {
 	if len(id) != idLength {
 		return "", false
@@ -161,41 +166,43 @@ func locate(id string) (locator, bool) {
 	return locator(id[:locatorLength]), true
 }
 
-// Request is one request and, once it was granted, the grant. Its ID is that of both.
+// Request is one request and, once it was granted, the grant. Both have the same ID.
 type Request struct {
 	ID          string        `json:"id"`
 	Person      Person        `json:"p"`
 	Departments string        `json:"dp,omitempty"` // the path of the person's departments, for the approver
 	Route       Route         `json:"r"`
-	Target      string        `json:"t"` // the page asked for first: a path, or one of our URLs
+	Target      string        `json:"t"` // the page first requested: a path, or one of our URLs
 	Why         string        `json:"w,omitempty"`
 	For         time.Duration `json:"f"`
 	Approvers   []Person      `json:"a"`
-	Asked       time.Time     `json:"at"`
-	Untold      bool          `json:"un,omitempty"` // an approver may not have been notified
+	Requested   time.Time     `json:"at"`
+	Unnotified  bool          `json:"un,omitempty"` // an approver may not have been notified
 
 	State    State     `json:"s"`
 	Answered time.Time `json:"an,omitzero"`
 	By       Person    `json:"by,omitzero"`
-	Word     string    `json:"wd,omitempty"` // of who answered, to the requester
+	Word     string    `json:"wd,omitempty"` // the comment of the approver, for the requester
 	Until    time.Time `json:"u,omitzero"`   // of a grant
+	Live     string    `json:"lv,omitempty"` // the key of the grant's lease: see Book.lease
+	lapsed   bool      // the lease has expired
 
 	Over    time.Time `json:"o,omitzero"`  // when it was denied, expired or ended
 	End     string    `json:"e,omitempty"` // why it ended
 	EndedBy string    `json:"eb,omitempty"`
 }
 
-// Route names a route, and the rule that it had.
+// Route identifies a route, and the rule that it had.
 type Route struct {
 	Name        string `json:"n"` // its path
 	Host        string `json:"h,omitempty"`
-	Fingerprint string `json:"f"` // of all that decides: another one is another route
+	Fingerprint string `json:"f"` // of all that decides: with another fingerprint it is another route
 }
 
-// Approver reports whether p may answer: one of the approvers, and never the requester
-// (threats G1).
+// Approver reports whether p may answer: one of the approvers, and never the requester (threats
+// G1), who may have another unionId since a migration.
 func (r *Request) Approver(p Person) bool {
-	if r.Person.Is(p) || r.Person.UnionID != "" && r.Person.UnionID == p.UnionID {
+	if r.isRequester(p) {
 		return false
 	}
 	for _, a := range r.Approvers {
@@ -206,27 +213,35 @@ func (r *Request) Approver(p Person) bool {
 	return false
 }
 
-// at is the request as it is now: its time may be over before anybody wrote that down.
+// isRequester reports whether p is the requester, or has one of the requester's ids.
+func (r *Request) isRequester(p Person) bool {
+	return r.Person.Is(p) || r.Person.UnionID != "" && r.Person.UnionID == p.UnionID ||
+		r.Person.UserID != "" && r.Person.UserID == p.UserID
+}
+
+// at is the request at a time: it may have expired before that was written.
 func (r Request) at(now time.Time) Request {
 	switch {
-	case r.State == Waiting && !now.Before(r.Asked.Add(Unanswered)):
-		r.State, r.End, r.Over = Expired, EndSilence, r.Asked.Add(Unanswered)
+	case r.State == Waiting && !now.Before(r.Requested.Add(Unanswered)):
+		r.State, r.End, r.Over = Expired, EndSilence, r.Requested.Add(Unanswered)
+	case r.State == Granted && r.lapsed && now.Before(r.Until):
+		r.State, r.End, r.Over = Ended, EndTime, now.UTC().Truncate(time.Millisecond)
 	case r.State == Granted && !now.Before(r.Until):
 		r.State, r.End, r.Over = Ended, EndTime, r.Until
 	}
 	return r
 }
 
-// forget is when a request need not be shown any more.
+// forget is when a request need not be shown any longer.
 func (r *Request) forget() time.Time {
 	switch {
 	case !r.Over.IsZero():
-		return r.Over.Add(kept)
+		return r.Over.Add(shownFor)
 	case r.State == Granted:
-		return r.Until.Add(kept)
+		return r.Until.Add(shownFor)
 	}
-	return r.Asked.Add(Unanswered + kept)
+	return r.Requested.Add(Unanswered + shownFor)
 }
 
-// live reports whether the request waits or lets in.
+// live reports whether the request waits or grants access.
 func (r *Request) live() bool { return r.State == Waiting || r.State == Granted }

@@ -13,27 +13,32 @@ import (
 	"dinggate/store"
 )
 
-// The index is who has asked, for lists and for the sweep: shards of locators. A
-// locator is entered before its record is written, so that a crash between leaves
-// an entry that leads nowhere, and never a grant that nobody can list.
+// The index lists the people with requests, for lists and for the sweep: shards of locators. A
+// locator is entered before its record is written, so that a crash leaves an entry without a
+// record, and never a grant without an entry.
 const (
-	shards     = 32
-	shardMax   = 2_000 // locators: 64,000 people in all
-	sweepEvery = 30 * time.Second
-	clockKey   = "access:clock"
-	clockLife  = 2 * time.Hour
-	clockEvery = 30 * time.Second
-	retryAfter = 5 * time.Second
+	indexShards = 32
+	shardMax    = 2_000 // locators: 64,000 people in all
+	sweepEvery  = 30 * time.Second
+	clockKey    = "access:clock"
+	clockLife   = 2 * time.Hour
+	clockEvery  = 30 * time.Second
+	retryAfter  = 5 * time.Second
 )
 
 type shard struct {
-	People map[locator]int64 `json:"p"` // when the last entry may be forgotten, in Unix seconds
+	People map[locator]int64 `json:"p"` // when the last entry may be deleted, in Unix seconds
 	raw    []byte
 }
 
 func shardKey(n int) string { return "access:index:" + strconv.Itoa(n) }
 
-func (l locator) shard() int { return int(l[0]) % shards }
+func (b *Book) shardCount() int {
+	if b.shards > 0 {
+		return b.shards
+	}
+	return indexShards
+}
 
 func (b *Book) readShard(ctx context.Context, n int) (*shard, error) {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
@@ -76,9 +81,9 @@ func (b *Book) changeShard(ctx context.Context, n int, step func(s *shard, now t
 		}
 		writing, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 		if s.raw == nil {
-			err = b.Store.Add(writing, shardKey(n), box, MaxLongest+3*kept)
+			err = b.Store.Add(writing, shardKey(n), box, MaxLongest+3*shownFor)
 		} else {
-			err = b.Store.Swap(writing, shardKey(n), s.raw, box, MaxLongest+3*kept)
+			err = b.Store.Swap(writing, shardKey(n), s.raw, box, MaxLongest+3*shownFor)
 		}
 		cancel()
 		if errors.Is(err, store.ErrExists) || errors.Is(err, store.ErrNotFound) {
@@ -92,21 +97,21 @@ func (b *Book) changeShard(ctx context.Context, n int, step func(s *shard, now t
 	return fmt.Errorf("accessrequest: changing the index: %w", errChanged)
 }
 
-// MaxLongest bounds how long access is granted for.
+// MaxLongest bounds the duration of a grant.
 const MaxLongest = 30 * 24 * time.Hour
 
-// enlist enters a person into the index. ErrFull.
+// enlist enters a person into the index. Its error is ErrFull.
 func (b *Book) enlist(ctx context.Context, l locator) error {
-	return b.changeShard(ctx, l.shard(), func(s *shard, now time.Time) (bool, error) {
+	return b.changeShard(ctx, int(l[0])%b.shardCount(), func(s *shard, now time.Time) (bool, error) {
 		for one, until := range s.People {
 			if until < now.Unix() {
 				delete(s.People, one)
 			}
 		}
-		last := now.Add(MaxLongest + Unanswered + kept)
+		last := now.Add(MaxLongest + Unanswered + shownFor)
 		if known, ok := s.People[l]; !ok && len(s.People) >= shardMax {
 			return false, ErrFull
-		} else if ok && last.Sub(time.Unix(known, 0)) < kept {
+		} else if ok && last.Sub(time.Unix(known, 0)) < shownFor {
 			return false, nil
 		}
 		s.People[l] = last.Unix()
@@ -114,8 +119,8 @@ func (b *Book) enlist(ctx context.Context, l locator) error {
 	})
 }
 
-// List gives all requests that wait or let in, the newest first; with ended also those
-// that are over and still shown.
+// List returns all requests that wait or grant access, the newest first; with ended also those
+// that have ended and are still shown.
 func (b *Book) List(ctx context.Context, ended bool) ([]Request, error) {
 	if err := b.prepare(ctx); err != nil {
 		return nil, err
@@ -130,12 +135,12 @@ func (b *Book) List(ctx context.Context, ended bool) ([]Request, error) {
 		}
 		return nil
 	})
-	slices.SortFunc(list, func(x, y Request) int { return y.Asked.Compare(x.Asked) })
+	slices.SortFunc(list, func(x, y Request) int { return y.Requested.Compare(x.Requested) })
 	return list, err
 }
 
 func (b *Book) walk(ctx context.Context, visit func(locator, *record) error) error {
-	for n := range shards {
+	for n := range b.shardCount() {
 		s, err := b.readShard(ctx, n)
 		if err != nil {
 			return err
@@ -156,8 +161,8 @@ func (b *Book) walk(ctx context.Context, visit func(locator, *record) error) err
 	return nil
 }
 
-// Run writes down what time has ended, until ctx ends, so that it is audited and
-// stays over whatever a clock does. Any number of replicas may run it.
+// Run writes expired items to the store until ctx ends, so that they are audited and stay expired
+// whatever a clock does. Any number of replicas may run it.
 func (b *Book) Run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -177,7 +182,8 @@ func (b *Book) Run(ctx context.Context) {
 	}
 }
 
-// sweep looks at everybody, ends those whom why names, and remembers when the rest ends.
+// sweep visits all people, ends the items for which why returns a reason, and records when the
+// rest ends.
 func (b *Book) sweep(ctx context.Context, why func(*Request) string) error {
 	if err := b.markTime(ctx); err != nil {
 		return err
@@ -195,14 +201,14 @@ func (b *Book) sweep(ctx context.Context, why func(*Request) string) error {
 			over = over || q.at(now).State != q.State || why != nil && why(q) != ""
 			ends := q.Until
 			if q.State == Waiting {
-				ends = q.Asked.Add(Unanswered)
+				ends = q.Requested.Add(Unanswered)
 			}
 			if next.IsZero() || ends.Before(next) {
 				next = ends
 			}
 		}
 		if over {
-			return b.settle(ctx, l, why)
+			return b.expire(ctx, l, why)
 		}
 		if !next.IsZero() {
 			due[l] = next
@@ -217,9 +223,9 @@ func (b *Book) sweep(ctx context.Context, why func(*Request) string) error {
 	return err
 }
 
-// settle writes down what time has ended in one record, and ends those live items for
-// which why, unless nil, gives a reason.
-func (b *Book) settle(ctx context.Context, l locator, why func(*Request) string) error {
+// expire writes the expired items of one record, and ends those live items for which why, unless
+// nil, returns a reason.
+func (b *Book) expire(ctx context.Context, l locator, why func(*Request) string) error {
 	var ended []Request
 	err := b.change(ctx, l, func(r *record, now time.Time) error {
 		ended = nil
@@ -231,7 +237,7 @@ func (b *Book) settle(ctx context.Context, l locator, why func(*Request) string)
 				}
 			}
 		}
-		if ended == nil && !r.settled {
+		if ended == nil && !r.changed {
 			return errUnchanged
 		}
 		return nil
@@ -241,7 +247,7 @@ func (b *Book) settle(ctx context.Context, l locator, why func(*Request) string)
 	}
 	if err == nil {
 		for _, q := range ended {
-			b.tell(q, "")
+			b.audit(q, "")
 		}
 	}
 	return err
@@ -249,7 +255,7 @@ func (b *Book) settle(ctx context.Context, l locator, why func(*Request) string)
 
 var errUnchanged = errors.New("accessrequest: nothing to change")
 
-// endDue writes down what has ended since the last sweep, and gives when to look again.
+// endDue writes items that have expired since the last sweep, and returns when to look again.
 func (b *Book) endDue(ctx context.Context) (wait time.Duration) {
 	now := b.now()
 	var over []locator
@@ -264,7 +270,7 @@ func (b *Book) endDue(ctx context.Context) (wait time.Duration) {
 	}
 	b.mu.Unlock()
 	for _, l := range over {
-		if b.settle(ctx, l, nil) != nil {
+		if b.expire(ctx, l, nil) != nil {
 			wait = min(wait, retryAfter)
 			continue
 		}
@@ -275,22 +281,8 @@ func (b *Book) endDue(ctx context.Context) (wait time.Duration) {
 	return wait
 }
 
-// EndOther ends the grants and requests of routes that are not among these any more
-// (threats G4).
-func (b *Book) EndOther(ctx context.Context, fingerprints []string) error {
-	if err := b.prepare(ctx); err != nil {
-		return err
-	}
-	return b.sweep(ctx, func(q *Request) string {
-		if slices.Contains(fingerprints, q.Route.Fingerprint) {
-			return ""
-		}
-		return EndChanged
-	})
-}
-
-// prepare learns the time that other replicas and earlier processes have seen: before
-// that nothing is granted, since this machine's clock may have been set back.
+// prepare reads the time that other replicas and earlier processes have seen: nothing is granted
+// before, since this machine's clock may have been set back.
 func (b *Book) prepare(ctx context.Context) error {
 	if b.ready.Load() {
 		return nil
@@ -300,9 +292,9 @@ func (b *Book) prepare(ctx context.Context) error {
 
 // markTime exchanges the time with the store.
 func (b *Book) markTime(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	raw, err := b.Store.Get(ctx, clockKey)
+	reading, cancel := context.WithTimeout(ctx, storeTimeout)
+	raw, err := b.Store.Get(reading, clockKey)
+	cancel()
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return fmt.Errorf("accessrequest: reading the time: %w", err)
 	}
@@ -313,15 +305,17 @@ func (b *Book) markTime(ctx context.Context) error {
 		b.clock.raise(seen)
 	}
 	b.ready.Store(true)
-	// Only a clock writes what it reads: a time that came from elsewhere would never be
-	// forgotten, however wrong it was.
+	// Only clock readings are written: a time that came from the store would otherwise never
+	// expire, however wrong it was.
 	b.clock.start(b.Now)
 	if own := b.clock.read(); own.Sub(seen) >= clockEvery {
 		box, err := b.sealer().SealRecord(clockKey, binary.BigEndian.AppendUint64(nil, uint64(own.UnixMilli())))
 		if err != nil {
 			return err
 		}
-		if err := b.Store.Put(ctx, clockKey, box, clockLife); err != nil {
+		writing, cancel := context.WithTimeout(ctx, storeTimeout)
+		defer cancel()
+		if err := b.Store.Put(writing, clockKey, box, clockLife); err != nil {
 			return fmt.Errorf("accessrequest: writing the time: %w", err)
 		}
 	}

@@ -4,8 +4,7 @@
 //	Bearer ─► OwnTokens ─────► sso.Server (this process issued the token)
 //	       └► ServiceTokens ─► sso.Client, cached (an SSO service issued it)
 //
-// Which requests are authenticated this way, and what a failure means for them,
-// is decided in proxy.
+// Package proxy decides which requests are authenticated this way, and what a failure means.
 package apiauth
 
 import (
@@ -20,18 +19,18 @@ import (
 	"dinggate/session"
 )
 
-// Authenticator finds the person behind the Authorization header of an API client.
-// A scheme that has no field here is the application's own.
+// Authenticator finds the person behind the Authorization header of an API client. A scheme whose
+// field is nil is left to the application.
 type Authenticator struct {
-	Passwords *Passwords // Basic; nil: there are no local accounts
+	Passwords *Passwords // Basic; nil without local accounts
 
 	// Bearer: at most one of them.
 	OwnTokens     *OwnTokens
 	ServiceTokens *ServiceTokens
 }
 
-// Find is proxy.Handler.Credentials. Two Authorization headers are two claims, and
-// refused.
+// Find is proxy.Handler.Credentials. It refuses two Authorization headers, since they may name two
+// people.
 func (a *Authenticator) Find(ctx context.Context, q proxy.CredentialQuery) (proxy.Credential, error) {
 	scheme, rest, _ := strings.Cut(q.Lines[0], " ")
 	bearer, basic := strings.EqualFold(scheme, "Bearer"), strings.EqualFold(scheme, "Basic")
@@ -57,8 +56,8 @@ var (
 		session.ErrForged)
 )
 
-// newSession is the session of a credential, which has no cookie. key is the hash
-// that the credential is known by.
+// newSession returns the session of a credential, which has no cookie. key is the hash of the
+// credential.
 func newSession(m *session.Manager, key [32]byte, user identity.User, signedIn, checked time.Time) *session.Session {
 	return &session.Session{
 		ID:       "api-" + base64.RawURLEncoding.EncodeToString(key[:12]),

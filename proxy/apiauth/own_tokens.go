@@ -14,28 +14,27 @@ import (
 	"dinggate/session"
 )
 
-// OwnTokens are the access tokens of our own SSO service. A token refers to the
-// sign-in that it came from, so that the end of that ends it on the next request.
-// A token that is revoked in this process ends at once, one revoked on another
-// replica within ownTokenTrust.
+// OwnTokens are the access tokens of our own SSO service. A token refers to the sign-in it was
+// issued for and ends with it, on the next request. A token that is revoked in this process ends
+// at once, one that is revoked on another replica within ownTokenTrust.
 type OwnTokens struct {
 	Server   *sso.Server
 	Sessions *session.Manager
-	Clients  []string      // client ids whose tokens count
+	Clients  []string      // ids of the clients whose tokens are accepted
 	MaxWait  time.Duration // as proxy.Handler.MaxWait
 
 	known bounded.Map[[32]byte, ownToken]
 }
 
 type ownToken struct {
-	ref   string // to the sign-in
+	ref   string // refers to the sign-in
 	ended uint64 // sso.Server.Ended at the lookup
 }
 
 const ownTokenTrust = 2 * time.Second
 
 func (o *OwnTokens) find(ctx context.Context, token string) (proxy.Credential, error) {
-	if !o.Server.Made(token) { // the MAC says so without a lookup
+	if !o.Server.Made(token) { // the MAC is verified without a lookup
 		return proxy.Credential{Foreign: true}, errToken
 	}
 	now, ended := time.Now(), o.Server.Ended()

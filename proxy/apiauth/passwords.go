@@ -19,27 +19,26 @@ import (
 	"dinggate/session"
 )
 
-// Passwords finds the local account behind HTTP Basic. bcrypt is slow on purpose,
-// and an API client sends its password with each request: a right one is
-// remembered, under a hash whose key only this process has, until the file of the
-// accounts changes or passwordTrust is over. A wrong one is never remembered, so
-// that guessing stays as slow as at the sign-in form.
+// Passwords finds the local account behind HTTP Basic. bcrypt is slow on purpose, and an API
+// client sends its password with each request. A correct password is therefore remembered, under a
+// hash whose key only this process has, until the accounts file changes or passwordTrust has
+// passed. A wrong one is never remembered, so that guessing stays as slow as at the sign-in form.
 type Passwords struct {
 	*PasswordState
 	Accounts *account.File
 	Sessions *session.Manager
 }
 
-// PasswordState is which passwords were verified. It lasts as long as the file of
-// the accounts: after a reload, every API client's password at once would be
-// seconds of bcrypt.
+// PasswordState is the set of verified passwords. It lives as long as the accounts file is
+// unchanged: if a reload dropped it, every API client's password would have to be verified again
+// at once, which takes seconds of bcrypt.
 type PasswordState struct {
 	key   [32]byte
 	known bounded.Map[[32]byte, verifiedPassword]
-	calls sharedCalls[uint64] // a client that begins with many requests at once is verified once
+	calls sharedCalls[uint64] // concurrent requests of one client are verified once
 }
 
-// NewPasswordState knows no password.
+// NewPasswordState returns an empty state.
 func NewPasswordState() *PasswordState {
 	s := &PasswordState{}
 	rand.Read(s.key[:])
@@ -48,7 +47,7 @@ func NewPasswordState() *PasswordState {
 
 type verifiedPassword struct {
 	session *session.Session
-	by      *Passwords // whose headers the session has
+	by      *Passwords // has the header configuration of the session
 	version uint64     // of the file
 	until   time.Time
 }
@@ -60,10 +59,10 @@ const (
 
 var errPassword = fmt.Errorf("%w: unknown name or wrong password", session.ErrForged)
 
-// find returns the session of an API client. The errors are session.Manager's, or
-// a *web.Error for a client with too many attempts. A name without an account is
-// foreign: the application may know it. So is a wrong password that was verified;
-// one that was not verified may be right (threats T31).
+// find returns the session of an API client. The errors are those of session.Manager, or a
+// *web.Error for a client with too many attempts. A name without an account is foreign: it may
+// belong to the application. So is a password that was verified and is wrong; one that was not
+// verified may be correct (threats T31).
 func (p *Passwords) find(ctx context.Context, q proxy.CredentialQuery) (proxy.Credential, error) {
 	name, password, ok := (&http.Request{Header: http.Header{"Authorization": q.Lines}}).BasicAuth()
 	if !ok {
@@ -72,7 +71,7 @@ func (p *Passwords) find(ctx context.Context, q proxy.CredentialQuery) (proxy.Cr
 	mac := hmac.New(sha256.New, p.key[:])
 	fmt.Fprintf(mac, "%d:%s%s", len(name), name, password)
 	key, now := [32]byte(mac.Sum(nil)), time.Now()
-	version := p.Accounts.Version() // before the password is verified: a change meanwhile outdates what follows
+	version := p.Accounts.Version() // before the password is verified: a later change outdates the result
 	if found, ok := p.known.Get(key, now); ok && found.version == version {
 		if found.by != p {
 			found.session, found.by = p.session(key, name, found.session.Fingerprint, found.session.Checked), p
@@ -97,8 +96,8 @@ func (p *Passwords) find(ctx context.Context, q proxy.CredentialQuery) (proxy.Cr
 	return proxy.Credential{Session: found.session, SignIn: proxy.SignedInNow()}, nil
 }
 
-// verify verifies a password. Requests that share a name, a password and an address
-// share the attempt too; others do not wait for them.
+// verify verifies a password. Concurrent requests with the same name, password and address share
+// one verification; others do not wait for it.
 func (p *Passwords) verify(ctx context.Context, client netip.Addr, key [32]byte,
 	name, password string) (fingerprint uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, passwordMaxWait)

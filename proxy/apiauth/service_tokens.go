@@ -20,29 +20,29 @@ import (
 	"dinggate/session"
 )
 
-// ServiceTokens are the access tokens of the SSO service that people sign in at.
+// ServiceTokens are the access tokens of the SSO service that people sign in with.
 //
 //	known ───► younger than session.recheck ─► the last answer
 //	   │       older ─► userinfo, in the background if slow ─► the last answer holds for session.grace
 //	unknown ─► a failure of a moment ago ─► the same again
 //	           none ─► public route: no call ─► limit per client ─► a place ─► userinfo
 //
-// Known tokens are outside the limits on unknown ones, and in a cache of their own,
-// which invented tokens cannot fill (threats D12, D13).
+// Known tokens are not subject to the limits on unknown ones, and have a cache of their own, which
+// invented tokens cannot fill (threats D12, D13).
 type ServiceTokens struct {
 	*ServiceState
 	Client   *sso.Client
 	Sessions *session.Manager
-	Clients  []string      // client ids whose tokens count
+	Clients  []string      // ids of the clients whose tokens are accepted
 	MaxWait  time.Duration // as proxy.Handler.MaxWait
 
 	// OnNoAudience is called once if the service sends no aud.
 	OnNoAudience func()
 }
 
-// ServiceState is what is known of the tokens of one SSO service. It outlives
-// reloads: a reload while the service is away would otherwise lock every API
-// client out, and give back the attempts that clients have used up.
+// ServiceState is what is known about the tokens of one SSO service. It outlives reloads:
+// otherwise a reload while the service is unreachable would refuse every API client, and would
+// reset the attempts that clients have used up.
 type ServiceState struct {
 	Service sso.ClientConfig
 
@@ -50,17 +50,17 @@ type ServiceState struct {
 	failed bounded.Map[[32]byte, error]
 	calls  sharedCalls[*tokenOwner]
 
-	unknown    ratelimit.Keyed[netip.Prefix] // tokens per client that the service did not know
-	unknownAll ratelimit.Keyed[struct{}]     // of all clients with such tokens together
-	firstCalls ratelimit.Queue               // calls about unknown tokens
-	laterCalls ratelimit.Queue               // calls about known ones
+	unknown    ratelimit.Keyed[netip.Prefix] // per client: tokens that the service did not know
+	unknownAll ratelimit.Keyed[struct{}]     // the same for all clients together
+	firstCalls ratelimit.Queue               // calls for unknown tokens
+	laterCalls ratelimit.Queue               // calls for known ones
 	noAudience sync.Once
 }
 
-// maxTokens is how many tokens are remembered, and as many that failed.
+// maxTokens bounds the valid tokens that are remembered, and the invalid ones.
 const maxTokens = 10_000
 
-// NewServiceState knows no token of the service.
+// NewServiceState returns an empty state for the service of a configuration.
 func NewServiceState(of sso.ClientConfig) *ServiceState {
 	return &ServiceState{
 		Service:    of,
@@ -77,28 +77,28 @@ var (
 )
 
 const (
-	callTimeout    = 5 * time.Second // one call, with the wait for a place
+	callTimeout    = 5 * time.Second // one call, including the wait for a slot
 	refusedFor     = 10 * time.Second
 	unansweredFor  = 5 * time.Second
-	retryKnown     = 5 * time.Second // the pause after a call about a known token that failed
-	rememberTokens = 12 * time.Hour  // how long a good token counts as known
+	retryKnown     = 5 * time.Second // the pause after a failed call for a known token
+	rememberTokens = 12 * time.Hour  // how long a valid token counts as known
 )
 
 // tokenOwner is the last answer of userinfo. Immutable.
 type tokenOwner struct {
 	session  *session.Session
-	audience []string       // nil: the service sent none
-	by       *ServiceTokens // whose headers the session has
-	fresh    time.Time      // no call before
-	retry    time.Time      // nor before
-	expires  time.Time      // how long the answer holds while the service is away
+	audience []string       // nil if the service sent none
+	by       *ServiceTokens // has the header configuration of the session
+	fresh    time.Time      // no call before this time
+	retry    time.Time      // no retry before this time
+	expires  time.Time      // how long the answer is valid while the service is unreachable
 }
 
 var (
 	errNoCall   = fmt.Errorf("%w: no call about an unknown token for a public route", session.ErrUnconfirmed)
 	errRevoked  = fmt.Errorf("%w: the service no longer accepts the access token", session.ErrForged)
 	errTooSlow  = fmt.Errorf("%w: the service did not answer in time", session.ErrUnconfirmed)
-	errNoAnswer = fmt.Errorf("%w: the service cannot be asked", session.ErrUnconfirmed)
+	errNoAnswer = fmt.Errorf("%w: the service cannot be reached", session.ErrUnconfirmed)
 )
 
 func (s *ServiceTokens) find(ctx context.Context, q proxy.CredentialQuery, token string) (proxy.Credential, error) {
@@ -113,7 +113,7 @@ func (s *ServiceTokens) find(ctx context.Context, q proxy.CredentialQuery, token
 		return proxy.Credential{}, errNoCall
 	}
 	from := ratelimit.Client(q.Client)
-	// longer than the call, whose end is to be remembered
+	// longer than the call, whose result is to be remembered
 	ctx, cancel := context.WithTimeout(ctx, callTimeout+time.Second)
 	defer cancel()
 	p, err := s.calls.do(ctx, key,
@@ -129,9 +129,9 @@ func (s *ServiceTokens) find(ctx context.Context, q proxy.CredentialQuery, token
 	return proxy.Credential{Session: p.session}, nil
 }
 
-// admit takes one from the client's allowance, which is returned if the token is
-// good. All clients that sent unknown tokens lately share a second allowance, which
-// bounds the load on the service (threats D6).
+// admit takes one attempt from the client's allowance; it is returned if the token is valid. All
+// clients that sent unknown tokens recently share a second allowance, which bounds the load on the
+// service (threats D6).
 func (s *ServiceTokens) admit(from netip.Prefix, now time.Time) error {
 	clean := s.unknown.Whole(from, now)
 	wait, ok := s.unknown.Allow(unknownLimit, from, now)
@@ -151,13 +151,13 @@ func (s *ServiceTokens) admit(from netip.Prefix, now time.Time) error {
 	return nil
 }
 
-// first looks an unknown token up and remembers the answer: a good one for long, a
-// bad one for a moment.
+// first looks up an unknown token and remembers the result: of a valid token for long, of an
+// invalid one briefly.
 func (s *ServiceTokens) first(ctx context.Context, from netip.Prefix, key [32]byte, token string) (*tokenOwner, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	class := 0
-	if !s.unknown.Whole(from, time.Now().Add(unknownLimit.Every)) { // more than this one is missing
+	if !s.unknown.Whole(from, time.Now().Add(unknownLimit.Every)) { // other tokens of this client are unknown too
 		class = 1
 	}
 	leave, err := s.firstCalls.Enter(ctx, from, class)
@@ -165,7 +165,7 @@ func (s *ServiceTokens) first(ctx context.Context, from netip.Prefix, key [32]by
 		return nil, errNoAnswer
 	}
 	defer leave()
-	p, err := s.ask(ctx, key, token)
+	p, err := s.userinfo(ctx, key, token)
 	now := time.Now()
 	switch {
 	case err == nil:
@@ -173,15 +173,15 @@ func (s *ServiceTokens) first(ctx context.Context, from netip.Prefix, key [32]by
 		s.good.Put(key, p, now.Add(rememberTokens), now)
 	case errors.Is(err, errToken), errors.Is(err, errAudience):
 		s.failed.Put(key, err, now.Add(refusedFor), now)
-	case errors.Is(ctx.Err(), context.Canceled): // no request waits any more: that says nothing
+	case errors.Is(ctx.Err(), context.Canceled): // no request waits any longer: this is no result
 	default:
 		s.failed.Put(key, err, now.Add(unansweredFor), now)
 	}
 	return p, err
 }
 
-// ask calls userinfo. Errors are errToken, errAudience, or session.ErrUnconfirmed.
-func (s *ServiceTokens) ask(ctx context.Context, key [32]byte, token string) (*tokenOwner, error) {
+// userinfo calls userinfo. Errors are errToken, errAudience, or session.ErrUnconfirmed.
+func (s *ServiceTokens) userinfo(ctx context.Context, key [32]byte, token string) (*tokenOwner, error) {
 	user, audience, err := s.Client.Identify(ctx, token)
 	if f, ok := errors.AsType[*identity.Failure](err); ok && f.Class == identity.Refused {
 		return nil, errToken
@@ -194,8 +194,8 @@ func (s *ServiceTokens) ask(ctx context.Context, key [32]byte, token string) (*t
 	return s.owner(key, user, audience, time.Now()), nil
 }
 
-// accepts holds a token to api_token_clients, if the service sends its audience
-// (threats T30).
+// accepts checks a token against api_token_clients, if the service sends an audience (threats
+// T30).
 func (s *ServiceTokens) accepts(audience []string) bool {
 	if audience == nil {
 		s.noAudience.Do(s.OnNoAudience)
@@ -204,9 +204,9 @@ func (s *ServiceTokens) accepts(audience []string) bool {
 	return slices.ContainsFunc(audience, func(client string) bool { return slices.Contains(s.Clients, client) })
 }
 
-// known answers for a token that was good. If it has to be looked up again, a
-// request waits for MaxWait, and, once the grace is over, as long as for an
-// unknown one; the call goes on without it.
+// known answers for a token that was valid. If it has to be looked up again, a request waits for
+// MaxWait; after the grace period it waits as long as for an unknown token. The call continues
+// without the request.
 func (s *ServiceTokens) known(ctx context.Context, q proxy.CredentialQuery, key [32]byte, token string, p *tokenOwner,
 	now time.Time) (proxy.Credential, error) {
 	if p.by != s { // the configuration changed
@@ -227,7 +227,7 @@ func (s *ServiceTokens) known(ctx context.Context, q proxy.CredentialQuery, key 
 	}
 	ctx, cancel := context.WithTimeout(ctx, maxWait)
 	defer cancel()
-	newer, err := s.calls.doKept(ctx,
+	newer, err := s.calls.doDetached(ctx,
 		key, func(ctx context.Context) (*tokenOwner, error) { return s.repeat(ctx, key, token, p) })
 	switch {
 	case err == nil:
@@ -238,7 +238,7 @@ func (s *ServiceTokens) known(ctx context.Context, q proxy.CredentialQuery, key 
 	return p.answer(time.Now())
 }
 
-// repeat looks a token up that was good.
+// repeat looks up again a token that was valid.
 func (s *ServiceTokens) repeat(ctx context.Context, key [32]byte, token string, p *tokenOwner) (*tokenOwner, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -247,7 +247,7 @@ func (s *ServiceTokens) repeat(ctx context.Context, key [32]byte, token string, 
 		return nil, errNoAnswer
 	}
 	defer leave()
-	newer, err := s.ask(ctx, key, token)
+	newer, err := s.userinfo(ctx, key, token)
 	now := time.Now()
 	switch {
 	case err == nil:
@@ -255,7 +255,7 @@ func (s *ServiceTokens) repeat(ctx context.Context, key [32]byte, token string, 
 		s.good.Put(key, newer, now.Add(rememberTokens), now)
 		return newer, nil
 	case errors.Is(err, errToken):
-		err = errRevoked // and not foreign, since it was a person's
+		err = errRevoked // and not foreign, since it belonged to a person
 	case !errors.Is(err, errAudience):
 		later := *p
 		later.retry = now.Add(retryKnown)

@@ -5,9 +5,10 @@ import (
 	"sync"
 )
 
-// sharedCalls lets requests that want the same share one call. A call ends with
-// the last request that waits for it, unless it is kept: a caller that hangs up leaves
-// nothing behind (threats D12). The zero value is ready.
+// sharedCalls lets concurrent requests for one key share one call. A call is cancelled when the
+// last request that waits for it ends, unless it is detached, so that a client that hangs up
+// leaves no call behind (threats D12). x/sync/singleflight would let each call run until the
+// service answers, and cannot refuse to begin one. The zero value is ready to use.
 type sharedCalls[V any] struct {
 	mu  sync.Mutex
 	all map[[32]byte]*sharedCall[V]
@@ -21,9 +22,9 @@ type sharedCall[V any] struct {
 	err     error
 }
 
-// do waits for the call for key until ctx ends, whose error it gives then. Where
-// none runs, it starts one, unless admit refuses: its error is do's. The call's
-// context does not end with ctx.
+// do waits for the call for key until ctx ends, and then returns its error. If no call runs, it
+// starts one, unless admit returns an error, which do then returns. The call's context does not
+// end with ctx.
 func (s *sharedCalls[V]) do(ctx context.Context, key [32]byte, admit func() error,
 	call func(context.Context) (V, error)) (value V, err error) {
 	c, err := s.join(ctx, key, 1, admit, call)
@@ -33,8 +34,8 @@ func (s *sharedCalls[V]) do(ctx context.Context, key [32]byte, admit func() erro
 	return s.wait(ctx, key, c)
 }
 
-// doKept is do with a call that goes on when nobody waits any more.
-func (s *sharedCalls[V]) doKept(ctx context.Context, key [32]byte,
+// doDetached is do with a call that continues when no request waits any longer.
+func (s *sharedCalls[V]) doDetached(ctx context.Context, key [32]byte,
 	call func(context.Context) (V, error)) (value V, err error) {
 	c, err := s.join(ctx, key, 2, func() error { return nil }, call)
 	if err != nil {
@@ -90,7 +91,7 @@ func (s *sharedCalls[V]) leave(key [32]byte, c *sharedCall[V]) {
 	}
 }
 
-// drop lets the next request start a call of its own.
+// drop removes a call, so that the next request starts a new one.
 func (s *sharedCalls[V]) drop(key [32]byte, c *sharedCall[V]) {
 	if s.all[key] == c {
 		delete(s.all, key)

@@ -1,13 +1,13 @@
-// Package assertion signs who a person is, for applications that want proof
-// instead of a header.
+// Package assertion signs the identity of a person, for applications that require proof instead of
+// a header.
 //
 //	session, audience ─► Signer.Header ─┬─ known: the same token until a quarter of its life is left
 //	                                    └─ else a JWT, signed with the first key
 //	keys (files, or made from cookie.secrets) ─► Signer.JWKS ─► GET …/jwks.json
 //
-// A token is for one route: its `aud` says which, so that one application cannot
-// show it to another. Where it is sent, and that a client's own copy never
-// travels on, is decided in proxy and proxy/forwardauth.
+// A token is for one route, which its `aud` names, so that one application cannot present it to
+// another. Packages proxy and proxy/forwardauth decide where it is sent, and remove a client's own
+// copy.
 package assertion
 
 import (
@@ -23,24 +23,24 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// Header is the name under which the token travels.
+// Header is the name of the header that carries the token.
 const Header = "X-Dinggate-Assertion"
 
 // Config is the `assertion` part of the configuration.
 type Config struct {
 	Enabled bool `yaml:"enabled"`
-	// PEM, ECDSA P-256 or Ed25519; the first signs, all are published. Empty: keys made from
-	// cookie.secrets
+	// PEM, ECDSA P-256 or Ed25519; the first signs, all are published. If empty, keys are derived
+	// from cookie.secrets
 	KeyFiles []string `yaml:"key_files"`
-	// of a token; what is known of a person may be this old at the application
+	// of a token; an application may see facts about a person that are this old
 	Lifetime time.Duration `yaml:"lifetime"`
-	Issuer   string        `yaml:"issuer"` // the `iss`; empty: public_url
+	Issuer   string        `yaml:"issuer"` // the `iss`; if empty, public_url
 }
 
 // Defaults is the `assertion` part of an empty configuration file.
 func Defaults() Config { return Config{Lifetime: 5 * time.Minute} }
 
-// Check finds the mistakes below key (`assertion`); it opens and changes nothing.
+// Check reports the mistakes below key (`assertion`).
 func (c Config) Check(p *conf.Problems, key string) {
 	p.At("%s.lifetime", key).If(c.Lifetime < 30*time.Second || c.Lifetime > time.Hour, "is not between 30s and 1h")
 	p.At("%s.key_files", key).If(len(c.KeyFiles) > maxKeys, "has %d files, more than %d", len(c.KeyFiles), maxKeys)
@@ -49,9 +49,9 @@ func (c Config) Check(p *conf.Problems, key string) {
 
 const maxKeys = 8
 
-// Signer makes tokens. Make one with New; safe for concurrent use.
+// Signer signs tokens. Make one with New; safe for concurrent use.
 type Signer struct {
-	Now func() time.Time // nil: time.Now. Set it before first use
+	Now func() time.Time // nil is time.Now. Set it before first use
 
 	issuer   string
 	lifetime time.Duration
@@ -62,23 +62,23 @@ type Signer struct {
 	known map[place]token
 }
 
-// place is what a token is kept for.
+// place is the key of a cached token.
 type place struct{ session, audience, grant string }
 
 type token struct {
-	value   []string  // ready for a header; written by nobody
-	checked time.Time // as old as the facts in it
+	value   []string  // ready for a header; read-only
+	checked time.Time // the age of the facts in it
 	renew   time.Time
 }
 
-// Bounds of the memory. Of a full one, whatever is soonest to be signed anew
-// among a few goes; signing costs about 0.1 ms (BenchmarkHeader).
+// Bounds of the cache. If it is full, of a few tokens the one that expires soonest is dropped;
+// signing costs about 0.1 ms (BenchmarkHeader).
 const (
 	maxKnown = 20_000
 	sampled  = 8
 )
 
-// New makes a Signer of keys; the first signs.
+// New returns a Signer; the first of keys signs.
 func New(issuer string, lifetime time.Duration, keys []Key) (*Signer, error) {
 	if issuer == "" || lifetime <= 0 || len(keys) == 0 {
 		return nil, errors.New("assertion: making a signer: no issuer, no lifetime or no key")
@@ -114,7 +114,7 @@ func New(issuer string, lifetime time.Duration, keys []Key) (*Signer, error) {
 // JWKS is the set of public keys, as JSON (RFC 7517).
 func (s *Signer) JWKS() []byte { return s.set }
 
-// claims are what a token says; every name is in docs/assertion.md.
+// claims are the claims of a token; docs/assertion.md describes each.
 type claims struct {
 	Issuer      string   `json:"iss"`
 	Subject     string   `json:"sub"` // the username
@@ -132,24 +132,24 @@ type claims struct {
 	Grant       string   `json:"grant,omitempty"`
 }
 
-// Bounds on the lists of one person, so that the header stays small (threats D8).
+// Bounds on the lists of one person, which bound the header's length (threats D8).
 const (
 	maxGroups      = 64
 	maxDepartments = 64
 )
 
-// Person is whom a token is about.
+// Person is the subject of a token.
 type Person struct {
-	Session  string // the session's id: a token is kept for it
+	Session  string // the session's id: a token is cached for it
 	User     *identity.User
 	SignedIn time.Time
-	Checked  time.Time // when the facts were last confirmed: newer facts make a new token
-	Grant    string    // the id of the grant that lets them in here; "" where the rule does
+	Checked  time.Time // when the facts were last confirmed: newer facts require a new token
+	Grant    string    // the id of the grant that allows access; "" if the rule does
 }
 
-// Header gives the token for a person at an audience, ready to be assigned to a
-// header; nobody may write to it. At least a quarter of its life is left. nil
-// when it cannot be signed: an application that wants proof then has none.
+// Header returns a token for a person and an audience, as the read-only value of a header. At
+// least a quarter of its lifetime is left. It is nil if signing fails: an application that
+// requires proof then has none.
 func (s *Signer) Header(p Person, audience string) []string {
 	now := time.Now()
 	if s.Now != nil {
@@ -157,23 +157,23 @@ func (s *Signer) Header(p Person, audience string) []string {
 	}
 	at := place{p.Session, audience, p.Grant}
 	s.mu.RLock()
-	kept, ok := s.known[at]
+	cached, ok := s.known[at]
 	s.mu.RUnlock()
-	if ok && now.Before(kept.renew) && kept.checked.Equal(p.Checked) {
-		return kept.value
+	if ok && now.Before(cached.renew) && cached.checked.Equal(p.Checked) {
+		return cached.value
 	}
 	text, err := s.sign(p, audience, now)
 	if err != nil {
 		return nil
 	}
-	kept = token{[]string{text}, p.Checked, now.Add(s.lifetime - s.lifetime/4)}
+	cached = token{[]string{text}, p.Checked, now.Add(s.lifetime - s.lifetime/4)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, again := s.known[at]; !again && len(s.known) >= maxKnown {
 		s.forget(now)
 	}
-	s.known[at] = kept
-	return kept.value
+	s.known[at] = cached
+	return cached.value
 }
 
 // forget drops one token, so that another fits.
@@ -181,11 +181,11 @@ func (s *Signer) forget(now time.Time) {
 	var first place
 	var renew time.Time
 	looked := 0
-	for at, kept := range s.known { // begins anywhere
-		if !now.Before(kept.renew) { // of no more use
+	for at, cached := range s.known { // map iteration starts at a random entry
+		if !now.Before(cached.renew) { // expired
 			delete(s.known, at)
-		} else if renew.IsZero() || kept.renew.Before(renew) {
-			first, renew = at, kept.renew
+		} else if renew.IsZero() || cached.renew.Before(renew) {
+			first, renew = at, cached.renew
 		}
 		if looked++; looked == sampled {
 			break

@@ -55,7 +55,7 @@ var zhangsan = identity.User{
 	Roles:       []identity.Role{{ID: 1, Name: "主管"}},
 }
 
-// open verifies a token as an application does: by the published keys alone.
+// open verifies a token as an application does: with the published keys only.
 func open(t testing.TB, set []byte, token string) (c claims, header jose.Header, err error) {
 	t.Helper()
 	var keys jose.JSONWebKeySet
@@ -137,12 +137,12 @@ func TestToken(t *testing.T) {
 	}
 }
 
-// lastCharacter: spare bits of a part's last character are no part of its bytes.
+// lastCharacter: spare bits of a part's last character do not belong to its bytes.
 func lastCharacter(text string, i int) bool { return i+1 == len(text) || text[i+1] == '.' }
 
-// TestKept: one signature serves all requests of a session at a route until a
-// quarter of the life is left, until the facts are newer, and for nobody else.
-func TestKept(t *testing.T) {
+// TestCached: one signature serves all requests of a session at a route until a quarter of the
+// lifetime is left or the facts are newer, and no other session.
+func TestCached(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
 	s, err := New("i", 4*time.Minute, []Key{seeded(t, 1)})
 	if err != nil {
@@ -179,8 +179,8 @@ func TestKept(t *testing.T) {
 	}
 }
 
-// TestRotation: put a new key in front; what the old one signed is verified as
-// long as that is in the list.
+// TestRotation: a new key is put first; tokens of the old key are valid as long as it is in the
+// list.
 func TestRotation(t *testing.T) {
 	old, err := New("i", time.Minute, []Key{seeded(t, 1)})
 	if err != nil {
@@ -234,20 +234,20 @@ func TestBounded(t *testing.T) {
 	full(now.Add(-time.Second))
 	s.Header(Person{"one more", &zhangsan, now, now, ""}, "a")
 	if n := len(s.known); n > maxKnown {
-		t.Errorf("%d tokens are kept", n)
+		t.Errorf("%d tokens are cached", n)
 	}
 	if _, ok := s.known[place{"one more", "a", ""}]; !ok {
-		t.Error("the newest is not kept")
+		t.Error("the newest is not cached")
 	}
-	crowd := zhangsan
+	many := zhangsan
 	for i := range 1000 {
-		crowd.Roles, crowd.Departments = append(crowd.Roles, identity.Role{
+		many.Roles, many.Departments = append(many.Roles, identity.Role{
 			ID:   int64(i),
 			Name: fmt.Sprint("role", i),
-		}), append(crowd.Departments, int64(i))
+		}), append(many.Departments, int64(i))
 	}
-	if value := s.Header(Person{"S", &crowd, now, now, ""}, "a"); len(value[0]) > 3000 {
-		t.Errorf("somebody with 1000 roles has a header of %d bytes", len(value[0]))
+	if value := s.Header(Person{"S", &many, now, now, ""}, "a"); len(value[0]) > 3000 {
+		t.Errorf("a person with 1000 roles has a header of %d bytes", len(value[0]))
 	}
 }
 
@@ -270,11 +270,11 @@ func TestParseKey(t *testing.T) {
 		{"P-256", pkcs8(p256), ""}, {"Ed25519", pkcs8(ed), ""}, {"SEC 1", encode("EC PRIVATE KEY", sec1, err), ""},
 		{"SEC 1 with parameters", encode("EC PARAMETERS", []byte{6, 8}, nil) + encode("EC PRIVATE KEY", sec1, nil), ""},
 		{"P-384", pkcs8(p384), "is an ECDSA key of another curve than P-256"},
-		{"nothing", "", "holds no private key in PEM form"}, {"text", "CANARY", "holds no private key in PEM form"},
-		{"certificate", encode("CERTIFICATE", sec1, nil), "holds no private key in PEM form"},
-		{"garbage", encode("PRIVATE KEY", []byte("CANARY"), nil), "holds a private key that does not read"},
+		{"nothing", "", "contains no private key in PEM format"}, {"text", "CANARY", "contains no private key in PEM format"},
+		{"certificate", encode("CERTIFICATE", sec1, nil), "contains no private key in PEM format"},
+		{"garbage", encode("PRIVATE KEY", []byte("CANARY"), nil), "contains an invalid private key"},
 		{"encrypted", encode("ENCRYPTED PRIVATE KEY", sec1, nil),
-			"holds a private key that is encrypted; decrypt it first"},
+			"contains an encrypted private key; decrypt it first"},
 	} {
 		k, err := ParseKey([]byte(tt.text))
 		got := ""
@@ -290,8 +290,8 @@ func TestParseKey(t *testing.T) {
 	}
 }
 
-// FuzzParseKey: whatever comes, an error or a key that signs what it verifies;
-// and nothing of the text is quoted.
+// FuzzParseKey: any input gives an error or a key that verifies what it signs, and no error quotes
+// the input.
 func FuzzParseKey(f *testing.F) {
 	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	der, _ := x509.MarshalPKCS8PrivateKey(key)

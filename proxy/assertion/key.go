@@ -15,8 +15,8 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// Key is a private key for one algorithm: ES256 for P-256, EdDSA for Ed25519.
-// It does not print.
+// Key is a private key for one algorithm: ES256 for P-256, EdDSA for Ed25519. It never prints its
+// secret.
 type Key struct {
 	private   crypto.Signer
 	algorithm jose.SignatureAlgorithm
@@ -25,7 +25,7 @@ type Key struct {
 
 func (k Key) public() crypto.PublicKey { return k.private.Public() }
 
-// String keeps the key out of fmt.
+// String hides the key from fmt.
 func (k Key) String() string   { return "assertion key " + k.id }
 func (k Key) GoString() string { return k.String() }
 
@@ -40,7 +40,7 @@ func newKey(private any) (Key, error) {
 	case ed25519.PrivateKey:
 		k.private, k.algorithm = private, jose.EdDSA
 	default:
-		return k, conf.Errorf("is no ECDSA P-256 and no Ed25519 key")
+		return k, conf.Errorf("is not an ECDSA P-256 or Ed25519 key")
 	}
 	sum, err := (&jose.JSONWebKey{Key: k.public()}).Thumbprint(crypto.SHA256)
 	if err != nil {
@@ -50,36 +50,36 @@ func newKey(private any) (Key, error) {
 	return k, nil
 }
 
-// ParseKey reads a private key in PEM form: PKCS #8, or SEC 1 for ECDSA. Errors
-// begin with a verb and quote nothing of the key.
+// ParseKey parses a private key in PEM form: PKCS #8, or SEC 1 for ECDSA. Error texts begin with a
+// verb and quote nothing of the key.
 func ParseKey(text []byte) (Key, error) {
 	for {
 		block, rest := pem.Decode(text)
 		if block == nil {
-			return Key{}, conf.Errorf("holds no private key in PEM form")
+			return Key{}, conf.Errorf("contains no private key in PEM format")
 		}
 		switch block.Type {
 		case "PRIVATE KEY":
 			private, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 			if err != nil {
-				return Key{}, conf.Errorf("holds a private key that does not read")
+				return Key{}, conf.Errorf("contains an invalid private key")
 			}
 			return newKey(private)
 		case "EC PRIVATE KEY":
 			private, err := x509.ParseECPrivateKey(block.Bytes)
 			if err != nil {
-				return Key{}, conf.Errorf("holds a private key that does not read")
+				return Key{}, conf.Errorf("contains an invalid private key")
 			}
 			return newKey(private)
 		case "ENCRYPTED PRIVATE KEY":
-			return Key{}, conf.Errorf("holds a private key that is encrypted; decrypt it first")
+			return Key{}, conf.Errorf("contains an encrypted private key; decrypt it first")
 		}
-		text = rest // EC PARAMETERS precede a key that openssl made
+		text = rest // openssl writes EC PARAMETERS before the key
 	}
 }
 
-// MakeKey makes the P-256 key that a seed of 32 bytes stands for. About one seed
-// in 2³² stands for none: take another one.
+// MakeKey derives a P-256 key from a seed of 32 bytes. About one seed in 2³² is invalid: try
+// another one.
 func MakeKey(seed []byte) (Key, error) {
 	private, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), seed)
 	if err != nil {

@@ -9,20 +9,20 @@ import (
 	"dinggate/proxy"
 )
 
-// maxAnswer bounds all headers of a 200 together: nginx reads them into one
-// page of 4 KB and turns more into a 502. The renewed cookie waits then.
+// maxAnswer bounds the headers of a 200 together: nginx reads them into one page of 4 KB and
+// answers 502 if they are longer. A renewed cookie that does not fit is left for a later answer.
 const maxAnswer = 3500
 
-// assertionHeader carries the signed proof of who a person is.
+// assertionHeader carries the signed identity assertion.
 const assertionHeader = "X-Dinggate-Assertion"
 
-// unknown is the value of a header that has none; nobody writes to it.
+// unknown is the value of a header without a value; read-only.
 var unknown = []string{""}
 
-// allow answers 200 without a body. Any of our pages can ask these endpoints and
-// read the response, with the cookie of the person who looks at it: what proves that person
-// to another application goes to trusted peers alone (threats W14). A header that
-// is kept back is there and empty, like every one that is unknown.
+// allow answers 200 without a body. A script on any of our pages can request these endpoints and
+// read the answer with the cookie of the person who views the page. Headers that prove this person
+// to another application are therefore sent to trusted peers only (threats W14). A withheld header
+// is sent empty, like every header whose value is unknown.
 func (h *Handler) allow(q OriginalRequest, x *web.Exchange, r *http.Request, d *proxy.Decision) {
 	header := x.Header()
 	web.BareHeaders(x)
@@ -49,8 +49,8 @@ func (h *Handler) allow(q OriginalRequest, x *web.Exchange, r *http.Request, d *
 	x.WriteHeader(http.StatusOK)
 }
 
-// wrongCredential answers an API client, and not its browser, and by which scheme it
-// may try again (RFC 9110 §15.5.2).
+// wrongCredential answers an API client, which cannot sign in as a browser does, with 401 and the
+// scheme to retry with (RFC 9110 §15.5.2).
 func (d Dialect) wrongCredential(x *web.Exchange, r *http.Request) error {
 	scheme, _, _ := strings.Cut(strings.TrimLeft(r.Header.Get("Authorization"), " \t"), " ")
 	switch h := x.Header(); strings.ToLower(scheme) {
@@ -64,7 +64,7 @@ func (d Dialect) wrongCredential(x *web.Exchange, r *http.Request) error {
 	return &web.Error{Status: http.StatusUnauthorized, Code: "invalid_credentials"}
 }
 
-// Shared values of WWW-Authenticate, written by nobody (RFC 7617, RFC 6750 §3).
+// Shared values of WWW-Authenticate, read-only (RFC 7617, RFC 6750 §3).
 var (
 	basicChallenge  = []string{`Basic realm="dinggate", charset="UTF-8"`}
 	bearerChallenge = []string{`Bearer realm="dinggate", error="invalid_token"`}

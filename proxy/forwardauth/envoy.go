@@ -7,9 +7,9 @@ import (
 	"dinggate/internal/web"
 )
 
-// envoy is Envoy's HTTP ext_authz, Istio, Envoy Gateway and the Gateway API:
-// the original method, and the original target behind our path, byte for byte
-// as it was sent (CVE-2021-32779: a fragment that two programs read differently).
+// envoy is HTTP ext_authz of Envoy, Istio, Envoy Gateway and the Gateway API: the original method,
+// and the original target appended to our path, byte for byte as the client sent it
+// (CVE-2021-32779: two programs interpreted a fragment differently).
 var envoy = Dialect{
 	Name: "ext-authz",
 	Original: func(g *Handler, x *web.Exchange, r *http.Request) (OriginalRequest, error) {

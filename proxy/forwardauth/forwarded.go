@@ -6,10 +6,9 @@ import (
 	"dinggate/internal/web"
 )
 
-// forwarded is Traefik, Caddy, APISIX, Higress and the HAProxy and Apache
-// scripts: the original request in X-Forwarded-Method, -Proto, -Host and -Uri,
-// our whole answer relayed. X-Original-* is never read here: Caddy passes a
-// client's own along.
+// forwarded is the dialect of Traefik, Caddy, APISIX, Higress and the scripts for HAProxy and
+// Apache: the original request is in X-Forwarded-Method, -Proto, -Host and -Uri, and our whole
+// answer is relayed. X-Original-* is ignored: Caddy forwards those of the client.
 var forwarded = Dialect{
 	Name: "forward-auth",
 	Original: func(g *Handler, x *web.Exchange, r *http.Request) (OriginalRequest, error) {

@@ -8,9 +8,8 @@ import (
 	"testing"
 )
 
-// FuzzEndpoints: one path has one verdict, whichever way it is asked about (threats
-// P16), nobody in particular gets in by a path that is not plainly public, and
-// no question makes a panic.
+// FuzzEndpoints: one path has one verdict at every endpoint (threats P16), an unauthenticated
+// request is allowed only on a path that is plainly public, and no subrequest causes a panic.
 func FuzzEndpoints(f *testing.F) {
 	for _, s := range []string{"/", "/public/", "/public/../admin/", "/public/%2e%2e/admin", "/public;x/",
 		"//public/a", "/oauth2/auth", "/OAuth2/auth", "/admin/.", "/net/", "/\xff", "/public/．．/admin/"} {
@@ -19,7 +18,7 @@ func FuzzEndpoints(f *testing.F) {
 	}
 	h := newHandler(f)
 	f.Fuzz(func(t *testing.T, uri string, signedIn bool) {
-		// of a path alone; a raw # is 400 where it travels in a request line
+		// a path alone; a raw # is 400 if it is sent in a request line
 		if len(uri) == 0 || uri[0] != '/' || strings.ContainsAny(uri, "?#") {
 			return
 		}

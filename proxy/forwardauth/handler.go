@@ -1,12 +1,11 @@
-// Package forwardauth answers authorization subrequests of an outer proxy.
+// Package forwardauth answers authorization subrequests of gateways.
 //
 //	gateway ─► /auth, /forward-auth, /ext-authz/… ─► Dialect.Original ─► Target ─► Authorize (proxy)
 //	        ◄─ 200 + headers | Dialect's refusal  ◄──────────────────── Decision ◄──┘
 //
-// Each endpoint has one dialect and one list of sources for the original
-// request; nothing is guessed from a User-Agent. The answer is local: the body
-// is never read, DingTalk is never called. Who may enter is decided in
-// proxy.
+// Each endpoint has one dialect and one list of sources for the original request; nothing is
+// inferred from a User-Agent. The body is never read. An answer waits for the network only if
+// the recheck of the person is overdue, with a deadline. Package proxy authorizes.
 package forwardauth
 
 import (
@@ -21,15 +20,14 @@ import (
 	"dinggate/proxy/access"
 )
 
-// Handler answers the questions of outer proxies. All fields but Hosts, Proofs and
-// AtRoot are required;
-// safe for concurrent use once Handlers was called.
+// Handler answers the authorization subrequests of gateways. All fields except Hosts, Proofs and
+// AtRoot are required. Safe for concurrent use after Handlers has been called.
 type Handler struct {
 	Prefix   string // of our own endpoints, such as /oauth2
 	Origins  *web.Origins
 	LoginURL func(target string) string // absolute address of /start with its rd
 
-	// ReauthURL is LoginURL for somebody whose sign-in is not recent enough; it is
+	// ReauthURL is LoginURL for a person whose sign-in is not recent enough; it is
 	// login.Flow.ReauthURL.
 	ReauthURL func(target string, silent bool) string
 
@@ -37,30 +35,30 @@ type Handler struct {
 	Authorize func(context.Context, access.Target, http.Header, time.Duration) (proxy.Decision, error)
 	MaxWait   time.Duration
 
-	// AtRoot is set where nothing is served at / anyway, since no route has an
-	// upstream: then GET / is a question too, as oauth2-proxy answers one with
-	// `upstreams = static://202`. Only from a trusted peer that sends method and
-	// path, as it does at forward-auth: anything else is a request.
+	// AtRoot also treats GET / as an authorization subrequest, as oauth2-proxy does with
+	// `upstreams = static://202`. Set it only if no route has an upstream, so that nothing else is
+	// served at /. The peer must be trusted and send method and path as at forward-auth; any other
+	// request is not a subrequest.
 	AtRoot bool
 
-	// Hosts are the names that may be asked about; nil: all are.
+	// Hosts are the hosts that subrequests may name; if nil, all are allowed.
 	Hosts *web.Hosts
 
-	// Proofs are the names of headers.response that carry an access token. Like the
-	// assertion they prove a person to others, so that only trusted peers get them.
+	// Proofs are the names of headers.response that carry an access token. Like the assertion they
+	// prove a person to other services, so that only trusted peers receive them.
 	Proofs []string
 }
 
-// Dialect is how one family of gateways asks, and which refusal it understands.
+// Dialect is how one family of gateways sends a subrequest, and which refusals it understands.
 type Dialect struct {
 	Name string
 
-	// Original returns what was asked about. An error means that the sources are
-	// missing a part, disagree, repeat or do not parse: denied.
+	// Original returns the original request. An error means that its sources are incomplete,
+	// repeated, contradictory or malformed: the request is denied.
 	Original func(g *Handler, x *web.Exchange, r *http.Request) (OriginalRequest, error)
 
-	// Plain marks gateways that understand 200, 401 and 403 only: anything
-	// else would become a 500 there.
+	// Plain marks gateways that understand only 200, 401 and 403 and turn any other status into
+	// 500.
 	Plain bool
 }
 
@@ -72,7 +70,7 @@ type OriginalRequest struct {
 	URI          string // raw path and query; "" when unknown
 }
 
-// errOriginal is every reason for which the original request cannot be believed.
+// errOriginal is returned for every original request that cannot be trusted.
 var errOriginal = errors.New(
 	"forwardauth: the gateway's account of the original request is missing a part, repeated, contradictory or " +
 		"unreadable",
@@ -109,8 +107,8 @@ func (h *Handler) handler(d Dialect) web.HandlerFunc {
 		x := web.From(w)
 		x.Endpoint = d.Name
 		if r.ContentLength != 0 {
-			// nginx announces a body and sends none: on a kept connection the server
-			// would wait for it before it answers, if only for a moment.
+			// nginx announces a body and sends none: on a kept-alive connection the server would
+			// wait for it before it answers.
 			w.Header()["Connection"] = closing
 		}
 		defer func() { // a panic is never 200, and never 401, which would start a sign-in
@@ -131,7 +129,7 @@ func (h *Handler) answer(d Dialect, q OriginalRequest, x *web.Exchange, r *http.
 		return d.unavailable(x, &web.Error{Status: http.StatusForbidden, Code: "bad_forwarded", Err: errH2C})
 	}
 	x.Scheme, x.Host = q.Scheme, q.Host
-	// never 421, which some gateways take for one of our failures (threats W12)
+	// never 421, which some gateways treat as a failure of dinggate (threats W12)
 	if !q.OwnName && !h.Hosts.Serves(q.Host, r) {
 		return d.unavailable(x, web.UnknownHost(http.StatusForbidden, q.Host, x.Trusted))
 	}
@@ -140,7 +138,7 @@ func (h *Handler) answer(d Dialect, q OriginalRequest, x *web.Exchange, r *http.
 		return d.unavailable(x, err)
 	}
 	decision, err := h.Authorize(r.Context(), target, r.Header, h.MaxWait)
-	x.Route, x.Rule, x.User = decision.Route, decision.Rule, decision.User()
+	x.Route, x.Rule, x.User = decision.Route, decision.Rule, decision.Username()
 	if err != nil {
 		x.Verdict = proxy.Undecided(err)
 		return d.unavailable(x, err)
@@ -177,14 +175,13 @@ func (h *Handler) answer(d Dialect, q OriginalRequest, x *web.Exchange, r *http.
 	return d.unavailable(x, e)
 }
 
-// errH2C is an upgrade to HTTP/2 in clear, which no browser asks for below TLS.
-// A gateway that hands Upgrade on would make a tunnel of it, in which nobody is
-// asked any more (threats M6).
+// errH2C is an upgrade to HTTP/2 without TLS, which no browser requests over TLS. A gateway that
+// forwards Upgrade would open a tunnel whose requests are not authorized (threats M6).
 var errH2C = errors.New("forwardauth: an upgrade to h2c")
 
-// otherHost reports a WebSocket handshake by a page that is neither ours nor on the
-// host that is asked about: browsers send cookies with handshakes of any page
-// and ask nobody (threats W3). Gateways strip Upgrade and leave the key.
+// otherHost reports a WebSocket handshake by a page that is neither ours nor on the host of the
+// original request: browsers send cookies with handshakes of any page, and the same-origin policy
+// does not apply (threats W3). Gateways remove Upgrade and keep the key.
 func (h *Handler) otherHost(q OriginalRequest, r *http.Request) bool {
 	origin := r.Header["Origin"]
 	if len(r.Header["Sec-Websocket-Key"]) == 0 || len(origin) == 0 {
@@ -198,7 +195,8 @@ func (h *Handler) otherHost(q OriginalRequest, r *http.Request) bool {
 	return !h.Origins.Ours(origin[0]) && (err != nil || own != q.Host)
 }
 
-// target makes the question canonical, by the rules that hold at every endpoint.
+// target returns the original request in canonical form, by the rules that apply at every
+// endpoint.
 func (h *Handler) target(q OriginalRequest, x *web.Exchange) (access.Target, error) {
 	t := access.Target{Method: q.Method, Host: q.Host, Client: x.Client, Unknown: q.URI == ""}
 	if t.Unknown {
@@ -226,7 +224,7 @@ func (h *Handler) target(q OriginalRequest, x *web.Exchange) (access.Target, err
 	return t, nil
 }
 
-// reauthenticate is signIn for somebody whose sign-in is not recent enough.
+// reauthenticate is signIn for a person whose sign-in is not recent enough.
 func (h *Handler) reauthenticate(d Dialect, q OriginalRequest, x *web.Exchange, r *http.Request,
 	decision *proxy.Decision) error {
 	again := web.Reauthentication{
@@ -260,7 +258,7 @@ func (h *Handler) signIn(d Dialect, q OriginalRequest, x *web.Exchange, r *http.
 	}
 	login := h.LoginURL(h.back(q, r))
 	if !web.IsTopLevel(q.method(r), r.Header) {
-		web.AsJSON(r) // the question is a GET, whatever was asked about: a form's POST must not get a page
+		web.AsJSON(r) // the subrequest is a GET whatever the original method is: a form's POST must not get a page
 		return &web.Error{Status: http.StatusUnauthorized, Code: "unauthenticated", LoginURL: login}
 	}
 	web.SecurityHeaders(x, "")
@@ -269,7 +267,7 @@ func (h *Handler) signIn(d Dialect, q OriginalRequest, x *web.Exchange, r *http.
 	return nil
 }
 
-// back is where the browser returns to.
+// back is the URL that the browser returns to.
 func (h *Handler) back(q OriginalRequest, r *http.Request) string {
 	uri := q.URI
 	if uri == "" || q.method(r) != http.MethodGet && q.method(r) != http.MethodHead {
@@ -281,7 +279,7 @@ func (h *Handler) back(q OriginalRequest, r *http.Request) string {
 	return "/"
 }
 
-// method is the original method where it is known, otherwise the question's own.
+// method is the original method if it is known, otherwise that of the subrequest.
 func (q OriginalRequest) method(r *http.Request) string {
 	if q.Method != "" {
 		return q.Method
@@ -289,8 +287,8 @@ func (q OriginalRequest) method(r *http.Request) string {
 	return r.Method
 }
 
-// unavailable says no in the dialect's words. To a Plain gateway every refusal is
-// 403 with its reason in a header.
+// unavailable answers with a refusal that the gateway understands. To a Plain gateway every
+// refusal is 403, with the reason in a header.
 func (d Dialect) unavailable(w http.ResponseWriter, err error) error {
 	e, ok := errors.AsType[*web.Error](err)
 	if !ok {

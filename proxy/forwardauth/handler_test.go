@@ -2,11 +2,8 @@ package forwardauth
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -16,100 +13,6 @@ import (
 	"dinggate/internal/web"
 	"dinggate/proxy"
 	"dinggate/proxy/access"
-	"dinggate/session"
-)
-
-const (
-	trusted   = "10.0.0.1:1"
-	untrusted = "192.0.2.1:1"
-)
-
-// newHandler answers for app.test: /public/ is public, /admin/ for the boss alone,
-// the rest for members. The cookie `s` names who is signed in.
-func newHandler(t testing.TB, change ...func(*Handler)) http.Handler {
-	policy, err := access.New([]access.Route{
-		{Name: "public", Path: "/public/", Rule: access.Rule{Public: true}},
-		{Name: "read", Path: "/read/", Methods: []string{"GET"}, Rule: access.Rule{Public: true}},
-		{Name: "net", Path: "/net/",
-			Rule: access.Rule{Networks: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}}},
-		{Name: "admin", Path: "/admin/", Rule: access.Rule{Users: []string{"boss"}}},
-		{Name: "rest", Host: "app.test", Path: "/", Rule: access.Rule{SignedIn: true}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	peers, err := web.ParsePeers([]string{"10.0.0.0/8"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	origins, err := web.NewOrigins("https://app.test", nil, nil, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	rules := identity.HeaderRules{{Name: "X-Auth-Request-User", Field: "username"},
-		{Name: "X-Auth-Request-Email", Field: "email"}}
-	g := &Handler{Prefix: "/oauth2", Origins: origins,
-		LoginURL: func(target string) string { return "https://app.test/oauth2/start?rd=" + url.QueryEscape(target) },
-		Authorize: func(_ context.Context, target access.Target, h http.Header, _ time.Duration) (proxy.Decision, error) {
-			var u *identity.User
-			var s *session.Session
-			switch who := strings.Join(web.CookieValues(h, "s"), ""); who {
-			case "":
-			case "ill":
-				return proxy.Decision{},
-					&web.Error{Status: http.StatusServiceUnavailable, Code: "store_unavailable", RetryAfter: 5e9}
-			case "panic":
-				panic("deciding")
-			default:
-				s = &session.Session{User: identity.User{UnionID: who, Username: who}}
-				u = &s.User
-			}
-			return proxy.Decision{
-				Decision: policy.Decide(target, u),
-				Session:  s,
-				Headers:  rules.Render(u, identity.Token{}),
-				Cookie:   &http.Cookie{Name: "dinggate", Value: "renewed"},
-			}, nil
-		}}
-	for _, f := range change {
-		f(g)
-	}
-	return &web.Chain{Peers: peers, Scheme: "https", Subrequest: g.Handlers(), Record: func(*web.Exchange, *http.Request) {},
-		Next: func(http.ResponseWriter, *http.Request) error { return &web.Error{Status: 404, Code: "not_found"} },
-		Answer: func(w http.ResponseWriter, r *http.Request, err error) {
-			e, _ := errors.AsType[*web.Error](err)
-			w.Header().Set("X-Code", e.Code)
-			w.Header().Set("X-Login", e.LoginURL)
-			w.Header().Set("X-Accept", r.Header.Get("Accept"))
-			w.WriteHeader(e.Status)
-		}}
-}
-
-// ask sends lines of headers ("Name: value") and gives the answer.
-func ask(t testing.TB, h http.Handler, method, target, remote, headers string) *http.Response {
-	r := httptest.NewRequest(method, target, nil)
-	r.Host, r.RemoteAddr = "gate.internal", remote
-	for line := range strings.SplitSeq(headers, "\n") {
-		if name, value, ok := strings.Cut(line, ":"); ok {
-			value = strings.TrimSpace(value)
-			if strings.EqualFold(name, "Host") {
-				r.Host = value
-				continue
-			}
-			r.Header[http.CanonicalHeaderKey(name)] = append(r.Header[http.CanonicalHeaderKey(name)], value)
-		}
-	}
-	w := httptest.NewRecorder()
-	h.ServeHTTP(w, r)
-	return w.Result()
-}
-
-const (
-	page   = "\nAccept: text/html"
-	signed = "\nCookie: s=zhangsan"
-	boss   = "\nCookie: s=boss"
-	ours   = "X-Forwarded-Host: app.test\nX-Forwarded-Proto: https\nX-Forwarded-Method: GET\nX-Forwarded-Uri: "
-	nurl   = "X-Original-Method: GET\nX-Original-URL: https://app.test"
 )
 
 func TestAnswers(t *testing.T) {
@@ -119,9 +22,9 @@ func TestAnswers(t *testing.T) {
 		status                                int
 		want                                  string // in Location, X-Login, X-Code or X-Dinggate-Reason
 	}{
-		// nginx and its relatives
-		{"nginx nobody", "GET", "/oauth2/auth", trusted, nurl + "/x", 401, ""},
-		{"nginx nobody page", "GET", "/oauth2/auth", trusted, nurl + "/x" + page, 401, ""},
+		// nginx and compatible servers
+		{"nginx no session", "GET", "/oauth2/auth", trusted, nurl + "/x", 401, ""},
+		{"nginx no session, page", "GET", "/oauth2/auth", trusted, nurl + "/x" + page, 401, ""},
 		{"nginx member", "GET", "/oauth2/auth", trusted, nurl + "/x?a=1&b=%2F" + signed, 200, ""},
 		{"nginx not allowed", "GET", "/oauth2/auth", trusted, nurl + "/admin/x" + signed, 403, "not_allowed"},
 		{"nginx boss", "GET", "/oauth2/auth", trusted, nurl + "/admin" + boss, 200, ""},
@@ -153,12 +56,12 @@ func TestAnswers(t *testing.T) {
 		{"nginx empty", "GET", "/oauth2/auth", trusted, "X-Original-URL: " + signed, 403, "bad_forwarded"},
 		{"nginx relative", "GET", "/oauth2/auth", trusted, "X-Original-URI: public/\nX-Forwarded-Host: app.test", 403,
 			"bad_path"},
-		{"nginx nothing, nobody", "GET", "/oauth2/auth", trusted, "", 401, ""},
+		{"nginx nothing, no session", "GET", "/oauth2/auth", trusted, "", 401, ""},
 		{"nginx nothing, member", "GET", "/oauth2/auth", trusted, "Host: app.test" + signed, 403, "not_allowed"},
 		{"nginx own prefix", "GET", "/oauth2/auth", trusted, nurl + "/oauth2/start" + signed, 403, "own_prefix"},
 		{"nginx own prefix encoded", "GET", "/oauth2/auth", trusted, nurl + "/%6fauth2/start" + signed, 403,
 			"own_prefix"},
-		{"nginx ill store", "GET", "/oauth2/auth", trusted, nurl + "/x\nCookie: s=ill", 403, "store_unavailable"},
+		{"nginx failing store", "GET", "/oauth2/auth", trusted, nurl + "/x\nCookie: s=failing", 403, "store_unavailable"},
 		{"nginx panic", "GET", "/oauth2/auth", trusted, nurl + "/x\nCookie: s=panic", 403, "internal"},
 		{"nginx HEAD", "HEAD", "/oauth2/auth", trusted, nurl + "/x" + signed, 200, ""},
 		{"nginx POST", "POST", "/oauth2/auth", trusted, nurl + "/x" + signed, 200, ""},
@@ -172,12 +75,12 @@ func TestAnswers(t *testing.T) {
 		{"nginx underscores are no source", "GET", "/oauth2/auth", trusted,
 			"X_Original_Url: https://app.test/public/\nX-Forwarded-Host: app.test", 401, ""},
 		{"nginx network", "GET", "/oauth2/auth", trusted, nurl + "/net/\nX-Forwarded-For: 198.51.100.7", 200, ""},
-		{"nginx network claimed by a stranger", "GET", "/oauth2/auth", trusted,
+		{"nginx network claimed by an untrusted peer", "GET", "/oauth2/auth", trusted,
 			nurl + "/net/\nX-Forwarded-For: 198.51.100.7, 192.0.2.9", 401, ""},
 		{"nginx network claimed untrusted", "GET", "/oauth2/auth", untrusted,
 			nurl + "/net/\nX-Forwarded-For: 198.51.100.7", 401, ""},
 
-		// Traefik, Caddy, APISIX, Higress, the scripts
+		// Traefik, Caddy, APISIX, Higress, scripts
 		{"traefik page", "GET", "/oauth2/forward-auth", trusted, ours + "/a?x=1&y=%2F" + page, 302,
 			"https://app.test/oauth2/start?rd=%2Fa%3Fx%3D1%26y%3D%252F"},
 		{"traefik api", "GET", "/oauth2/forward-auth", trusted, ours + "/a\nAccept: application/json", 401,
@@ -199,7 +102,7 @@ func TestAnswers(t *testing.T) {
 			ours + "/admin/\nX-Original-URL: https://app.test/public/" + page, 302, "rd=%2Fadmin%2F"},
 		{"forward-auth untrusted", "GET", "/oauth2/forward-auth", untrusted, ours + "/public/" + page, 302,
 			"https://app.test/oauth2/start?rd=%2F"},
-		{"forward-auth ill store", "GET", "/oauth2/forward-auth", trusted, ours + "/x\nCookie: s=ill", 503,
+		{"forward-auth failing store", "GET", "/oauth2/forward-auth", trusted, ours + "/x\nCookie: s=failing", 503,
 			"store_unavailable"},
 		{"forward-auth panic", "GET", "/oauth2/forward-auth", trusted, ours + "/x\nCookie: s=panic", 500, "internal"},
 		{"forward-auth bad path", "GET", "/oauth2/forward-auth", trusted, ours + "/a/../b" + page, 400, "bad_path"},
@@ -228,15 +131,15 @@ func TestAnswers(t *testing.T) {
 		{"envoy ws", "GET", "/oauth2/ext-authz/a", trusted, "Host: app.test\nX-Forwarded-Proto: gopher", 400,
 			"bad_forwarded"},
 
-		// not ours
+		// not our endpoints
 		{"near miss", "GET", "/oauth2/authx", trusted, signed, 404, ""},
 		{"near miss 2", "GET", "/oauth2/ext-authzx/a", trusted, signed, 404, ""},
 	} {
-		res := ask(t, h, c.method, c.target, c.remote, c.headers)
-		told := res.Header.Get("Location") + " " + res.Header.Get("X-Login") + " " + res.Header.Get("X-Code") + " " +
+		res := do(t, h, c.method, c.target, c.remote, c.headers)
+		got := res.Header.Get("Location") + " " + res.Header.Get("X-Login") + " " + res.Header.Get("X-Code") + " " +
 			res.Header.Get("X-Dinggate-Reason")
-		if res.StatusCode != c.status || !strings.Contains(told, c.want) {
-			t.Errorf("%s: %s %s = %d %q, want %d %q", c.name, c.method, c.target, res.StatusCode, told, c.status,
+		if res.StatusCode != c.status || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %s %s = %d %q, want %d %q", c.name, c.method, c.target, res.StatusCode, got, c.status,
 				c.want)
 		}
 		if res.StatusCode == 401 && res.Header.Get("X-Login") != "" &&
@@ -254,12 +157,10 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// TestOneDecision is threats P16: the same path gets the same verdict at every endpoint.
-// TestHandshakes: threats M6, W3, as far as a gateway tells of them.
-// TestAtRoot: GET / is a question where nothing else is served there, and only
-// from a trusted peer that says what was asked for.
+// TestAtRoot: GET / is a subrequest if nothing else is served there, and only from a trusted peer
+// that sends method and path.
 func TestAtRoot(t *testing.T) {
-	asked, served := newHandler(t, func(g *Handler) { g.AtRoot = true }), newHandler(t)
+	atRoot, served := newHandler(t, func(g *Handler) { g.AtRoot = true }), newHandler(t)
 	for _, c := range []struct {
 		name                            string
 		h                               http.Handler
@@ -267,29 +168,29 @@ func TestAtRoot(t *testing.T) {
 		status                          int
 		want                            string // in Location, X-Login or X-Code
 	}{
-		{"a page", asked, "GET", "/", trusted, ours + "/x?a=1" + page, 302, "rd=%2Fx%3Fa%3D1"},
-		{"a page of nobody's own path", asked, "GET", "/", trusted, ours + "/" + page, 302, "rd=%2F"},
-		{"an API", asked, "GET", "/", trusted, ours + "/x", 401, "unauthenticated"},
-		{"signed in", asked, "GET", "/", trusted, ours + "/x" + signed, 200, ""},
-		{"without the right", asked, "GET", "/", trusted, ours + "/admin/" + signed, 403, "not_allowed"},
-		{"our prefix", asked, "GET", "/", trusted, ours + "/oauth2/start" + signed, 403, "own_prefix"},
-		{"twice", asked, "GET", "/", trusted, ours + "/x\nX-Forwarded-Uri: /public/" + signed, 400, "bad_forwarded"},
-		{"a query of the client's", asked, "GET", "/?x=/public/", trusted, ours + "/admin/" + signed, 403,
+		{"a page", atRoot, "GET", "/", trusted, ours + "/x?a=1" + page, 302, "rd=%2Fx%3Fa%3D1"},
+		{"a page of the root", atRoot, "GET", "/", trusted, ours + "/" + page, 302, "rd=%2F"},
+		{"an API", atRoot, "GET", "/", trusted, ours + "/x", 401, "unauthenticated"},
+		{"signed in", atRoot, "GET", "/", trusted, ours + "/x" + signed, 200, ""},
+		{"without the right", atRoot, "GET", "/", trusted, ours + "/admin/" + signed, 403, "not_allowed"},
+		{"our prefix", atRoot, "GET", "/", trusted, ours + "/oauth2/start" + signed, 403, "own_prefix"},
+		{"twice", atRoot, "GET", "/", trusted, ours + "/x\nX-Forwarded-Uri: /public/" + signed, 400, "bad_forwarded"},
+		{"a query of the client's", atRoot, "GET", "/?x=/public/", trusted, ours + "/admin/" + signed, 403,
 			"not_allowed"},
-		{"a stranger", asked, "GET", "/", untrusted, ours + "/public/", 404, "not_found"},
-		{"nothing told", asked, "GET", "/", trusted, "X-Forwarded-Host: app.test" + signed, 404, "not_found"},
-		{"no method told", asked, "GET", "/", trusted, "X-Forwarded-Host: app.test\nX-Forwarded-Uri: /public/", 404,
+		{"an untrusted peer", atRoot, "GET", "/", untrusted, ours + "/public/", 404, "not_found"},
+		{"no original request", atRoot, "GET", "/", trusted, "X-Forwarded-Host: app.test" + signed, 404, "not_found"},
+		{"no method", atRoot, "GET", "/", trusted, "X-Forwarded-Host: app.test\nX-Forwarded-Uri: /public/", 404,
 			"not_found"},
-		{"no path told", asked, "GET", "/", trusted, "X-Forwarded-Host: app.test\nX-Forwarded-Method: GET" + signed,
+		{"no path", atRoot, "GET", "/", trusted, "X-Forwarded-Host: app.test\nX-Forwarded-Method: GET" + signed,
 			404, "not_found"},
-		{"a POST", asked, "POST", "/", trusted, ours + "/public/", 404, "not_found"},
-		{"another path", asked, "GET", "/x", trusted, ours + "/public/", 404, "not_found"},
+		{"a POST", atRoot, "POST", "/", trusted, ours + "/public/", 404, "not_found"},
+		{"another path", atRoot, "GET", "/x", trusted, ours + "/public/", 404, "not_found"},
 		{"where something is served", served, "GET", "/", trusted, ours + "/public/", 404, "not_found"},
 	} {
-		res := ask(t, c.h, c.method, c.target, c.remote, c.headers)
-		if told := res.Header.Get("Location") + res.Header.Get("X-Login") +
-			res.Header.Get("X-Code"); res.StatusCode != c.status || !strings.Contains(told, c.want) {
-			t.Errorf("%s: %s %s = %d %q, want %d %q", c.name, c.method, c.target, res.StatusCode, told, c.status,
+		res := do(t, c.h, c.method, c.target, c.remote, c.headers)
+		if got := res.Header.Get("Location") + res.Header.Get("X-Login") +
+			res.Header.Get("X-Code"); res.StatusCode != c.status || !strings.Contains(got, c.want) {
+			t.Errorf("%s: %s %s = %d %q, want %d %q", c.name, c.method, c.target, res.StatusCode, got, c.status,
 				c.want)
 		}
 		if names := len(res.Header["X-Auth-Request-User"]); names != map[bool]int{true: 1}[c.status == 200] {
@@ -298,6 +199,7 @@ func TestAtRoot(t *testing.T) {
 	}
 }
 
+// TestHandshakes: threats M6 and W3, with what a gateway forwards of a handshake.
 func TestHandshakes(t *testing.T) {
 	h := newHandler(t)
 	const key, plain = "\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
@@ -309,28 +211,29 @@ func TestHandshakes(t *testing.T) {
 		{ours + "/x" + signed + key, 200},
 		{ours + "/x" + signed + key + "\nOrigin: https://app.test", 200},
 		{ours + "/x" + signed + key + "\nOrigin: https://APP.test:443", 200},
-		// the host that is asked about
+		// the host of the original request
 		{"X-Forwarded-Host: app.test\nX-Forwarded-Proto: http\nX-Forwarded-Uri: /x" + signed + key +
 			"\nOrigin: http://app.test", 200},
 		{ours + "/x" + signed + key + "\nOrigin: https://evil.test", 403},
 		{ours + "/x" + signed + key + "\nOrigin: null", 403},
 		{ours + "/x" + signed + key + "\nOrigin: https://app.test.evil.test", 403},
 		{ours + "/x" + signed + key + "\nOrigin: https://app.test\nOrigin: https://evil.test", 403},
-		{ours + "/x" + signed + "\nOrigin: https://evil.test", 200}, // no handshake: the application's own business
+		{ours + "/x" + signed + "\nOrigin: https://evil.test", 200}, // no handshake: left to the application
 		{ours + "/public/x" + key + "\nOrigin: https://evil.test", 200},
 		{ours + "/x" + key + "\nOrigin: https://evil.test", 401},
 		{ours + "/x" + signed + "\nHTTP2-Settings: AAMAAABkAAQAAP__", 403},
 		{ours + "/public/x\nHTTP2-Settings: AAMAAABkAAQAAP__", 403},
-		{plain + "/x" + signed + "\nHTTP2-Settings: AAMAAABkAAQAAP__", 200}, // in clear some clients always ask
+		{plain + "/x" + signed + "\nHTTP2-Settings: AAMAAABkAAQAAP__", 200}, // without TLS some clients always request it
 	} {
 		for _, endpoint := range []string{"/oauth2/auth", "/oauth2/forward-auth"} {
-			if res := ask(t, h, "GET", endpoint, trusted, c.headers); res.StatusCode != c.status {
+			if res := do(t, h, "GET", endpoint, trusted, c.headers); res.StatusCode != c.status {
 				t.Errorf("%s of %q = %d, want %d", endpoint, c.headers, res.StatusCode, c.status)
 			}
 		}
 	}
 }
 
+// TestOneDecision: a path gets the same verdict at every endpoint (threats P16).
 func TestOneDecision(t *testing.T) {
 	h := newHandler(t)
 	verdict := func(res *http.Response) string {
@@ -347,25 +250,25 @@ func TestOneDecision(t *testing.T) {
 		"/public/%ff", "/public/.", "/admin", "/admin/", "/admin/x", "/admin%2fx", "//admin", "/admin;x", "/%61dmin/",
 		"/read/", "/x?y=/public/", "/oauth2", "/oauth2/auth", "/oauth2x"} {
 		for _, cookie := range []string{"", signed, boss} {
-			nginx := verdict(ask(t, h, "GET", "/oauth2/auth", trusted, nurl+path+cookie))
-			traefik := verdict(ask(t, h, "GET", "/oauth2/forward-auth", trusted, ours+path+cookie))
-			envoy := verdict(ask(t, h, "GET", "/oauth2/ext-authz"+path, trusted, "Host: app.test"+cookie))
+			nginx := verdict(do(t, h, "GET", "/oauth2/auth", trusted, nurl+path+cookie))
+			traefik := verdict(do(t, h, "GET", "/oauth2/forward-auth", trusted, ours+path+cookie))
+			envoy := verdict(do(t, h, "GET", "/oauth2/ext-authz"+path, trusted, "Host: app.test"+cookie))
 			if nginx != traefik || traefik != envoy {
-				t.Errorf("%s with %q: auth %s, forward-auth %s, ext-authz %s, want one answer", path, cookie, nginx,
+				t.Errorf("%s with %q: auth %s, forward-auth %s, ext-authz %s, want one verdict", path, cookie, nginx,
 					traefik, envoy)
 			}
 		}
 	}
 }
 
-// TestBodyThatNeverComes is rule R2 of a check endpoint: nginx announces a body
-// and sends none. The answer comes at once and ends the connection.
+// TestBodyThatNeverComes: nginx announces a body and sends none. The answer comes at once and
+// closes the connection.
 func TestBodyThatNeverComes(t *testing.T) {
 	server := httptest.NewServer(newHandler(t))
 	defer server.Close()
 	for _, framing := range []string{"Content-Length: 104857600", "Transfer-Encoding: chunked",
 		"Content-Length: 5\r\nExpect: 100-continue"} {
-		answer := speak(t, server.Listener.Addr().String(),
+		answer := sendRaw(t, server.Listener.Addr().String(),
 			"POST /oauth2/auth HTTP/1.1\r\nHost: app.test\r\n"+framing+"\r\n\r\n")
 		if !strings.HasPrefix(answer, "HTTP/1.1 401") || !strings.Contains(answer, "Connection: close") {
 			t.Errorf("%s without a body = %q, want 401 at once and Connection: close", framing, answer)
@@ -392,7 +295,7 @@ func TestAnswerFitsNginx(t *testing.T) {
 		Subrequest: g.Handlers(),
 		Record:     func(*web.Exchange, *http.Request) {},
 	}
-	if res := ask(t, h, "GET", "/oauth2/auth", trusted, page); res.StatusCode != 200 ||
+	if res := do(t, h, "GET", "/oauth2/auth", trusted, page); res.StatusCode != 200 ||
 		res.Header.Get("Set-Cookie") != "" {
 		t.Errorf("a cookie that overfills nginx's buffer = %d %d bytes, want 200 and the cookie left for later",
 			res.StatusCode, len(res.Header.Get("Set-Cookie")))

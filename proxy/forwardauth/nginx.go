@@ -7,9 +7,9 @@ import (
 	"dinggate/internal/web"
 )
 
-// nginx is `auth_request` and its relatives (ingress-nginx, Tengine, OpenResty,
-// Angie): a fixed path, the original request in X-Original-URL, else
-// X-Original-URI, otherwise X-Forwarded-Uri; 200, 401 or 403 and nothing else.
+// nginx is the dialect of `auth_request` (nginx, ingress-nginx, Tengine, OpenResty, Angie): a
+// fixed path; the original request in X-Original-URL, otherwise X-Original-URI, otherwise
+// X-Forwarded-Uri; only 200, 401 and 403.
 var nginx = Dialect{Name: "auth", Original: originalURL, Plain: true}
 
 func originalURL(g *Handler, x *web.Exchange, r *http.Request) (OriginalRequest, error) {
@@ -33,8 +33,8 @@ func originalURL(g *Handler, x *web.Exchange, r *http.Request) (OriginalRequest,
 	if err != nil {
 		return q, err
 	}
-	// A client's own X-Original-URI passes through gateways that set another of
-	// these: they must agree.
+	// Some gateways set only one of these and forward the client's own value of another: the
+	// values must agree.
 	for _, name := range []string{"X-Original-Uri", "X-Forwarded-Uri"} {
 		uri, sent, err := once(r.Header, name)
 		if err != nil || sent && q.URI != "" && uri != q.URI {
@@ -47,7 +47,7 @@ func originalURL(g *Handler, x *web.Exchange, r *http.Request) (OriginalRequest,
 	return q, nil
 }
 
-// splitURL reads scheme://host/path?query without decoding anything.
+// splitURL splits scheme://host/path?query and decodes nothing.
 func splitURL(raw string) (scheme, host, uri string, err error) {
 	proto, rest, ok := strings.Cut(raw, "://")
 	if !ok {

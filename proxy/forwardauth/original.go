@@ -7,9 +7,8 @@ import (
 	"dinggate/internal/web"
 )
 
-// once reads a header that may be sent once; commas are legal in it, since they
-// are legal in a path. Absent is not an error, empty is: a gateway that names
-// nothing has lost something.
+// once reads a header that may be sent once. It may contain commas, as a path may. An absent
+// header is no error, an empty one is: the gateway has lost its value.
 func once(h http.Header, name string) (value string, sent bool, err error) {
 	switch v := h[name]; {
 	case len(v) == 0:
@@ -20,8 +19,7 @@ func once(h http.Header, name string) (value string, sent bool, err error) {
 	return "", false, errOriginal
 }
 
-// forwardedMethod reads the first of the named headers; where several are
-// sent they must agree.
+// forwardedMethod reads the first of the named headers; if several are sent, they must agree.
 func forwardedMethod(h http.Header, names ...string) (string, error) {
 	method := ""
 	for _, name := range names {
@@ -36,9 +34,9 @@ func forwardedMethod(h http.Header, names ...string) (string, error) {
 	return method, nil
 }
 
-// forwardedHost reads X-Forwarded-Host and X-Forwarded-Proto into q. Without the
-// first the request's own Host counts, without the second the scheme of
-// public_url. Traefik reports ws and wss for WebSocket handshakes.
+// forwardedHost reads X-Forwarded-Host and X-Forwarded-Proto into q. The defaults are the
+// request's own Host and the scheme of public_url. Traefik reports ws and wss for WebSocket
+// handshakes.
 func (h *Handler) forwardedHost(r *http.Request, q *OriginalRequest) (err error) {
 	host, ok := web.Single(r.Header, "X-Forwarded-Host")
 	if !ok {
@@ -75,8 +73,8 @@ func schemeOf(proto string) (string, error) {
 	return "", errOriginal
 }
 
-// ownHost is the question when the peer is not trusted: what it forwards counts
-// as not sent (CVE-2026-40575), so only the address it called is known.
+// ownHost is the original request of an untrusted peer: its forwarded headers are ignored
+// (CVE-2026-40575), so that only the address it called is known.
 func (h *Handler) ownHost(r *http.Request) (OriginalRequest, error) {
 	host, err := web.CleanHost(r.Host, h.Origins.Scheme())
 	return OriginalRequest{Scheme: h.Origins.Scheme(), Host: host}, err

@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// speak sends raw bytes and reads until the server closes.
-func speak(t *testing.T, addr, raw string) string {
+// sendRaw sends raw bytes and reads until the server closes the connection.
+func sendRaw(t *testing.T, addr, raw string) string {
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(5 * time.Second))
+	c.SetDeadline(time.Now().Add(30 * time.Second))
 	if _, err := io.WriteString(c, raw); err != nil {
 		t.Fatal(err)
 	}

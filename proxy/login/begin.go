@@ -11,15 +11,13 @@ import (
 	"dinggate/internal/web"
 )
 
-// starter begins sign-ins: it puts an attempt into the browser and sends it to the
-// provider.
+// starter begins sign-ins: it stores an attempt in the browser and redirects it to the provider.
 type starter struct{ *Flow }
 
-// mayBegin refuses what no person sees as a sign-in, before anything is counted or
-// set: frames, images and scripts of a page would use an office's allowance up
-// and push out what is under way (threats S10). A person comes by a top-level
-// navigation, whichever site links here; a script is one of our pages and asks
-// for JSON; a program says nothing of all this.
+// mayBegin refuses a request that does not show a sign-in to a person, before anything is counted
+// or set: frames, images and scripts of a page would use up the allowance of an office and
+// displace attempts in progress (threats S10). A person arrives by a top-level navigation, from
+// whichever site; a script of ours requests JSON; a program sends no fetch metadata.
 func (f starter) mayBegin(r *http.Request) error {
 	if web.IsTopLevel(r.Method, r.Header) {
 		return nil
@@ -37,8 +35,8 @@ func (f starter) mayBegin(r *http.Request) error {
 	return nil
 }
 
-// refererElsewhere reports whether a browser without fetch metadata names another
-// site's page as the one that asks. Many pages keep that to themselves.
+// refererElsewhere reports whether a browser without fetch metadata names a page of another site
+// as the referrer. Many pages suppress the Referer.
 func (f starter) refererElsewhere(r *http.Request) bool {
 	referer := r.Header["Referer"]
 	if len(referer) == 0 || len(r.Header["Sec-Fetch-Site"]) > 0 {
@@ -48,10 +46,10 @@ func (f starter) refererElsewhere(r *http.Request) bool {
 	return len(referer) > 1 || err != nil || !f.Origins.Ours(u.Scheme+"://"+u.Host) && u.Host != r.Host
 }
 
-// Start begins a sign-in: 302 to DingTalk, in the DingTalk client the silent
-// page (unless silent=no stands before rd), or what a page needs to draw its own
-// QR code when it asks for JSON (see ownPagePurpose). The return target is `rd`
-// (see asked). A prefetch starts nothing.
+// Start begins a sign-in. It redirects to DingTalk with 302, shows the silent page in the DingTalk
+// client (unless silent=no precedes rd), or answers a JSON request with what a page needs to draw
+// its own QR code (see ownPagePurpose). The return target is `rd` (see returnTarget). A prefetch
+// begins nothing.
 func (f *Flow) Start(w http.ResponseWriter, r *http.Request) error { return starter{f}.serve(w, r) }
 
 func (f starter) serve(w http.ResponseWriter, r *http.Request) error {
@@ -60,7 +58,7 @@ func (f starter) serve(w http.ResponseWriter, r *http.Request) error {
 	if err := getOnly(r); err != nil {
 		return err
 	}
-	target, err := f.urls().asked(x, r)
+	target, err := f.urls().returnTarget(x, r)
 	if err != nil {
 		return err
 	}
@@ -75,7 +73,7 @@ func (f starter) serve(w http.ResponseWriter, r *http.Request) error {
 		redirect(w, http.StatusFound, f.ReauthURL(target, again != "no"))
 		return nil
 	}
-	if !f.urls().onPublic(x) && f.Origins.HasHost(x.Host) { // an unknown host is a proxy that renames hosts: redirecting it would never end
+	if !f.urls().onPublic(x) && f.Origins.HasHost(x.Host) { // an unknown host would loop
 		redirect(w, http.StatusFound, f.Origins.Public()+f.urls().path("/start", target))
 		return nil
 	}
@@ -83,7 +81,7 @@ func (f starter) serve(w http.ResponseWriter, r *http.Request) error {
 		if f.loops(r, target) {
 			return &web.Error{
 				Status: http.StatusForbidden, Code: "sign_in_loop",
-				Err: errors.New("login: signed in a moment ago, and asked again for a host that our cookie does not reach"),
+				Err: errors.New("login: signed in a moment ago, and redirected again from a host that our cookie does not reach"),
 			}
 		}
 		silent, err := parameter(r.URL.RawQuery, "silent")
@@ -111,8 +109,8 @@ func (f starter) serve(w http.ResponseWriter, r *http.Request) error {
 	}{f.Provider.AuthURL(e.RedirectURI, state), state, f.ClientID, e.RedirectURI})
 }
 
-// loops reports whether the person has just signed in and comes again for a
-// page that our cookie does not reach: the next sign-in would end the same way.
+// loops reports whether the person has just signed in and returns for a page that our cookie does
+// not reach: the next sign-in would end the same way.
 func (f starter) loops(r *http.Request, target string) bool {
 	if strings.HasPrefix(target, "/") || strings.HasPrefix(target, f.Origins.Public()+"/") || f.Sessions.Cookie.Domain != "" {
 		return false
@@ -123,7 +121,7 @@ func (f starter) loops(r *http.Request, target string) bool {
 
 const loopWithin = 15 * time.Second
 
-// redirectToProvider begins an attempt for target and sends the browser to DingTalk.
+// redirectToProvider begins an attempt for target and redirects the browser to DingTalk.
 func (f starter) redirectToProvider(w http.ResponseWriter, r *http.Request, x *web.Exchange, target string) error {
 	return f.beginAndRedirect(w, r, x, Purpose{RedirectURI: f.urls().redirectURI(), Target: target})
 }
@@ -137,15 +135,15 @@ func (f starter) beginAndRedirect(w http.ResponseWriter, r *http.Request, x *web
 	return nil
 }
 
-// begin puts a fresh attempt into the browser and gives its state. The attempt
-// lives there alone: anonymous requests cost no memory and displace no attempt (threats S16),
-// nor do frames and images of other pages (see mayBegin).
+// begin stores a new attempt in the browser and returns its state. The attempt is stored nowhere
+// else: anonymous requests use no memory and displace no attempt (threats S16), nor do frames and
+// images of other pages (see mayBegin).
 func (f starter) begin(w http.ResponseWriter, r *http.Request, x *web.Exchange, purpose, target string) (state string, err error) {
 	if err := f.mayBegin(r); err != nil {
 		return "", err
 	}
 	now := f.now()
-	if x.Endpoint != "" { // a page load that leads here costs nothing: an office has one address, and its pages load many others
+	if x.Endpoint != "" { // page loads do not count: an office has one address
 		if wait, ok := f.counts().starts.Allow(f.Starts.Or(startsLimit), ratelimit.Client(x.Client), now); !ok {
 			return "", f.limited("starts", wait)
 		}

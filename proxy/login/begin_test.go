@@ -7,7 +7,7 @@ import (
 	"dinggate/internal/ratelimit"
 )
 
-// Parts of pages use up nobody's allowance (threats S10).
+// TestEmbeddedStartsAreNotCounted: embedded parts of pages use up no allowance (threats S10).
 func TestEmbeddedStartsAreNotCounted(t *testing.T) {
 	h := build(t, plan{change: func(f *Flow) { f.Starts = ratelimit.Rate{Every: time.Hour, Burst: 1} }})
 	b := h.browser()

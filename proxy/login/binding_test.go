@@ -17,9 +17,10 @@ import (
 	"dinggate/internal/web"
 	"dinggate/proxy/login/locallogin"
 	"dinggate/session"
+	"dinggate/store/storetest"
 )
 
-// look loads userinfo as a browser does for a person.
+// look loads userinfo as a browser does when a person opens it.
 func (b *browser) look(query string, header ...string) answer {
 	b.t.Helper()
 	return b.visit("/oauth2/userinfo"+query, append([]string{"Sec-Fetch-Site", "none", "Sec-Fetch-Dest", "document", "Accept-Language", "en"}, header...)...)
@@ -27,7 +28,7 @@ func (b *browser) look(query string, header ...string) answer {
 
 var unbindForm = regexp.MustCompile(`action="([^"]+)"><input type="hidden" name="binding" value="([^"]+)">`)
 
-// unbinds posts the form that look shows.
+// unbinds posts the form on the page of look.
 func (b *browser) unbinds(page answer, header ...string) answer {
 	b.t.Helper()
 	m := unbindForm.FindStringSubmatch(page.text)
@@ -44,7 +45,7 @@ func (b *browser) post(address string, form url.Values, header ...string) answer
 			"same-origin"}, header...)...)
 }
 
-// bindBy binds the DingTalk person to the account as the page of type=1 does.
+// bindBy binds the DingTalk person to the account as a page with type=1 does.
 func (h *env) bindBy(account, person string) *browser {
 	h.t.Helper()
 	b := h.browser()
@@ -58,8 +59,8 @@ func (h *env) bindBy(account, person string) *browser {
 	return b
 }
 
-// TestBindingIsShown: both people of a binding see it at their next sign-in, once,
-// before they get where they wanted to be (threats T33).
+// TestBindingIsShown: both people of a binding see it at their next sign-in, once, before the page
+// they requested (threats T33).
 func TestBindingIsShown(t *testing.T) {
 	h := withAccounts(t, account.Optional)
 	h.bindBy("zs", "mallory")
@@ -79,7 +80,7 @@ func TestBindingIsShown(t *testing.T) {
 		"the account's holder": {byPassword, []string{"张三 (mallory)", "Linked DingTalk user", "Since your last sign-in", "change your password"}},
 		"the DingTalk person":  {byDingTalk, []string{"Linked account</dt><dd><bdi>zs<", "Since your last sign-in your DingTalk"}},
 	} {
-		for range 2 { // what nobody has looked at is told again
+		for range 2 { // a note that was not viewed is shown again
 			b, a := side.signIn()
 			if a.Header.Get("Location") != page || b.session() == "" {
 				t.Fatalf("%s: the sign-in leads to %q, want the page that shows the binding", name, a.Header.Get("Location"))
@@ -112,8 +113,8 @@ func TestBindingIsShown(t *testing.T) {
 	}
 }
 
-// TestLinkIsShown: so is one that was made by a link, and by a sign-in whose page
-// is JSON the next one that shows a page tells it.
+// TestLinkIsShown: a binding made by a link is shown too; after a sign-in with a JSON answer, the
+// next sign-in with a page shows it.
 func TestLinkIsShown(t *testing.T) {
 	h := withAccounts(t, account.Required)
 	b := h.browser()
@@ -133,10 +134,9 @@ func TestLinkIsShown(t *testing.T) {
 	}
 }
 
-// TestNoticeOutlivesTheBindingSession: the session that made a binding may open the page as
-// often as it likes, and so may any that is older: the next sign-in is still shown
-// the binding, once (threats T33).
-func TestNoticeOutlivesTheBindingSession(t *testing.T) {
+// TestNoteOutlivesTheBindingSession: whatever the session that made a binding, or an older one,
+// opens, the next sign-in is shown the binding, once (threats T33).
+func TestNoteOutlivesTheBindingSession(t *testing.T) {
 	const page, notice = "/oauth2/userinfo?rd=%2Fa", "Since your last sign-in"
 	for name, binds := range map[string]func(*env) *browser{
 		"type=1": func(h *env) *browser { return h.bindBy("zs", "mallory") },
@@ -174,9 +174,8 @@ func TestNoticeOutlivesTheBindingSession(t *testing.T) {
 	}
 }
 
-// TestUserInfoKeepsRefusals: a credential that was not looked at is refused as
-// Authenticate says, on the page and in JSON; only what says nothing of a status
-// is a failure of the store.
+// TestUserInfoKeepsRefusals: if a credential was not verified, the page and the JSON have the
+// status of Authenticate's error; an error without a status is a failure of the store.
 func TestUserInfoKeepsRefusals(t *testing.T) {
 	const html, script = "text/html,application/xhtml+xml", "application/json"
 	limited := &web.Error{Status: 429, Code: "too_many_attempts", RetryAfter: 7 * time.Second}
@@ -188,9 +187,9 @@ func TestUserInfoKeepsRefusals(t *testing.T) {
 	}{
 		{limited, true, 429, "too_many_attempts"},
 		{limited, false, 429, "too_many_attempts"},
-		{fmt.Errorf("asked: %w", limited), true, 429, "too_many_attempts"},
+		{fmt.Errorf("verifying: %w", limited), true, 429, "too_many_attempts"},
 		{&web.Error{Status: 400, Code: "bad_request"}, true, 400, "bad_request"},
-		{errIll, true, 503, "store_unavailable"},
+		{storetest.ErrAway, true, 503, "store_unavailable"},
 		{session.ErrUnconfirmed, false, 503, "unconfirmed"},
 	} {
 		h := withAccounts(t, account.Off)
@@ -208,28 +207,27 @@ func TestUserInfoKeepsRefusals(t *testing.T) {
 	}
 }
 
-// TestUnbindWithoutStore: a session that outlives the store for a while removes no
-// binding whose person it could not sign out.
+// TestUnbindWithoutStore: a binding is not removed if the person's sessions cannot be revoked.
 func TestUnbindWithoutStore(t *testing.T) {
 	h := withAccounts(t, account.Optional)
 	h.Sessions.Config.StoreGrace = session.Defaults().StoreGrace
 	local := h.bindBy("zs", "zhangsan")
 	page := local.look("")
 	bound := account.Binding{UnionID: "union-zhangsan", Username: "zs"}
-	h.store.ill.Store(true)
+	h.store.Away.Store(true)
 	if a := local.unbinds(page); a.StatusCode != 503 {
-		t.Errorf("with an ill store = %d, want 503", a.StatusCode)
+		t.Errorf("with a failing store = %d, want 503", a.StatusCode)
 	}
 	h.bound(t, bound)
-	h.store.ill.Store(false)
+	h.store.Away.Store(false)
 	if a := local.unbinds(page); a.StatusCode != 303 {
 		t.Errorf("afterwards = %d, want 303", a.StatusCode)
 	}
 	h.bound(t)
 }
 
-// TestUnbind: either of the two removes the binding from the page, and nobody
-// else does; the DingTalk person is signed out, the account is not.
+// TestUnbind: each of the two people can remove the binding on the page, and no one else can; the
+// DingTalk person is signed out, the account is not.
 func TestUnbind(t *testing.T) {
 	for _, who := range []string{"zs", "zhangsan"} {
 		h := withAccounts(t, account.Optional)
@@ -244,25 +242,25 @@ func TestUnbind(t *testing.T) {
 			"cross-site": b.unbinds(page, "Sec-Fetch-Site", "cross-site"),
 			"a foreign page": b.sendBody("POST", "/oauth2/userinfo", strings.NewReader("binding=x"), "Content-Type", "application/x-www-form-urlencoded",
 				"Origin", "https://evil.test"),
-			"another's": other.unbinds(page),
-			"nobody":    h.browser().unbinds(page),
-			"no id":     b.post("/oauth2/userinfo", nil),
-			"two ids":   b.post("/oauth2/userinfo", url.Values{"binding": {"x", "y"}}),
+			"another's":  other.unbinds(page),
+			"no session": h.browser().unbinds(page),
+			"no id":      b.post("/oauth2/userinfo", nil),
+			"two ids":    b.post("/oauth2/userinfo", url.Values{"binding": {"x", "y"}}),
 			"JSON": b.sendBody("POST", "/oauth2/userinfo", strings.NewReader(`{}`), "Content-Type", "application/json", "Sec-Fetch-Site",
 				"same-origin"),
 			"more than 8 KiB": b.post("/oauth2/userinfo", url.Values{"binding": {strings.Repeat("x", locallogin.MaxForm)}}),
 		} {
-			if want := map[string]int{"cross-site": 403, "a foreign page": 403, "nobody": 401, "JSON": 415, "more than 8 KiB": 413}[name]; want > 0 &&
+			if want := map[string]int{"cross-site": 403, "a foreign page": 403, "no session": 401, "JSON": 415, "more than 8 KiB": 413}[name]; want > 0 &&
 				a.StatusCode != want || want == 0 && a.StatusCode != 303 {
 				t.Errorf("%s: %s = %d", who, name, a.StatusCode)
 			}
 			h.bound(t, both...)
 		}
-		h.store.ill.Store(true)
+		h.store.Away.Store(true)
 		if a := b.unbinds(page); a.StatusCode != 503 {
-			t.Errorf("%s: with an ill store = %d, want 503", who, a.StatusCode)
+			t.Errorf("%s: with a failing store = %d, want 503", who, a.StatusCode)
 		}
-		h.store.ill.Store(false)
+		h.store.Away.Store(false)
 		h.bound(t, both...)
 		if a := b.unbinds(page); a.StatusCode != 303 || a.Header.Get("Location") != "/oauth2/userinfo" {
 			t.Fatalf("%s: the form = %d to %q", who, a.StatusCode, a.Header.Get("Location"))
@@ -281,14 +279,13 @@ func TestUnbind(t *testing.T) {
 			t.Errorf("%s: the page afterwards = %d\n%s", who, a.StatusCode, a.text)
 		}
 		if a := person.look(""); a.StatusCode != 401 || !strings.Contains(a.text, "/oauth2/start?rd=%2Foauth2%2Fuserinfo") {
-			t.Errorf("%s: the page for nobody = %d\n%s", who, a.StatusCode, a.text)
+			t.Errorf("%s: the page without a session = %d\n%s", who, a.StatusCode, a.text)
 		}
 		h.bindBy("zs", "zhangsan")
 	}
 }
 
-// TestUserInfoPage: a browser's navigation gets the page, everything else JSON as
-// before.
+// TestUserInfoPage: a browser's navigation gets the page, any other request JSON.
 func TestUserInfoPage(t *testing.T) {
 	h := withAccounts(t, account.Off)
 	b := h.browser()
@@ -313,7 +310,7 @@ func TestUserInfoPage(t *testing.T) {
 			t.Errorf("%q = %d %s", tt.header, a.StatusCode, a.Header.Get("Content-Type"))
 		}
 		if a := h.browser().send("GET", "/oauth2/userinfo", tt.header...); a.StatusCode != 401 || a.Header.Get("Content-Type") != kind {
-			t.Errorf("%q of nobody = %d %s", tt.header, a.StatusCode, a.Header.Get("Content-Type"))
+			t.Errorf("%q without a session = %d %s", tt.header, a.StatusCode, a.Header.Get("Content-Type"))
 		}
 	}
 	for binding, allow := range map[string]string{account.Off: "GET, HEAD", account.Optional: "GET, HEAD, POST", account.Required: "GET, HEAD, POST"} {
@@ -327,8 +324,8 @@ func TestUserInfoPage(t *testing.T) {
 	}
 }
 
-// TestImportedBinding: one that nobody made here is no news, and where there is no
-// account to sign in to it cannot be removed.
+// TestImportedBinding: a binding that was not made here is not announced, and without accounts to
+// sign in with it cannot be removed.
 func TestImportedBinding(t *testing.T) {
 	h := withAccounts(t, account.Optional)
 	if err := h.People.Bindings.Add(t.Context(), account.Binding{UnionID: "union-zhangsan", Username: "zs"}); err != nil {
@@ -351,26 +348,26 @@ func TestImportedBinding(t *testing.T) {
 	}
 }
 
-// TestNoBindingWithoutNotice: a store that cannot keep the note binds nobody.
-func TestNoBindingWithoutNotice(t *testing.T) {
+// TestNoBindingWithoutNote: without a stored note no binding is made.
+func TestNoBindingWithoutNote(t *testing.T) {
 	h := withAccounts(t, account.Optional)
 	b := h.browser()
 	b.submit("/oauth2/sign_in", "zs", "pw-zs")
 	state, _, _ := b.attemptOf("?type=1")
-	h.store.noPut.Store(true)
+	h.store.NoPut.Store(true)
 	e, status := b.apiStatus("?type=1&code=zhangsan&state=" + state)
 	if status != 500 || e.Success {
 		t.Errorf("binding without a note = %d %+v, want 500", status, e)
 	}
 	h.bound(t)
-	h.store.noPut.Store(false)
+	h.store.NoPut.Store(false)
 	n, err := h.bindings().Note(t.Context(), account.Binding{UnionID: "union-zhangsan", Username: "zs"})
 	if err != nil || n != (locallogin.Note{}) {
 		t.Errorf("a note without a binding: %+v, %v", n, err)
 	}
 	h.bindBy("zs", "zhangsan")
 	for _, e := range h.events {
-		if e.Err != nil && !errors.Is(e.Err, errIll) {
+		if e.Err != nil && !errors.Is(e.Err, storetest.ErrAway) {
 			t.Errorf("an event with %v", e.Err)
 		}
 	}

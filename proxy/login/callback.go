@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	exchangeTimeout = 8 * time.Second // for all that DingTalk is asked at a sign-in (threats V1)
+	exchangeTimeout = 8 * time.Second // for all calls to DingTalk during one sign-in (threats V1)
 	storeTimeout    = time.Second
 	retryAfter      = 5 * time.Second
 
@@ -29,20 +29,19 @@ const (
 	maxCode          = 1 << 10
 )
 
-// completion ends sign-ins: it redeems the attempt and the code that a browser
-// comes back with, and creates the session. Every flow ends here.
+// completion completes sign-ins: it redeems the attempt and the code with which a browser returns,
+// and creates the session. Every flow ends here.
 type completion struct{ *Flow }
 
-// Callback ends a sign-in:
+// Callback completes a sign-in:
 //
-//	GET ─► parameters ─► state of this browser ─► young, of this host and app ─► limit ─► used once ─► Exchange ─► session
+//	GET ─► parameters ─► state of this browser ─► age, of this host and app ─► limit ─► used once ─► Exchange ─► session
 //
-// Everything left of Exchange is local, and a request that fails there costs no call
-// (threats S1–S8, D6). A HEAD or a prefetch uses nothing up. A refusal is a page
-// with a way forward, leaves no session behind, and takes the attempt
-// with it, unless a reload can still succeed: 429, and 503 for a store that fails. A
-// page load does not stay at an address with a code that is worth something
-// (see refusal).
+// The steps before Exchange are local, so that a request that fails there causes no call (threats
+// S1–S8, D6). A HEAD request or a prefetch uses nothing up. A refusal is a page that offers the
+// next step. It leaves no session, and invalidates the attempt unless a reload can still succeed:
+// 429, and 503 for a store that fails. A page load does not stay at an address whose code is still
+// valid (see refusal).
 func (f *Flow) Callback(w http.ResponseWriter, r *http.Request) error {
 	return completion{f}.serve(w, r)
 }
@@ -80,30 +79,29 @@ func (f completion) serve(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// htmlRedirect redirects by one of our pages. A chain of redirects that another
-// site began carries no SameSite=Strict cookie: the page would ask for a sign-in
-// again, for ever.
+// htmlRedirect redirects with one of our pages. A chain of redirects that another site began
+// carries no SameSite=Strict cookie: the page would start a sign-in again and again.
 func htmlRedirect(w http.ResponseWriter, target string) {
-	target = escapeNonASCII(target)
+	target = web.EscapeNonASCII(target)
 	web.SecurityHeaders(w, "")
 	w.Header()["Refresh"] = []string{"0; url=" + target}
 	w.Header()["Content-Type"] = []string{"text/html; charset=utf-8"}
 	io.WriteString(w, "<!doctype html><title>…</title><a href=\""+html.EscapeString(target)+"\">→</a>\n")
 }
 
-// codeSource is where an attempt's code comes from: how a browser brings it, and
-// who redeems it.
+// codeSource describes where an attempt's code comes from: how a browser delivers it, and what
+// redeems it.
 type codeSource struct {
-	spent    *bool  // set when the provider has redeemed the code, or refused it for good; if nil, not set
-	purpose  string // of the attempt; one begun for another is worth nothing here (threats S8)
+	spent    *bool  // set when the provider has redeemed the code, or refused it permanently; if nil, not set
+	purpose  string // of the attempt; an attempt with another purpose is refused (threats S8)
 	how      string // for the audit log, as in Event.How
-	queue    Queue  // where it waits before the code is spent; nil: it does not
+	queue    Queue  // where the sign-in waits before the code is spent; if nil, it does not wait
 	mayWait  bool   // the answer may be a page that waits
 	read     func() (callbackQuery, error)
 	exchange func(ctx context.Context, code, state string) (identity.User, identity.Token, error)
 }
 
-// byBrowser reads the code from the query of a redirect.
+// byBrowser is the source of a code in the query of a redirect.
 func (f completion) byBrowser(query, purpose string) codeSource {
 	return codeSource{
 		purpose: purpose, spent: new(bool), exchange: f.Provider.Exchange, queue: f.Queue,
@@ -111,11 +109,11 @@ func (f completion) byBrowser(query, purpose string) codeSource {
 	}
 }
 
-// complete ends an attempt and puts the session cookie on w. target is known with
-// an error too, once the attempt was found. judge may refuse the target before
-// anything is used up; nil refuses none.
+// complete completes an attempt and sets the session cookie on w. Once the attempt is found,
+// target is returned with an error too. check may refuse the target before anything is used up;
+// nil refuses none.
 func (f completion) complete(w http.ResponseWriter, r *http.Request, x *web.Exchange, by codeSource,
-	judge func(string) error) (s *session.Session, cookie *http.Cookie, target string, err error) {
+	check func(string) error) (s *session.Session, cookie *http.Cookie, target string, err error) {
 	var in session.SignIn
 	defer func() {
 		if _, waits := errors.AsType[*waiting](err); err == nil || waits {
@@ -129,13 +127,13 @@ func (f completion) complete(w http.ResponseWriter, r *http.Request, x *web.Exch
 		e.about(&in.User)
 		f.audit(x, e)
 	}()
-	q, a, err := f.redeem(w, r, x, by, judge)
+	q, a, err := f.redeem(w, r, x, by, check)
 	target = a.target
 	if err != nil {
 		return nil, nil, target, err
 	}
 	in.Silent = by.purpose == silentPurpose
-	in.Since = f.Sessions.Time() // a person whose sessions are revoked while the provider answers stays revoked (threats K18)
+	in.Since = f.Sessions.Time() // a revocation before the provider answers applies to this session (threats K18)
 	if in.User, in.Token, err = f.person(r.Context(), x, by, q, target); err != nil {
 		return nil, nil, target, err
 	}
@@ -149,10 +147,9 @@ func (f completion) complete(w http.ResponseWriter, r *http.Request, x *web.Exch
 	return s, cookie, target, nil
 }
 
-// redeem finds the attempt that a callback belongs to and uses it up; what is
-// left is to ask the provider about the code. The attempt's target is one that
-// its purpose may be sent to.
-func (f completion) redeem(w http.ResponseWriter, r *http.Request, x *web.Exchange, by codeSource, judge func(string) error) (callbackQuery, attempt, error) {
+// redeem finds the attempt that a callback belongs to and uses it up; only the exchange with the
+// provider remains. The attempt's target is one that its purpose permits.
+func (f completion) redeem(w http.ResponseWriter, r *http.Request, x *web.Exchange, by codeSource, check func(string) error) (callbackQuery, attempt, error) {
 	q, err := by.read()
 	if err != nil {
 		return q, attempt{}, err
@@ -162,7 +159,7 @@ func (f completion) redeem(w http.ResponseWriter, r *http.Request, x *web.Exchan
 		return q, attempt{}, f.refuse(r, "state_unknown", "/")
 	}
 	a, slot, ok := f.attempts().find(r.Header, state)
-	switch { // the first two are a page's mistake, of which it would otherwise learn nothing
+	switch { // the first two are mistakes of the calling page, which has to learn of them
 	case ok && a.purpose == "" && by.purpose == bindPurpose:
 		return q, attempt{}, f.refuse(r, "not_begun_to_bind", "/")
 	case ok && a.purpose == bindPurpose && by.purpose == "":
@@ -170,19 +167,19 @@ func (f completion) redeem(w http.ResponseWriter, r *http.Request, x *web.Exchan
 	case !ok || a.purpose != by.purpose:
 		return q, attempt{}, f.refuse(r, "state_unknown", "/")
 	}
-	// What a way forward on an error page leads to; the target of a purpose is the
-	// caller's, and may be one of our paths by chance.
+	// The page that a link on an error page leads to; the target of a purpose belongs to the
+	// caller, and may equal one of our paths by chance.
 	page, _ := f.urls().allowed(a.target)
 	if by.purpose == "" || by.purpose == silentPurpose {
 		a.target = page
 	}
 	forget := func() { addCookie(w, f.attempts().cookie(slot, "", -1)) }
-	if err := f.judge(r, x, &a, q, page); err != nil {
+	if err := f.checkAttempt(r, x, &a, q, page); err != nil {
 		forget()
 		return q, a, err
 	}
-	if judge != nil {
-		if err := judge(a.target); err != nil {
+	if check != nil {
+		if err := check(a.target); err != nil {
 			return q, a, err
 		}
 	}
@@ -192,7 +189,7 @@ func (f completion) redeem(w http.ResponseWriter, r *http.Request, x *web.Exchan
 	if err := f.takeTurn(r, by, a, slot, q); err != nil {
 		return q, a, err
 	}
-	if err := f.mayExchange(x); err != nil { // many may have waited together
+	if err := f.mayExchange(x); err != nil { // several may have waited together
 		return q, a, err
 	}
 	if err := f.useUp(r.Context(), state); errors.Is(err, store.ErrExists) {
@@ -205,15 +202,14 @@ func (f completion) redeem(w http.ResponseWriter, r *http.Request, x *web.Exchan
 	return q, a, nil
 }
 
-// judge looks at all that can be said about an attempt of this browser without
-// asking anybody.
-func (f completion) judge(r *http.Request, x *web.Exchange, a *attempt, q callbackQuery, target string) error {
+// checkAttempt makes all checks of an attempt of this browser that need no network.
+func (f completion) checkAttempt(r *http.Request, x *web.Exchange, a *attempt, q callbackQuery, target string) error {
 	switch {
-	case a.app != f.ClientID || a.host != web.HostName(x.Host): // begun for another app, or on another of our hosts (threats S8, S17)
+	case a.app != f.ClientID || a.host != web.HostName(x.Host): // another app, or another host of ours (threats S8, S17)
 		return f.refuse(r, "state_unknown", "/")
 	case !a.live(f.now()):
 		return f.refuse(r, "state_expired", target)
-	case q.failed: // its words are a stranger's and are not shown (threats S11)
+	case q.failed: // its text may come from an attacker and is not shown (threats S11)
 		return f.refuse(r, "denied_at_dingtalk", target)
 	case q.code == "":
 		return badRequest("no code, or two that differ")
@@ -221,8 +217,8 @@ func (f completion) judge(r *http.Request, x *web.Exchange, a *attempt, q callba
 	return nil
 }
 
-// useUp marks a state as used. Of equal callbacks, on any replica, one gets
-// nil, the others store.ErrExists (threats S4, S18).
+// useUp marks a state as used. Of equal callbacks, on any replica, one gets nil, the others
+// store.ErrExists (threats S4, S18).
 func (f completion) useUp(ctx context.Context, state [32]byte) error {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
@@ -230,14 +226,14 @@ func (f completion) useUp(ctx context.Context, state [32]byte) error {
 	return f.Used.Add(ctx, "attempt:"+base64.RawURLEncoding.EncodeToString(sum[:]), []byte("1"), attemptLife+2*attemptSkew)
 }
 
-// person asks the provider who a code belongs to.
+// person redeems a code for the person it was issued to.
 func (f completion) person(ctx context.Context, x *web.Exchange, by codeSource, q callbackQuery, target string) (identity.User, identity.Token, error) {
 	asking, cancel := context.WithTimeout(ctx, exchangeTimeout)
 	defer cancel()
 	user, token, err := by.exchange(asking, q.code, q.state)
 	failure, failed := errors.AsType[*identity.Failure](err)
 	refused := failed && (failure.Class == identity.Refused || failure.Class == identity.Restart)
-	if refused { // an office that signs in at nine is no flood, nor is one whose provider is away
+	if refused { // an office that signs in at nine is no flood, nor is one whose provider is unreachable
 		f.counts().exchanges.Allow(f.Exchanges.Or(exchangesLimit), ratelimit.Client(x.Client), f.now())
 	}
 	if by.spent != nil {
@@ -252,9 +248,9 @@ func (f completion) person(ctx context.Context, x *web.Exchange, by codeSource, 
 	return user, token, nil
 }
 
-// admit creates the session of a person whom the provider has identified, under
-// the name of their account if they are bound to one, and puts the cookie on w.
-// A person who has to be bound first gets no session, and a link to do so.
+// admit creates the session of a person whom the provider has identified, with the name of the
+// account that the person is bound to, if any, and sets the cookie on w. A person who has to be
+// bound first gets no session, but a link to do so.
 func (f completion) admit(w http.ResponseWriter, r *http.Request, in session.SignIn, target string) (*session.Session, *http.Cookie, error) {
 	resolving, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
@@ -266,7 +262,7 @@ func (f completion) admit(w http.ResponseWriter, r *http.Request, in session.Sig
 		return nil, nil, f.failed(err, target)
 	}
 	in.User = named
-	s, cookie, err := f.create(r.Context(), in, target)
+	s, cookie, err := f.create(w, r, in, target)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -277,11 +273,12 @@ func (f completion) admit(w http.ResponseWriter, r *http.Request, in session.Sig
 	return s, cookie, nil
 }
 
-func (f completion) create(ctx context.Context, in session.SignIn, target string) (*session.Session, *http.Cookie, error) {
+func (f completion) create(w http.ResponseWriter, r *http.Request, in session.SignIn, target string) (*session.Session, *http.Cookie, error) {
+	in.Device, in.Client = web.Device(r.Header.Get("User-Agent")), web.From(w).Client
 	if wait, ok := f.counts().signIns.Allow(f.SignIns.Or(signInsLimit), signInKey{in.User.Local, in.User.UnionID, in.User.Username}, f.now()); !ok {
 		return nil, nil, &web.Error{Status: http.StatusTooManyRequests, Code: "too_many_attempts", RetryAfter: wait, Retry: f.urls().path("/start", target)}
 	}
-	s, cookie, err := f.Sessions.Begin(ctx, in)
+	s, cookie, err := f.Sessions.Begin(r.Context(), in)
 	switch {
 	case errors.Is(err, session.ErrStore):
 		return nil, nil, &web.Error{
@@ -294,7 +291,7 @@ func (f completion) create(ctx context.Context, in session.SignIn, target string
 	return s, cookie, nil
 }
 
-// failed turns a provider's error into what the person reads.
+// failed maps a provider's error to the answer for the person.
 func (f completion) failed(err error, target string) error {
 	e := &web.Error{Status: http.StatusBadGateway, Code: "bad_answer", Retry: f.urls().path("/start", target), Err: err}
 	failure, ok := errors.AsType[*identity.Failure](err)
@@ -309,7 +306,7 @@ func (f completion) failed(err error, target string) error {
 	}
 	switch failure.Class {
 	case identity.Refused:
-		// The same person would be refused again: with a page, where another account can be chosen.
+		// The same person would be refused again: show a page where another account can be chosen.
 		e.Status, e.Retry = http.StatusForbidden, f.Prefix+interactivePath+url.QueryEscape(target)
 	case identity.Restart:
 		e.Status = http.StatusForbidden
@@ -321,8 +318,8 @@ func (f completion) failed(err error, target string) error {
 	return e
 }
 
-// refuse is a 403 with a way forward: to the page, if the browser is signed in by
-// now (a double click, the back button, another tab), otherwise to a new sign-in.
+// refuse is a 403 that leads on: to the page, if the browser is signed in by now (a double click,
+// the back button, another tab), otherwise to a new sign-in.
 func (f completion) refuse(r *http.Request, code, target string) error {
 	e := &web.Error{Status: http.StatusForbidden, Code: code, Retry: f.urls().path("/start", target)}
 	if _, err := f.loadSession(r, 0); err == nil && strings.HasPrefix(target, "/") {
@@ -335,20 +332,19 @@ func badRequest(text string) error {
 	return &web.Error{Status: http.StatusBadRequest, Code: "bad_request", Err: errors.New("login: " + text)}
 }
 
-// callbackQuery is what the provider sends a browser back with.
+// callbackQuery holds the parameters with which the provider redirects a browser back.
 type callbackQuery struct {
 	attempt string // the attempt's state
-	state   string // the provider's, for the exchange; the same unless Flow.AttemptIn says otherwise
-	code    string // authCode, otherwise code; "" when there is none or they differ
+	state   string // the provider's, for the exchange; equal to attempt unless Flow.AttemptIn is set
+	code    string // authCode, otherwise code; "" if there is none or they differ
 	failed  bool   // an error instead of a code
 }
 
-// parseCallback reads the raw query. One of our parameters twice is an error,
-// and so is one that does not decode: two readers would see two values
-// (threats S7, S12).
+// parseCallback parses the raw query. A repeated parameter of ours is an error, and so is one that
+// cannot be decoded: two parsers would see two values (threats S7, S12).
 //
-// attemptIn is Flow.AttemptIn. A service that appends `?code=…` to an address
-// which has a query already is understood: an attempt's state holds no `?`.
+// attemptIn is Flow.AttemptIn. It accepts a query to which the service has appended another
+// `?code=…`: an attempt's state contains no `?`.
 func parseCallback(query, attemptIn string) (callbackQuery, error) {
 	if len(query) > maxCallbackQuery {
 		return callbackQuery{}, badRequest("the query is too long")
@@ -371,7 +367,7 @@ func parseCallback(query, attemptIn string) (callbackQuery, error) {
 		}
 		text, err := url.QueryUnescape(value)
 		if _, twice := values[name]; twice || err != nil {
-			return callbackQuery{}, badRequest("a parameter is there twice or unreadable")
+			return callbackQuery{}, badRequest("a parameter is repeated or unreadable")
 		}
 		values[name] = text
 	}

@@ -16,7 +16,7 @@ import (
 	"dinggate/internal/keyring"
 )
 
-// A state is worth something only in the browser that got it (S1–S3, R17).
+// TestStateOfAnotherBrowser: a state is valid only in the browser that received it (S1–S3, R17).
 func TestStateOfAnotherBrowser(t *testing.T) {
 	h := build(t, plan{})
 	attacker, victim := h.browser(), h.browser()
@@ -35,15 +35,15 @@ func TestStateOfAnotherBrowser(t *testing.T) {
 func TestCallbackTwice(t *testing.T) { // S4
 	b := build(t, plan{}).browser()
 	state := b.stateOf(b.visit("/page"))
-	kept := b.attempts()[0]
+	planted := b.attempts()[0]
 	if a := b.back("zhangsan", state); a.StatusCode != 302 {
 		t.Fatalf("first = %d", a.StatusCode)
 	}
-	a := b.back("zhangsan", state) // the attempt is gone from the browser
+	a := b.back("zhangsan", state) // the browser no longer has the attempt
 	if a.StatusCode != 403 || b.provider.calls.Load() != 1 || !strings.Contains(a.text, `href="/"`) {
 		t.Errorf("second = %d after %d exchanges, want 403, 1, and a way to the site: %s", a.StatusCode, b.provider.calls.Load(), a.text)
 	}
-	b.plant(kept.Name, kept.Value) // a browser that ignored our clearing
+	b.plant(planted.Name, planted.Value) // a browser that ignored the deletion
 	a = b.back("zhangsan", state)
 	if a.StatusCode != 403 || b.provider.calls.Load() != 1 || !strings.Contains(a.text, `href="/page"`) {
 		t.Errorf("replayed = %d after %d exchanges, want 403, 1, and a way to the page: %s", a.StatusCode, b.provider.calls.Load(), a.text)
@@ -52,14 +52,14 @@ func TestCallbackTwice(t *testing.T) { // S4
 		t.Errorf("a replay ended the session")
 	}
 	again := b.env.browser()
-	again.plant(kept.Name, kept.Value)
+	again.plant(planted.Name, planted.Value)
 	again.refused("replayed in another browser", again.back("zhangsan", state), 403, "state_used", 1)
 }
 
 func TestParallelCallbacks(t *testing.T) { // S18
 	b := build(t, plan{}).browser()
-	gate := make(chan struct{})
-	b.provider.gate = gate
+	release := make(chan struct{})
+	b.provider.release = release
 	state := b.stateOf(b.visit("/page"))
 	attempt := b.attempts()[0]
 	results := make(chan int, 50)
@@ -73,12 +73,12 @@ func TestParallelCallbacks(t *testing.T) { // S18
 			status = tab.back("zhangsan", state).StatusCode
 		})
 	}
-	for range 49 { // all but the one that waits for DingTalk
+	for range 49 { // all but the one whose exchange is running
 		if got := <-results; got != 403 {
 			t.Errorf("a callback beside the first = %d, want 403", got)
 		}
 	}
-	close(gate)
+	close(release)
 	all.Wait()
 	if got := <-results; got != 302 || b.provider.calls.Load() != 1 {
 		t.Errorf("the first = %d after %d exchanges, want 302 after 1", got, b.provider.calls.Load())
@@ -118,8 +118,8 @@ func TestAge(t *testing.T) { // S5
 
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 
-// flip changes the character at i into its neighbour in the alphabet: the last
-// one into its second spelling.
+// flip replaces the character at i by its neighbour in the alphabet: the last one by its second
+// spelling.
 func flip(text string, i int) string {
 	at := strings.IndexByte(alphabet, text[i])
 	return text[:i] + string(alphabet[at^1]) + text[i+1:]
@@ -164,7 +164,7 @@ func TestForgedStates(t *testing.T) { // S6, S7
 	}
 }
 
-// The seal holds purpose, app, host and the cookie's name (S8).
+// TestAttemptsOfOthers: the seal covers purpose, app, host and the cookie's name (S8).
 func TestAttemptsOfOthers(t *testing.T) {
 	h := build(t, plan{})
 	a := newAttempt("", "ding-app", "app.test", "/", time.Now())
@@ -198,7 +198,7 @@ func TestAttemptsOfOthers(t *testing.T) {
 	}
 }
 
-// A target that is no longer ours, or never was, is not followed from the seal either.
+// TestTargetIsCheckedAgain: a sealed target that is not, or no longer, ours is not followed.
 func TestTargetIsCheckedAgain(t *testing.T) {
 	h := build(t, plan{})
 	for _, target := range []string{"//evil.test/", "https://evil.test/", "/oauth2/start", ""} {
@@ -314,21 +314,21 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-func TestNobody(t *testing.T) { // an answer without a person
+func TestIncompleteAnswer(t *testing.T) { // an answer without a person
 	b := build(t, plan{}).browser()
-	b.refused("a person without a username", b.back("nobody", b.stateOf(b.visit("/"))), 502, "bad_answer", 1)
+	b.refused("a person without a username", b.back("nameless", b.stateOf(b.visit("/"))), 502, "bad_answer", 1)
 }
 
-func TestIllStore(t *testing.T) {
+func TestFailingStore(t *testing.T) {
 	b := build(t, plan{}).browser()
 	state := b.stateOf(b.visit("/page"))
-	b.store.ill.Store(true)
+	b.store.Away.Store(true)
 	a := b.back("zhangsan", state)
-	b.refused("the store is ill", a, 503, "store_unavailable", 0)
+	b.refused("the store fails", a, 503, "store_unavailable", 0)
 	if a.Header.Get("Retry-After") == "" {
 		t.Errorf("no Retry-After")
 	}
-	b.store.ill.Store(false)
+	b.store.Away.Store(false)
 	if a := b.back("zhangsan", state); a.Header.Get("Location") != "/page" {
 		t.Errorf("reload = %d, want the sign-in to go on", a.StatusCode)
 	}
@@ -363,14 +363,14 @@ func TestDeadSession(t *testing.T) { // C2
 		}
 		b = build(t, plan{}).browser()
 		b.signIn("zhangsan")
-		b.store.ill.Store(true)
+		b.store.Away.Store(true)
 		if a := b.visit(path); a.cookieLine(b.Sessions.CookieName()) != "" {
-			t.Errorf("GET %s with an ill store = %d with %q, want the session kept", path, a.StatusCode, a.Header["Set-Cookie"])
+			t.Errorf("GET %s with a failing store = %d with %q, want the session unchanged", path, a.StatusCode, a.Header["Set-Cookie"])
 		}
 	}
 }
 
-// An old key opens attempts that are under way while secrets rotate (C6).
+// TestRotation: a previous key opens attempts in progress while secrets rotate (C6).
 func TestRotation(t *testing.T) {
 	b := build(t, plan{}).browser()
 	state := b.stateOf(b.visit("/page"))

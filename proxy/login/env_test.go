@@ -1,15 +1,10 @@
 package login
 
 import (
-	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/base64"
-	"errors"
 	"io"
-	"net"
 	"net/http"
-	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
 	"strings"
@@ -24,16 +19,16 @@ import (
 	"dinggate/internal/page"
 	"dinggate/internal/web"
 	"dinggate/session"
-	"dinggate/store"
+	"dinggate/store/storetest"
 )
 
-// provider is a DingTalk that knows everyone whom a code names.
+// provider is a DingTalk that knows every person that a code names.
 type provider struct {
 	calls atomic.Int32
 
-	mu   sync.Mutex
-	fail error         // what Exchange answers, when set
-	gate chan struct{} // Exchange waits for it, when set
+	mu      sync.Mutex
+	fail    error         // the error of Exchange, if set
+	release chan struct{} // if set, Exchange waits for it
 }
 
 func (p *provider) AuthURL(redirectURI, state string) string {
@@ -43,11 +38,11 @@ func (p *provider) AuthURL(redirectURI, state string) string {
 func (p *provider) Exchange(ctx context.Context, code, state string) (identity.User, identity.Token, error) {
 	p.calls.Add(1)
 	p.mu.Lock()
-	fail, gate := p.fail, p.gate
+	fail, release := p.fail, p.release
 	p.mu.Unlock()
-	if gate != nil {
+	if release != nil {
 		select {
-		case <-gate:
+		case <-release:
 		case <-ctx.Done():
 			return identity.User{}, identity.Token{}, ctx.Err()
 		}
@@ -55,7 +50,7 @@ func (p *provider) Exchange(ctx context.Context, code, state string) (identity.U
 	if fail != nil {
 		return identity.User{}, identity.Token{}, fail
 	}
-	if code == "nobody" {
+	if code == "nameless" {
 		return identity.User{}, identity.Token{}, nil
 	}
 	return identity.User{UnionID: "union-" + code, UserID: "user-" + code, Username: code, Name: "张三", Email: code + "@example.com",
@@ -68,60 +63,24 @@ func (p *provider) fails(err error) {
 	p.fail = err
 }
 
-// faultyStore is a memory store that a test can break.
-type faultyStore struct {
-	store.Memory
-	ill, noPut atomic.Bool
-}
-
-var errIll = errors.New("store: connection refused")
-
-func (s *faultyStore) Get(ctx context.Context, key string) ([]byte, error) {
-	if s.ill.Load() {
-		return nil, errIll
-	}
-	return s.Memory.Get(ctx, key)
-}
-
-func (s *faultyStore) Add(ctx context.Context, key string, value []byte, ttl time.Duration) error {
-	if s.ill.Load() {
-		return errIll
-	}
-	return s.Memory.Add(ctx, key, value, ttl)
-}
-
-func (s *faultyStore) Put(ctx context.Context, key string, value []byte, ttl time.Duration) error {
-	if s.ill.Load() || s.noPut.Load() {
-		return errIll
-	}
-	return s.Memory.Put(ctx, key, value, ttl)
-}
-
-func (s *faultyStore) Take(ctx context.Context, key string) ([]byte, error) {
-	if s.ill.Load() {
-		return nil, errIll
-	}
-	return s.Memory.Take(ctx, key)
-}
-
-// env is a whole installation: https://app.test, with a protected page on
-// every path that is not ours.
+// env is a whole installation: https://app.test, with a protected page on every path that is not
+// ours.
 type env struct {
 	*Flow
 	t        testing.TB
 	provider *provider
-	store    *faultyStore
+	store    *storetest.Faulty
 	server   *httptest.Server
 	ahead    atomic.Int64 // of the clock
-	find     Authenticate // of API clients; nil: there are none
+	find     Authenticate // finds the session of an API client; if nil, there are none
 
 	mu     sync.Mutex
 	events []Event
-	last   error // what the last refusal was, for the operator
+	last   error // the error of the last refusal, for the operator
 }
 
 type plan struct {
-	public  string // public_url; https://app.test when empty
+	public  string // public_url; "" is https://app.test
 	domain  string // cookie.domain
 	trusted []string
 	change  func(*Flow)
@@ -148,11 +107,11 @@ func flow(t testing.TB, p plan) *env {
 	if p.public == "" {
 		p.public = "https://app.test"
 	}
-	h := &env{t: t, provider: &provider{}, store: &faultyStore{}}
+	h := &env{t: t, provider: &provider{}, store: storetest.NewFaulty()}
 	https := strings.HasPrefix(p.public, "https:")
 	keyring := must(keyring.New([]conf.Secret{secret(1)}))
 	cfg := session.Defaults()
-	cfg.Store = session.StoreRedis // the store is asked each time, so that it can be ill
+	cfg.Store = session.StoreRedis // the store is read each time, so that its failure has an effect
 	cfg.StoreGrace = 0
 	now := func() time.Time { return time.Now().Add(time.Duration(h.ahead.Load())) }
 	h.Flow = &Flow{
@@ -195,7 +154,7 @@ func build(t testing.TB, p plan) *env {
 	return h
 }
 
-// next is the proxy in small: everything that is not ours wants a session.
+// next replaces the proxy: every path that is not ours requires a session.
 func (h *env) next(w http.ResponseWriter, r *http.Request) error {
 	switch web.From(w).Path.Plain {
 	case "/oauth2/start":
@@ -219,7 +178,7 @@ func (h *env) next(w http.ResponseWriter, r *http.Request) error {
 	case "/oauth2/userinfo":
 		return h.UserInfo(h.find)(w, r)
 	case "/oauth2/sessions":
-		return OwnSessions(h.Flow)(w, r)
+		return OwnSessions(h.Flow, nil)(w, r)
 	case "/dingtalk/login/callback":
 		return h.LoginAPI(w, r)
 	case "/elsewhere":
@@ -245,162 +204,4 @@ func (h *env) next(w http.ResponseWriter, r *http.Request) error {
 	}
 	io.WriteString(w, "UPSTREAM-MARK "+s.User.Username+" "+s.ID)
 	return nil
-}
-
-// browser is a browser with its cookies; it follows no redirect by itself.
-type browser struct {
-	*env
-	jar    http.CookieJar
-	client *http.Client
-}
-
-func (h *env) browser() *browser {
-	jar := must(cookiejar.New(nil))
-	address := h.server.Listener.Addr().String()
-	client := &http.Client{
-		Jar: jar,
-		Transport: &http.Transport{
-			TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, // the test server's own certificate, for names that do not exist
-			DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-				return new(net.Dialer).DialContext(ctx, network, address)
-			},
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	h.t.(interface{ Cleanup(func()) }).Cleanup(client.CloseIdleConnections)
-	return &browser{h, jar, client}
-}
-
-// answer is what a browser got.
-type answer struct {
-	*http.Response
-	text string
-}
-
-// send sends any request; header is name, value, name, value …
-func (b *browser) send(method, address string, header ...string) answer {
-	b.t.Helper()
-	return b.sendBody(method, address, nil, header...)
-}
-
-func (b *browser) sendBody(method, address string, body io.Reader, header ...string) answer {
-	b.t.Helper()
-	if strings.HasPrefix(address, "/") {
-		address = b.Origins.Public() + address
-	}
-	r, err := http.NewRequest(method, address, body)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	for i := 0; i < len(header); i += 2 {
-		r.Header.Add(header[i], header[i+1])
-	}
-	resp, err := b.client.Do(r)
-	if err != nil {
-		b.t.Fatalf("%s %s: %v", method, address, err)
-	}
-	defer resp.Body.Close()
-	var read bytes.Buffer
-	if _, err := read.ReadFrom(resp.Body); err != nil {
-		b.t.Fatal(err)
-	}
-	text := read.String()
-	if before, rest, found := strings.Cut(text, "<style>"); found { // nothing to see in it
-		_, after, _ := strings.Cut(rest, "</style>")
-		text = before + after
-	}
-	return answer{resp, text}
-}
-
-// visit loads a page. From a refused callback it goes on to the address without
-// a code, as browsers do (threats S14).
-func (b *browser) visit(address string, header ...string) answer {
-	b.t.Helper()
-	header = append([]string{"Accept", "text/html", "Sec-Fetch-Mode", "navigate"}, header...)
-	return b.followRefused(address, b.send("GET", address, header...), header)
-}
-
-// stateOf takes the state out of a redirect to DingTalk.
-func (b *browser) stateOf(a answer) string {
-	b.t.Helper()
-	u, err := url.Parse(a.Header.Get("Location"))
-	if err != nil || u.Host != "login.ding.test" || a.StatusCode != http.StatusFound {
-		b.t.Fatalf("answer %d to %q, want 302 to DingTalk", a.StatusCode, a.Header.Get("Location"))
-	}
-	return u.Query().Get("state")
-}
-
-// back returns from DingTalk with a code and a state.
-func (b *browser) back(code, state string, header ...string) answer {
-	b.t.Helper()
-	return b.visit("/oauth2/callback?authCode="+code+"&state="+state, header...)
-}
-
-// signIn goes the whole way and returns the final answer.
-func (b *browser) signIn(who string) answer {
-	b.t.Helper()
-	a := b.back(who, b.stateOf(b.visit("/oauth2/start")))
-	if a.StatusCode != http.StatusFound || b.session() == "" {
-		b.t.Fatalf("sign-in of %s = %d %s, want 302 and a session", who, a.StatusCode, a.text)
-	}
-	return a
-}
-
-func (b *browser) cookies() []*http.Cookie {
-	return b.jar.Cookies(must(url.Parse(b.Origins.Public())))
-}
-
-// session is the session cookie, "" when there is none.
-func (b *browser) session() string {
-	for _, c := range b.cookies() {
-		if c.Name == b.Sessions.CookieName() {
-			return c.Value
-		}
-	}
-	return ""
-}
-
-func (b *browser) attempts() (list []*http.Cookie) {
-	for _, c := range b.cookies() {
-		if strings.Contains(c.Name, "-attempt-") {
-			list = append(list, c)
-		}
-	}
-	return list
-}
-
-func (b *browser) plant(name, value string) {
-	b.jar.SetCookies(must(url.Parse(b.Origins.Public())), []*http.Cookie{{Name: name, Value: value, Path: "/", Secure: true}})
-}
-
-// refused checks that an answer is a refusal by its code, that nobody is
-// signed in and that DingTalk was called as often as told.
-func (b *browser) refused(what string, a answer, status int, code string, calls int32) {
-	b.t.Helper()
-	b.mu.Lock()
-	err := b.last
-	b.mu.Unlock()
-	got := ""
-	if e, ok := errors.AsType[*web.Error](err); ok {
-		got = e.Code
-	}
-	if a.StatusCode != status || got != code {
-		b.t.Errorf("%s = %d %s (%v), want %d %s", what, a.StatusCode, got, err, status, code)
-	}
-	if b.session() != "" {
-		b.t.Errorf("%s left a session", what)
-	}
-	if n := b.provider.calls.Load(); n != calls {
-		b.t.Errorf("%s: %d exchanges, want %d", what, n, calls)
-	}
-}
-
-// cookieLine finds the Set-Cookie line of a name.
-func (a answer) cookieLine(name string) string {
-	for _, line := range a.Header["Set-Cookie"] {
-		if strings.HasPrefix(line, name+"=") {
-			return line
-		}
-	}
-	return ""
 }

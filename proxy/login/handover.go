@@ -19,8 +19,8 @@ import (
 	"dinggate/session"
 )
 
-// handOver brings a session to a route's host that the session cookie does not
-// reach, a place (see session.TextAt):
+// handOver transfers a session to a route's host that the session cookie does not reach, a place
+// (see session.TextAt):
 //
 //	browser         the place                        public_url
 //	page ─────────► no session: a secret in a cookie
@@ -31,30 +31,29 @@ import (
 //	                  the ticket's hop is that of the cookie; it is taken, once
 //	     302 ◄────  session cookie of this place, same id; the page
 //
-// A ticket is worth nothing to another browser, which lacks the secret: nobody who sees
-// it on the way can use it, and nobody can plant one of their own session. It
-// lives for 30 seconds and is taken away by its first use, right or wrong. Places are
-// named by routes alone, never by a request. No step is done in a frame or by a
-// script.
+// A ticket is useless to another browser, which lacks the secret: an attacker who sees it cannot
+// use it, and cannot plant a ticket of their own session. It expires after 30 seconds and is
+// invalidated by its first use, valid or not. Places are defined by routes only, never by a
+// request. No step is made in a frame or by a script.
 type handOver struct{ *Flow }
 
 const (
 	leavePath  = "/leave"
 	arrivePath = "/arrive"
 
-	hopPurpose = "hand-over" // keys of its own: no other sealed text passes for one
+	hopPurpose = "hand-over" // keys of its own: no other sealed text is accepted in its place
 	hopLife    = 20 * time.Minute
-	hopReuse   = hopLife / 2 // tabs that leave within it share the secret
+	hopReuse   = hopLife / 2 // tabs that leave within this time share the secret
 
-	sinceSkew  = 5 * time.Second // by which replicas' clocks may differ
+	sinceSkew  = 5 * time.Second // how far replicas' clocks may differ
 	ticketLife = 30 * time.Second
 	maxTicket  = 128
 )
 
-// leavesLimit is of one session: more tabs than a browser restores at once.
+// leavesLimit is per session: more tabs than a browser restores at once.
 var leavesLimit = ratelimit.Rate{Every: time.Second / 5, Burst: 300}
 
-// ticketData is what a ticket stands for. It is sealed in the Store.
+// ticketData is the content of a ticket, stored sealed in the Store.
 type ticketData struct {
 	Session string // text of the session cookie on public_url
 	Place   string
@@ -81,8 +80,8 @@ func (f handOver) cookieName() string {
 	return name
 }
 
-// hops lists the secrets of this browser in a place that are good: more than one
-// only where another host could plant its own.
+// hops lists the valid secrets of this browser in a place: more than one only if another host
+// could plant its own.
 func (f handOver) hops(r *http.Request, place string) (all []hop) {
 	for i, text := range web.CookieValues(r.Header, f.cookieName()) {
 		if i >= maxCopies {
@@ -100,14 +99,14 @@ func (f handOver) hops(r *http.Request, place string) (all []hop) {
 	return all
 }
 
-// placeHop gives this browser its secret for a place: the one that it has, so that
-// tabs that leave together all come back, otherwise a new one.
+// placeHop returns this browser's secret for a place: the existing one, so that tabs that leave
+// together can all return, otherwise a new one.
 func (f handOver) placeHop(w http.ResponseWriter, r *http.Request, place string) (hop, error) {
 	if all := f.hops(r, place); len(all) == 1 && f.now().Sub(all[0].issued) < hopReuse {
 		return all[0], nil
 	}
 	h := hop{issued: f.now()}
-	rand.Read(h.secret[:]) // never fails: crypto/rand ends the process instead
+	rand.Read(h.secret[:]) // never fails: crypto/rand would end the process
 	plain := binary.BigEndian.AppendUint64(h.secret[:], uint64(h.issued.UnixMilli()))
 	text, err := f.Keyring.Seal(hopPurpose, f.cookieName()+" "+place, plain)
 	if err != nil {
@@ -118,8 +117,8 @@ func (f handOver) placeHop(w http.ResponseWriter, r *http.Request, place string)
 	return h, nil
 }
 
-// start is Start in a place: `silent=no`, and a page that wants a recent sign-in, ask
-// for a new one.
+// start is Start in a place. With `silent=no`, or for a page that requires a recent sign-in, it
+// requires a new sign-in.
 func (f handOver) start(w http.ResponseWriter, r *http.Request, x *web.Exchange, target string) error {
 	silent, err := parameter(r.URL.RawQuery, "silent")
 	if err != nil {
@@ -132,8 +131,8 @@ func (f handOver) start(w http.ResponseWriter, r *http.Request, x *web.Exchange,
 	return f.redirectToPublic(w, r, x, target, since)
 }
 
-// redirectToPublic sends a page load in a place to public_url. target is the page; with since,
-// a session that began before it is not enough.
+// redirectToPublic redirects a page load in a place to public_url. target is the page; if since is
+// set, a session that began before it is insufficient.
 func (f handOver) redirectToPublic(w http.ResponseWriter, r *http.Request, x *web.Exchange, target string, since time.Time) error {
 	if err := f.topLevel(r); err != nil {
 		return err
@@ -142,7 +141,7 @@ func (f handOver) redirectToPublic(w http.ResponseWriter, r *http.Request, x *we
 	if at, _ := f.Origins.PlaceOf(target); at != place {
 		target = f.Origins.Scheme() + "://" + x.Host + "/"
 	}
-	if x.Scheme != f.Origins.Scheme() { // the cookie would not stay
+	if x.Scheme != f.Origins.Scheme() { // the cookie would not be sent back
 		redirect(w, http.StatusFound, f.LoginURL(target))
 		return nil
 	}
@@ -155,34 +154,36 @@ func (f handOver) redirectToPublic(w http.ResponseWriter, r *http.Request, x *we
 	return nil
 }
 
-// leaveURL is the path on public_url that hands over. A page whose address does not
-// fit through a sign-in gives way to the first page of its host.
+// leaveURL is the hand-over path on public_url. If a page's URL is too long for a sign-in, the
+// first page of its host replaces it.
 func (f handOver) leaveURL(hop []byte, target string, since time.Time) string {
 	path := f.Prefix + leavePath + "?hop=" + base64.RawURLEncoding.EncodeToString(hop)
 	if !since.IsZero() {
 		path += "&since=" + strconv.FormatInt(since.Unix(), 10)
 	}
 	path += "&rd="
-	if len(path)+len(escapeNonASCII(target)) > web.MaxReturn {
+	if len(path)+len(web.EscapeNonASCII(target)) > web.MaxReturn {
 		_, origin := f.Origins.PlaceOf(target)
 		target = origin + "/"
 	}
-	return path + escapeNonASCII(target) // in the raw form: see returnParameter
+	return path + web.EscapeNonASCII(target) // in the raw form: see returnParameter
 }
 
-// topLevel refuses frames, images and scripts: what they load is no navigation of a
-// person, and a page of another site must not move sessions about.
+// topLevel refuses frames, images and scripts: they are no navigation of a person, and a page of
+// another site must not transfer sessions.
 func (f handOver) topLevel(r *http.Request) error {
 	if web.IsTopLevel(r.Method, r.Header) {
 		return nil
 	}
-	return &web.Error{Status: http.StatusForbidden, Code: "embedded", Err: errors.New("login: a hand-over of a part of a page")}
+	return &web.Error{
+		Status: http.StatusForbidden, Code: "embedded", Err: errors.New("login: a hand-over of a part of a page"),
+	}
 }
 
-// HandOver gives the two endpoints. leave, on public_url, gives a signed-in browser a
-// ticket to the page of another place that `rd` names, and sends it there; a person who
-// is not signed in does that first. accept, in that place, takes the ticket and gives
-// the browser the session's cookie there.
+// HandOver returns the two endpoints. leave, on public_url, issues a signed-in browser a ticket
+// for the page of another place that `rd` names, and redirects it there; a person who is not
+// signed in signs in first. accept, in that place, takes the ticket and sets the session's cookie
+// there.
 func (f *Flow) HandOver() (leave, accept web.HandlerFunc) {
 	return handOver{f}.leave, handOver{f}.accept
 }
@@ -241,8 +242,8 @@ func (f handOver) leave(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// since is when the browser left for a sign-in that has to be recent; zero: any will
-// do. Nothing depends on it but the way: the page's own rule judges the session again.
+// since is when the browser left for a sign-in that has to be recent; if zero, any sign-in
+// suffices. It only selects the next step: the page's own rule decides about the session again.
 func (f handOver) since(r *http.Request) (time.Time, error) {
 	text, err := parameter(r.URL.RawQuery, "since")
 	if err != nil || text == "" {
@@ -280,11 +281,7 @@ func (f handOver) accept(w http.ResponseWriter, r *http.Request) error {
 		return badRequest("no ticket")
 	}
 	again := f.Prefix + "/start?rd=%2F"
-	hops := f.hops(r, place)
-	if len(hops) == 0 {
-		return arrivalRefused(nil, "state_unknown", again)
-	}
-	data, err := f.take(r.Context(), text)
+	data, err := f.take(r.Context(), text) // also for a browser without a secret: its owner may come later
 	if err != nil {
 		if e, ok := errors.AsType[*web.Error](err); ok {
 			e.Retry = again
@@ -292,7 +289,7 @@ func (f handOver) accept(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	ours := 0
-	for _, h := range hops {
+	for _, h := range f.hops(r, place) {
 		ours |= subtle.ConstantTimeCompare(h.hash(), data.Hop)
 	}
 	target, ok := f.urls().allowed(data.Target)
@@ -322,18 +319,18 @@ func (f handOver) accept(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// Tickets are kept where all replicas find them.
+// Tickets stores tickets where all replicas find them.
 type Tickets interface {
-	// Issue makes a ticket that stands for data, for as long as life.
+	// Issue stores data for the given lifetime and returns its ticket.
 	Issue(ctx context.Context, data any, life time.Duration) (ticket string, err error)
 
-	// Take uses a ticket up: of any number of calls on any replica one gets what it
-	// stands for. One that was not made here costs a MAC and asks nobody. Errors are
-	// ErrTicketUnknown, ErrTicketExpired, ErrTicketUsed, or the store's.
+	// Take uses a ticket up: of any number of calls on any replica one gets its data. A text that
+	// was not issued here costs a MAC and no lookup. Errors are ErrTicketUnknown,
+	// ErrTicketExpired, ErrTicketUsed, or the store's.
 	Take(ctx context.Context, ticket string, data any) error
 }
 
-// Why a ticket is worth nothing.
+// Reasons for which a ticket is refused.
 var (
 	ErrTicketUnknown = errors.New("login: a ticket that was not made here")
 	ErrTicketExpired = errors.New("login: a ticket that is used or expired")
@@ -356,7 +353,7 @@ func (f handOver) take(ctx context.Context, text string) (data ticketData, err e
 	return data, storeUnavailable(err)
 }
 
-// arrivalRefused has the browser begin again: a person who is signed in comes back at once.
+// arrivalRefused makes the browser begin again: a person who is signed in returns at once.
 func arrivalRefused(err error, code, again string) error {
 	return &web.Error{Status: http.StatusForbidden, Code: code, Retry: again, Err: err}
 }

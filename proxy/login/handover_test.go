@@ -9,40 +9,39 @@ import (
 	"time"
 )
 
-// memoryTickets are Tickets of one goroutine; those of the product are tried in
-// test/hostile.
+// memoryTickets are Tickets for one goroutine; test/hostile tests those of the product.
 type memoryTickets struct {
-	now  func() time.Time
-	kept map[string]keptTicket
+	now    func() time.Time
+	stored map[string]storedTicket
 }
 
-type keptTicket struct {
+type storedTicket struct {
 	data    []byte
 	expires time.Time
 }
 
 func (m *memoryTickets) Issue(_ context.Context, data any, life time.Duration) (string, error) {
 	text, err := json.Marshal(data)
-	m.kept["ticket"] = keptTicket{text, m.now().Add(life)}
+	m.stored["ticket"] = storedTicket{text, m.now().Add(life)}
 	return "ticket", err
 }
 
 func (m *memoryTickets) Take(_ context.Context, ticket string, data any) error {
-	one, ok := m.kept[ticket]
-	delete(m.kept, ticket)
+	one, ok := m.stored[ticket]
+	delete(m.stored, ticket)
 	if !ok || !m.now().Before(one.expires) {
 		return ErrTicketExpired
 	}
 	return json.Unmarshal(one.data, data)
 }
 
-// A page that wants a recent sign-in gets one: a session of before is not handed over,
-// and one that began since is, so that nobody goes round for ever.
+// TestHandOver_Fresh: a page that requires a recent sign-in gets one: an earlier session is not
+// handed over, a later one is, so that no redirect loop arises.
 func TestHandOver_Fresh(t *testing.T) {
 	now := time.Now()
 	h := build(t, plan{change: func(f *Flow) {
 		f.Now = func() time.Time { return now }
-		f.Tickets = &memoryTickets{now: f.Now, kept: map[string]keptTicket{}}
+		f.Tickets = &memoryTickets{now: f.Now, stored: map[string]storedTicket{}}
 	}})
 	b := h.browser()
 	b.back("zhangsan", b.stateOf(b.visit("/oauth2/start")))
@@ -67,8 +66,8 @@ func TestHandOver_Fresh(t *testing.T) {
 	}
 }
 
-// A ticket lives for 30 seconds, the secret that it is bound to for 20 minutes; then
-// the person begins again.
+// TestHandOver_Times: a ticket is valid for 30 seconds, the secret that it is bound to for 20
+// minutes; then the person begins again.
 func TestHandOver_Times(t *testing.T) {
 	for _, c := range []struct {
 		left, wait time.Duration // between departure and ticket, between ticket and arrival
@@ -80,7 +79,7 @@ func TestHandOver_Times(t *testing.T) {
 		clock := func() time.Time { return now }
 		h := build(t, plan{change: func(f *Flow) {
 			f.Now = clock
-			f.Tickets = &memoryTickets{now: clock, kept: map[string]keptTicket{}}
+			f.Tickets = &memoryTickets{now: clock, stored: map[string]storedTicket{}}
 		}})
 		b := h.browser()
 		b.back("zhangsan", b.stateOf(b.visit("/oauth2/start")))
@@ -101,5 +100,27 @@ func TestHandOver_Times(t *testing.T) {
 		if !strings.Contains(a.text, "/oauth2/start?rd=") {
 			t.Errorf("the refusal shows no way on: %.300s", a.text)
 		}
+	}
+}
+
+// TestHandOver_ArrivalWithoutTheSecret: a ticket that arrives in a browser without the secret is
+// used up: an attacker may have made another person request it for the attacker's secret, and read
+// it on the way.
+func TestHandOver_ArrivalWithoutTheSecret(t *testing.T) {
+	h := build(t, plan{change: func(f *Flow) {
+		f.Tickets = &memoryTickets{now: time.Now, stored: map[string]storedTicket{}}
+	}})
+	other, person := h.browser(), h.browser()
+	leave := other.visit("https://route.test/a").Header.Get("Location") // bound to the other's secret
+	person.back("zhangsan", person.stateOf(person.visit("/oauth2/start")))
+	arrive := person.visit(leave).Header.Get("Location")
+	if !strings.Contains(arrive, "ticket=") {
+		t.Fatalf("%s leads to %q, want a ticket", leave, arrive)
+	}
+	if a := person.visit(arrive); a.StatusCode != 403 {
+		t.Errorf("an arrival without the secret = %d, want 403", a.StatusCode)
+	}
+	if a := other.visit(arrive); a.StatusCode != 403 {
+		t.Errorf("the same ticket with the secret afterwards = %d to %q, want 403", a.StatusCode, a.Header.Get("Location"))
 	}
 }

@@ -53,7 +53,7 @@ func TestStartsAreLimited(t *testing.T) {
 		b.visit("/oauth2/start")
 	}
 	for range 3 {
-		b.stateOf(b.visit("/")) // a page load costs nothing
+		b.stateOf(b.visit("/")) // a page load is not counted
 	}
 	n := len(b.attempts())
 	b.refused("the fourth", b.visit("/oauth2/start"), 429, "too_many_attempts", 0)
@@ -62,8 +62,8 @@ func TestStartsAreLimited(t *testing.T) {
 	}
 }
 
-// TestLimitsPastTheTable: a crowd of addresses that have used their allowances up
-// keeps nobody from signing in (threats D5).
+// TestLimitsPastTheTable: a large number of addresses that have used up their allowances does not
+// prevent other people's sign-ins (threats D5).
 func TestLimitsPastTheTable(t *testing.T) {
 	rate := ratelimit.Rate{Every: time.Minute, Burst: 3}
 	site := build(t, plan{change: func(f *Flow) { f.Starts, f.Exchanges = rate, rate }})
@@ -75,12 +75,12 @@ func TestLimitsPastTheTable(t *testing.T) {
 	}
 	b := site.browser()
 	if a := b.back("zhangsan", b.stateOf(b.visit("/page"))); a.Header.Get("Location") != "/page" {
-		t.Errorf("a sign-in beside a crowd = %d, want /page", a.StatusCode)
+		t.Errorf("a sign-in beside many others = %d, want /page", a.StatusCode)
 	}
 }
 
-// TestSignInsAreLimited: of one person or account, by whichever way; others go on
-// (threats D14).
+// TestSignInsAreLimited: per person or account, by any way of signing in; other people are not
+// affected (threats D14).
 func TestSignInsAreLimited(t *testing.T) {
 	site := withAccounts(t, account.Off, func(f *Flow) { f.SignIns = ratelimit.Rate{Every: time.Minute, Burst: 3} })
 	enters := func(who string) answer {
@@ -107,8 +107,8 @@ func TestSignInsAreLimited(t *testing.T) {
 	}
 }
 
-// TestSignInsAndSignOutsWithoutEnd cost the one who makes them their own sessions
-// and nobody else theirs (threats D14).
+// TestSignInsAndSignOutsWithoutEnd cost their author their own sessions, and no other person
+// theirs (threats D14).
 func TestSignInsAndSignOutsWithoutEnd(t *testing.T) {
 	site := build(t, plan{change: func(f *Flow) { f.Sessions.MaxRevoked, f.Sessions.Config.Store = 20, session.StoreCookie }})
 	colleague, out := site.browser(), site.browser()

@@ -19,8 +19,8 @@ import (
 
 var linkHref = regexp.MustCompile(`href="(/oauth2/sign_in\?link=[^"]+)"`)
 
-// unbound goes to DingTalk as somebody without an account and gives the address
-// at which they can be bound.
+// unbound signs in at DingTalk as a person without an account and returns the URL at which they
+// can be bound.
 func (b *browser) unbound(who, target string) string {
 	b.t.Helper()
 	calls := b.provider.calls.Load()
@@ -68,8 +68,8 @@ func TestLink(t *testing.T) {
 	h.bound(t, account.Binding{UnionID: "union-zhangsan", Username: "zs"})
 }
 
-// TestLinkedSession: binding by the form begins the session of the DingTalk person,
-// with their departments and roles, which ends with the binding.
+// TestLinkedSession: a binding by the form begins a session of the DingTalk person, with their
+// departments and roles, which ends with the binding.
 func TestLinkedSession(t *testing.T) {
 	h := withAccounts(t, account.Required)
 	b := h.browser()
@@ -88,7 +88,7 @@ func TestLinkedSession(t *testing.T) {
 		t.Errorf("signed in is %+v, %v, want %+v and the token", s.User, s.Token, want)
 	}
 	if h.now().Sub(s.SignedIn) < time.Minute {
-		t.Errorf("signed in at %v: what ended the person's sessions since DingTalk was asked would not count", s.SignedIn)
+		t.Errorf("signed in at %v: a revocation since the call to DingTalk would not apply", s.SignedIn)
 	}
 	if err := h.Sessions.RevokeUser(t.Context(), session.Person{UnionID: "union-zhangsan"}, "unbound"); err != nil {
 		t.Fatal(err)
@@ -98,8 +98,8 @@ func TestLinkedSession(t *testing.T) {
 	}
 }
 
-// TestLinkIsRefused: a link twice, late, in another browser, altered, of another
-// kind; a person or an account that is bound already (threats T29, S8).
+// TestLinkIsRefused: a link used twice, expired, in another browser, altered, or of another kind;
+// a person or an account that is bound already (threats T29, S8).
 func TestLinkIsRefused(t *testing.T) {
 	h := withAccounts(t, account.Required)
 	attacker, victim := h.browser(), h.browser()
@@ -116,7 +116,7 @@ func TestLinkIsRefused(t *testing.T) {
 		victim.refused(name+": page", victim.visit(address), status, code, 1)
 		victim.refused(name+": form", victim.submit(address, "zs", "pw-zs"), status, code, 1)
 	}
-	own := victim.unbound("zhangsan", "/") // the victim's own cookie is there now
+	own := victim.unbound("zhangsan", "/") // now with the victim's own cookie
 	victim.refused("another's link beside one's own", victim.submit(at, "zs", "pw-zs"), 403, "link_invalid", 2)
 	for i := 0; i < len(token); i += 7 {
 		altered := []byte(token)
@@ -150,7 +150,7 @@ func mustQuery(t *testing.T, address string) url.Values {
 	return u.Query()
 }
 
-// TestLinkOnce: of many that use one link at once, one binds.
+// TestLinkOnce: of many concurrent uses of one link, one binds.
 func TestLinkOnce(t *testing.T) {
 	h := withAccounts(t, account.Required)
 	b := h.browser()
@@ -166,28 +166,27 @@ func TestLinkOnce(t *testing.T) {
 		})
 	}
 	all.Wait()
-	kept, err := h.People.Bindings.List(t.Context())
-	if won.Load() != 1 || err != nil || len(kept) != 1 {
-		t.Errorf("%d won and %v are bound, %v; want one", won.Load(), kept, err)
+	bound, err := h.People.Bindings.List(t.Context())
+	if won.Load() != 1 || err != nil || len(bound) != 1 {
+		t.Errorf("%d won and %v are bound, %v; want one", won.Load(), bound, err)
 	}
 }
 
-// TestLinkAndAnIllStore: nothing is bound and nobody is signed in.
-func TestLinkAndAnIllStore(t *testing.T) {
+// TestLinkStoreFails: nothing is bound and no session is created.
+func TestLinkStoreFails(t *testing.T) {
 	h := withAccounts(t, account.Required)
 	b := h.browser()
 	at := b.unbound("zhangsan", "/")
-	h.store.ill.Store(true)
-	b.refused("with an ill store", b.submit(at, "zs", "pw-zs"), 503, "store_unavailable", 1)
-	h.store.ill.Store(false)
+	h.store.Away.Store(true)
+	b.refused("with a failing store", b.submit(at, "zs", "pw-zs"), 503, "store_unavailable", 1)
+	h.store.Away.Store(false)
 	h.bound(t)
 	if a := b.submit(at, "zs", "pw-zs"); a.StatusCode != 303 {
 		t.Errorf("afterwards = %d, want bound", a.StatusCode)
 	}
 }
 
-// TestOptional: anyone who is not bound has their own name, unless it is an
-// account's.
+// TestOptional: a person who is not bound has their own username, unless an account has it.
 func TestOptional(t *testing.T) {
 	h := withAccounts(t, account.Optional)
 	b := h.browser()
@@ -196,7 +195,7 @@ func TestOptional(t *testing.T) {
 		t.Errorf("not bound = %q, want zhangsan", a.text)
 	}
 	c := h.browser()
-	at := c.unbound("ls", "/") // is called like an account
+	at := c.unbound("ls", "/") // has the name of an account
 	if a := c.submit(at, "ls", "pw-ls"); a.StatusCode != 303 {
 		t.Errorf("binding = %d", a.StatusCode)
 	}
@@ -204,8 +203,7 @@ func TestOptional(t *testing.T) {
 	h.bound(t, account.Binding{UnionID: "union-ls", Username: "ls"})
 }
 
-// TestUnboundWithoutAccounts: where bindings are only imported the page leads to
-// no form.
+// TestUnboundWithoutAccounts: if bindings are only imported, the page offers no form.
 func TestUnboundWithoutAccounts(t *testing.T) {
 	h := build(t, plan{change: func(f *Flow) {
 		f.People = &account.Policy{Binding: account.Required, Bindings: new(account.Memory)}
@@ -214,7 +212,7 @@ func TestUnboundWithoutAccounts(t *testing.T) {
 	a := b.back("zhangsan", b.stateOf(b.visit("/oauth2/start")))
 	b.refused("not bound", a, 403, account.NotBound, 1)
 	if strings.Contains(a.text, "link=") {
-		t.Errorf("the page offers a link that nobody can use:\n%s", a.text)
+		t.Errorf("the page offers an unusable link:\n%s", a.text)
 	}
 	for _, c := range b.cookies() {
 		if strings.HasSuffix(c.Name, "-link") {

@@ -27,13 +27,13 @@ func (f *Flow) links() locallogin.Links {
 	}
 }
 
-// linkURL is the sign-in page at which a link is used.
+// linkURL is the sign-in page for a link.
 func (f *Flow) linkURL(token string) string {
 	return f.Prefix + "/sign_in?link=" + url.QueryEscape(token)
 }
 
-// notBound is why a person got no session; token opens the way to bind them.
-// It is no part of the error's text.
+// notBound is why a person got no session. token is the link to bind them; it does not appear in
+// the error's text.
 type notBound struct {
 	token string
 	cause error
@@ -42,12 +42,12 @@ type notBound struct {
 func (e *notBound) Error() string { return e.cause.Error() }
 func (e *notBound) Unwrap() error { return e.cause }
 
-// accountLinkToken refuses a person who has to be bound first, and gives this
-// browser the link to do so in the refusal.
+// accountLinkToken refuses a person who has to be bound first, and adds the link for that to the
+// refusal.
 func (f *Flow) accountLinkToken(ctx context.Context, w http.ResponseWriter, in session.SignIn, target string, cause error) error {
 	refusal := &web.Error{Status: http.StatusForbidden, Code: account.NotBound, Err: cause}
 	if f.Accounts == nil || in.User.UnionID == "" {
-		return refusal // no one could use it
+		return refusal // the link could not be used
 	}
 	target, _ = f.urls().allowed(target)
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
@@ -65,7 +65,7 @@ func (f *Flow) linkInvalid(err error) error {
 	return &web.Error{Status: http.StatusForbidden, Code: "link_invalid", Retry: f.urls().path("/start", "/"), Err: err}
 }
 
-// openLink recognises a link that this browser may use. It uses nothing up.
+// openLink verifies that this browser may use a link. It uses nothing up.
 func (f *Flow) openLink(r *http.Request, token string) (*locallogin.Link, error) {
 	if f.Accounts == nil || !f.bindings().Enabled() {
 		return nil, &web.Error{Status: http.StatusForbidden, Code: "binding_off"}
@@ -77,7 +77,7 @@ func (f *Flow) openLink(r *http.Request, token string) (*locallogin.Link, error)
 	return l, nil
 }
 
-// useLink uses the link up and binds its person to the account.
+// useLink uses a link up and binds its person to the account.
 func (f *Flow) useLink(r *http.Request, x *web.Exchange, l *locallogin.Link, username string) (session.SignIn, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
@@ -90,9 +90,9 @@ func (f *Flow) useLink(r *http.Request, x *web.Exchange, l *locallogin.Link, use
 	return in, f.makeBinding(ctx, x, account.Binding{UnionID: l.UnionID, Username: username}, l.Name)
 }
 
-// makeBinding binds. Its record comes first: no binding is made without one, where
-// records have to be. When it then fails, the refusal is the next record of this
-// request. person is what the DingTalk person is called.
+// makeBinding binds. The audit record comes first: if records are required, no binding is made
+// without one. If the binding then fails, the refusal is the next record of this request. person
+// is the name of the DingTalk person.
 func (f *Flow) makeBinding(ctx context.Context, x *web.Exchange, b account.Binding, person string) error {
 	err := f.bindings().Make(ctx, b, person, f.now(), func() error {
 		if lost := f.audit(x, Event{What: "bound", User: b.Username, UnionID: b.UnionID}); lost != nil {
@@ -109,9 +109,9 @@ func (f *Flow) makeBinding(ctx context.Context, x *web.Exchange, b account.Bindi
 	return nil
 }
 
-// afterSignIn returns where a sign-in for target leads: first to the page that
-// shows the binding, if one was made since the last sign-in. A binding that
-// cannot be read now is shown by the next sign-in.
+// afterSignIn returns where a sign-in for target leads: first to the page that shows the binding,
+// if one was made since the last sign-in. If the binding cannot be read now, the next sign-in
+// shows it.
 func (f *Flow) afterSignIn(ctx context.Context, s *session.Session, target string) string {
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()

@@ -18,12 +18,12 @@ import (
 	"dinggate/session"
 )
 
-// bindPurpose is the kind of an attempt that binds DingTalk to the account which
-// is signed in; its target is the id of that session. A sign-in's state is
-// worth nothing for it, and the other way round (threats T28).
+// bindPurpose is the purpose of an attempt that binds DingTalk to the signed-in account; its
+// target is the id of that session. The state of a sign-in is not accepted for it, nor the reverse
+// (threats T28).
 const bindPurpose = "bind"
 
-// envelope is every answer of LoginAPI, to the letter.
+// envelope is every answer of LoginAPI, exactly as documented.
 type envelope struct {
 	Success bool    `json:"success"`
 	Code    int     `json:"code"`
@@ -31,34 +31,32 @@ type envelope struct {
 	Data    *string `json:"data"`
 }
 
-// What the document's `code` says. Its generated clients, and page scripts
-// written for it, throw on every HTTP status but 200: what a person can get
-// refused is a 200 with one of these.
+// Values of the document's `code`. Its generated clients, and page scripts written for it, treat
+// every HTTP status except 200 as an exception: refusals that a person can cause are a 200 with
+// one of these codes.
 const (
 	apiSuccess   = 200
-	apiSignIn    = 201 // type=1, and no local account has signed in here lately
+	apiSignIn    = 201 // type=1, and no local account has signed in here recently
 	apiParameter = 221
 	apiFailure   = 500
 )
 
-// errSignInFirst is in the error of a binding that needs a sign-in with an account
-// first.
+// errSignInFirst is in the error of a binding that requires a sign-in with an account first.
 var errSignInFirst = errors.New("login: no local account has signed in here lately")
 
-// loginAPI is the login callback for page scripts, and what such a page begins.
+// loginAPI is the login callback for page scripts, and the sign-in that such a page begins.
 type loginAPI struct{ *Flow }
 
-// LoginAPI is GET /dingtalk/login/callback, for pages that draw their own QR
-// code: page script hands over the `code` and `state` that DingTalk sent the
-// page back with.
+// LoginAPI is GET /dingtalk/login/callback, for pages that draw their own QR code: a page script
+// passes the `code` and `state` with which DingTalk redirected to the page.
 //
 //	type=0  as Callback: session cookie, or why not; a person who has to bind an
 //	        account first gets the one-time link in `data`
 //	type=1  binds the person to the account of this browser's session
 //
-// The answer is always the envelope. Its status is 200, or 500 when DingTalk or
-// our store is out of reach or the fault is ours (threats T27). A request that no
-// client of the document makes, such as a POST or a prefetch, is 500 too.
+// The answer is always the envelope. Its status is 200, or 500 if DingTalk or our store is
+// unreachable or the fault is ours (threats T27). A request that no client of the document sends,
+// such as a POST or a prefetch, is 500 too.
 func (f *Flow) LoginAPI(w http.ResponseWriter, r *http.Request) error { return loginAPI{f}.serve(w, r) }
 
 func (f loginAPI) serve(w http.ResponseWriter, r *http.Request) error {
@@ -87,7 +85,7 @@ func (f loginAPI) serve(w http.ResponseWriter, r *http.Request) error {
 	return web.JSON(w, r, status, answer)
 }
 
-// outcome is the status and the envelope that an error of loginAPI stands for.
+// outcome maps an error of loginAPI to the status and the envelope.
 func (f loginAPI) outcome(err error) (status int, answer envelope) {
 	if err == nil {
 		return http.StatusOK, envelope{Success: true, Code: apiSuccess}
@@ -101,7 +99,7 @@ func (f loginAPI) outcome(err error) (status int, answer envelope) {
 	switch {
 	case f.StrictAPI, !known, e.Status >= http.StatusInternalServerError:
 		return http.StatusInternalServerError, answer
-	case ok: // the page goes on to its binding step
+	case ok: // the page continues with its binding step
 		answer.Success, answer.Code = true, apiSuccess
 	case errors.Is(err, errSignInFirst):
 		answer.Code = apiSignIn
@@ -112,7 +110,7 @@ func (f loginAPI) outcome(err error) (status int, answer envelope) {
 }
 
 func (f loginAPI) call(w http.ResponseWriter, r *http.Request, x *web.Exchange) error {
-	if !web.SameOrigin(r, f.Origins.Ours) { // it changes something, although it is a GET
+	if !web.SameOrigin(r, f.Origins.Ours) { // it changes state, although it is a GET
 		return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
 	}
 	binding, err := f.wantsBinding(r.URL.RawQuery)
@@ -121,7 +119,7 @@ func (f loginAPI) call(w http.ResponseWriter, r *http.Request, x *web.Exchange) 
 	}
 	if q, err := parseCallback(r.URL.RawQuery, f.AttemptIn); err != nil {
 		return err
-	} else if q.attempt == "" || q.code == "" && !q.failed { // said before the state is judged: what is missing is no unknown state
+	} else if q.attempt == "" || q.code == "" && !q.failed { // before the state is checked: missing, not unknown
 		return badRequest("no code or no state")
 	}
 	if binding {
@@ -131,9 +129,9 @@ func (f loginAPI) call(w http.ResponseWriter, r *http.Request, x *web.Exchange) 
 	return err
 }
 
-// wantsBinding reads `type`, an integer of the document: 1 binds; none, an empty
-// one and any other number sign in. What is no integer is an error, and under
-// StrictAPI so is everything but 0 and 1.
+// wantsBinding parses `type`, an integer of the document: 1 binds; a missing or empty one and any
+// other number sign in. Any other text is an error, and under StrictAPI so is every number except
+// 0 and 1.
 func (f loginAPI) wantsBinding(query string) (bool, error) {
 	kind, err := parameter(query, "type")
 	if err != nil {
@@ -156,16 +154,15 @@ func (f loginAPI) wantsBinding(query string) (bool, error) {
 	return number[1] != "-" && number[2] == "1", nil
 }
 
-// integer is a number with its sign and its digits, however many.
+// integer is an optional sign and any number of digits.
 var integer = regexp.MustCompile(`^([+-]?)0*([0-9]+)$`)
 
-// bindWithin is how young a password sign-in has to be for a binding. A binding
-// lasts for good: a script of another application on this origin must not make
-// one with a session that it happened to find (threats T33).
+// bindWithin is the maximum age of a password sign-in for a binding. A binding is permanent: a
+// script of another application on this origin must not make one with a session that already
+// exists (threats T33).
 const bindWithin = 10 * time.Minute
 
-// localSession is the account that is signed in here, by its password and a
-// moment ago.
+// localSession is the session of the account that has recently signed in here with its password.
 func (f loginAPI) localSession(r *http.Request) (*session.Session, error) {
 	refuse := func(code string, err error) error {
 		return &web.Error{Status: http.StatusForbidden, Code: code, Retry: f.urls().path("/sign_in", "/"), Err: err}
@@ -189,9 +186,8 @@ func (f loginAPI) localSession(r *http.Request) (*session.Session, error) {
 	return s, nil
 }
 
-// bindSession ends an attempt to bind DingTalk to this browser's account. The
-// attempt names the session it was begun in: another account that has signed
-// in meanwhile is bound to no one.
+// bindSession completes an attempt to bind DingTalk to this browser's account. The attempt names
+// the session in which it was begun: another account that has signed in meanwhile is not bound.
 func (f loginAPI) bindSession(w http.ResponseWriter, r *http.Request, x *web.Exchange) (err error) {
 	var person identity.User
 	defer func() {
@@ -220,17 +216,19 @@ func (f loginAPI) bindSession(w http.ResponseWriter, r *http.Request, x *web.Exc
 		return err
 	}
 	if person.UnionID == "" {
-		return completion{f.Flow}.failed(&identity.Failure{Code: "bad_answer", Err: errors.New("login: a person without a unionId cannot be bound")}, "/")
+		return completion{f.Flow}.failed(&identity.Failure{
+			Code: "bad_answer",
+			Err:  errors.New("login: a person without a unionId cannot be bound"),
+		}, "/")
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
 	return f.makeBinding(ctx, x, account.Binding{UnionID: person.UnionID, Username: s.User.Username}, fullName(&person))
 }
 
-// ownPagePurpose is what a page that draws its own QR code begins: a sign-in, or
-// with type=1 the binding of the account that is signed in. DingTalk sends the
-// page back to our callback, or with `page` to that page, whose script
-// then calls LoginAPI.
+// ownPagePurpose is the purpose of a page that draws its own QR code: a sign-in, or with type=1
+// the binding of the signed-in account. DingTalk redirects to our callback, or with `page` to that
+// page, whose script then calls LoginAPI.
 func (f loginAPI) ownPagePurpose(r *http.Request, target string) (Purpose, error) {
 	e := Purpose{RedirectURI: f.urls().redirectURI(), Target: target}
 	binding, err := f.wantsBinding(r.URL.RawQuery)
@@ -249,7 +247,7 @@ func (f loginAPI) ownPagePurpose(r *http.Request, target string) (Purpose, error
 		if !ok {
 			return e, badRequest("page is not one of our paths")
 		}
-		e.RedirectURI = f.Origins.Public() + escapeNonASCII(path)
+		e.RedirectURI = f.Origins.Public() + web.EscapeNonASCII(path)
 	}
 	if !binding {
 		return e, nil
@@ -262,4 +260,4 @@ func (f loginAPI) ownPagePurpose(r *http.Request, target string) (Purpose, error
 	return e, nil
 }
 
-const maxPage = 200 // bytes of the path that `page` names
+const maxPage = 200 // bytes of the path in `page`

@@ -3,6 +3,7 @@ package login
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -15,7 +16,7 @@ import (
 	"dinggate/internal/identity"
 )
 
-// attemptOf asks for an attempt as page script does.
+// attemptOf requests an attempt as a page script does.
 func (b *browser) attemptOf(query string) (state, redirect string, status int) {
 	b.t.Helper()
 	a := b.send("GET", "/oauth2/start"+query, "Accept", "application/json", "Sec-Fetch-Mode", "cors", "Sec-Fetch-Site", "same-origin")
@@ -34,8 +35,8 @@ func (b *browser) attemptOf(query string) (state, redirect string, status int) {
 	return start.State, start.RedirectURI, a.StatusCode
 }
 
-// api calls the login callback API and gives the envelope, which must be one to
-// the letter, with an HTTP status that fits it.
+// api calls the login callback API and returns the envelope, which must be well formed and match
+// the HTTP status.
 func (b *browser) api(query string, header ...string) (e envelope) {
 	b.t.Helper()
 	e, status := b.apiStatus(query, header...)
@@ -115,9 +116,9 @@ func TestLoginAPIType(t *testing.T) {
 	}
 }
 
-// TestLoginAPIRefuses: the envelope with its code, each kind its message, no
-// session, no detail, DingTalk asked only where it must be (threats T27). Under
-// StrictAPI all is 500, as it was at first.
+// TestLoginAPIRefuses: an envelope with its code and the message of its kind, no session, no
+// details, and no unnecessary call to DingTalk (threats T27). Under StrictAPI every refusal is
+// 500.
 func TestLoginAPIRefuses(t *testing.T) {
 	for _, strict := range []bool{false, true} {
 		t.Run(fmt.Sprintf("strict %v", strict), func(t *testing.T) { refusesByAPI(t, strict) })
@@ -125,13 +126,14 @@ func TestLoginAPIRefuses(t *testing.T) {
 }
 
 func refusesByAPI(t *testing.T, strict bool) {
+	cause := errors.New("the cause")
 	h := build(t, plan{change: func(f *Flow) { f.StrictAPI = strict }})
 	seen := map[string]string{}
 	for _, tt := range []struct {
 		name, query string
 		fail        error
 		calls       int32
-		kind        string // equal kinds read the same, others differ
+		kind        string // equal kinds have the same message, others differ
 		status      int
 		code        int
 	}{
@@ -147,18 +149,18 @@ func refusesByAPI(t *testing.T, strict bool) {
 		{"type '1 '", "?code=zhangsan&state=S&type=1+", nil, 0, "request", 200, 221},
 		{"type twice", "?code=zhangsan&state=S&type=0&type=1", nil, 0, "request", 200, 221},
 		{"type x", "?type=x&code=zhangsan&state=S", nil, 0, "request", 200, 221},
-		{"type 1, nobody, binding off", "?code=zhangsan&state=S&type=1", nil, 0, "off", 200, 201},
+		{"type 1, no session, binding off", "?code=zhangsan&state=S&type=1", nil, 0, "off", 200, 201},
 		{"error instead of a code", "?error=access_denied&state=S", nil, 0, "denied", 200, 500},
-		{"refused person", "?code=zhangsan&state=S", &identity.Failure{Class: identity.Refused, Code: "not_member", Err: errIll}, 1, "member", 200, 500},
-		{"DingTalk down", "?code=zhangsan&state=S", &identity.Failure{Class: identity.Later, Code: "unavailable", Err: errIll}, 1, "down", 500, 500},
-		{"code rejected", "?code=zhangsan&state=S", &identity.Failure{Class: identity.Restart, Code: "code_rejected", Err: errIll}, 1, "rejected", 200, 500},
+		{"refused person", "?code=zhangsan&state=S", &identity.Failure{Class: identity.Refused, Code: "not_member", Err: cause}, 1, "member", 200, 500},
+		{"DingTalk down", "?code=zhangsan&state=S", &identity.Failure{Class: identity.Later, Code: "unavailable", Err: cause}, 1, "down", 500, 500},
+		{"code rejected", "?code=zhangsan&state=S", &identity.Failure{Class: identity.Restart, Code: "code_rejected", Err: cause}, 1, "rejected", 200, 500},
 		{"permission missing", "?code=zhangsan&state=S", &identity.Failure{
 			Class: identity.Operator,
 			Code:  "permission_missing",
 			Hint:  "SECRET-HINT",
-			Err:   errIll,
+			Err:   cause,
 		}, 1, "operator", 500, 500},
-		{"a nonsense answer", "?code=nobody&state=S", nil, 1, "nonsense", 500, 500},
+		{"a nonsense answer", "?code=nameless&state=S", nil, 1, "nonsense", 500, 500},
 	} {
 		b := h.browser()
 		state, _, _ := b.attemptOf("")
@@ -172,10 +174,10 @@ func refusesByAPI(t *testing.T, strict bool) {
 			t.Errorf("%s = %d %+v, session %q, want %d with %d", tt.name, status, e, b.session(), tt.status, tt.code)
 		}
 		if n := h.provider.calls.Load() - before; n != tt.calls {
-			t.Errorf("%s: DingTalk was asked %d times, want %d", tt.name, n, tt.calls)
+			t.Errorf("%s: DingTalk was called %d times, want %d", tt.name, n, tt.calls)
 		}
 		if strings.Contains(e.Message, "SECRET-HINT") || strings.Contains(e.Message, "refused") || strings.Contains(e.Message, "login:") {
-			t.Errorf("%s: the message tells %q", tt.name, e.Message)
+			t.Errorf("%s: the message contains %q", tt.name, e.Message)
 		}
 		if known, ok := seen[tt.kind]; ok && known != e.Message {
 			t.Errorf("%s reads %q, others of its kind %q", tt.name, e.Message, known)
@@ -183,13 +185,13 @@ func refusesByAPI(t *testing.T, strict bool) {
 		seen[tt.kind] = e.Message
 	}
 	h.provider.fails(nil)
-	ill := h.browser()
-	state, _, _ := ill.attemptOf("")
-	h.store.ill.Store(true)
-	if e, status := ill.apiStatus("?code=zhangsan&state=" + state); status != 500 || e.Code != 500 || e.Success || ill.session() != "" {
-		t.Errorf("an ill store = %d %+v, want 500", status, e)
+	b := h.browser()
+	state, _, _ := b.attemptOf("")
+	h.store.Away.Store(true)
+	if e, status := b.apiStatus("?code=zhangsan&state=" + state); status != 500 || e.Code != 500 || e.Success || b.session() != "" {
+		t.Errorf("a failing store = %d %+v, want 500", status, e)
 	}
-	h.store.ill.Store(false)
+	h.store.Away.Store(false)
 	for _, kind := range []string{"", "2", "-1", "00"} {
 		b := h.browser()
 		state, _, _ := b.attemptOf("")
@@ -204,7 +206,7 @@ func refusesByAPI(t *testing.T, strict bool) {
 		}
 		unique[message] = kind
 	}
-	b := h.browser()
+	b = h.browser()
 	state, _, _ = b.attemptOf("")
 	for name, header := range map[string][]string{"cross-site": {"Sec-Fetch-Site", "cross-site"}, "prefetch": {"Sec-Purpose", "prefetch"}} {
 		a := b.send("GET", "/dingtalk/login/callback?code=zhangsan&state="+state, header...)
@@ -241,12 +243,12 @@ func TestLoginAPIOnce(t *testing.T) {
 	}
 	all.Wait()
 	if won.Load() != 1 || b.provider.calls.Load() != 1 {
-		t.Errorf("%d succeeded and DingTalk was asked %d times, want once", won.Load(), b.provider.calls.Load())
+		t.Errorf("%d succeeded and DingTalk was called %d times, want once", won.Load(), b.provider.calls.Load())
 	}
 }
 
-// TestLoginAPINotBound: a success without a session; data is the one-time link,
-// which works at the sign-in page.
+// TestLoginAPINotBound: a success without a session; data is the one-time link, which works at the
+// sign-in page.
 func TestLoginAPINotBound(t *testing.T) {
 	for _, strict := range []bool{false, true} {
 		h := withAccounts(t, account.Required)
@@ -267,18 +269,17 @@ func TestLoginAPINotBound(t *testing.T) {
 			}
 		}
 	}
-	h := build(t, plan{change: func(f *Flow) { // bindings are imported: there is no account to sign in to
+	h := build(t, plan{change: func(f *Flow) { // bindings are imported: there is no account to sign in with
 		f.People = &account.Policy{Binding: account.Required, Bindings: new(account.Memory)}
 	}})
 	b := h.browser()
 	state, _, _ := b.attemptOf("")
 	if e := b.api("?code=zhangsan&state=" + state); e.Success || e.Code != 500 || e.Data != nil || b.session() != "" {
-		t.Errorf("not bound where nobody can bind: %+v", e)
+		t.Errorf("not bound, without accounts: %+v", e)
 	}
 }
 
-// TestBindSession: type=1 binds the account that is signed in, and nothing else
-// does (threats T28).
+// TestBindSession: type=1 binds the signed-in account, and no other sign-in binds (threats T28).
 func TestBindSession(t *testing.T) {
 	h := withAccounts(t, account.Optional)
 	local := func(name string) *browser {
@@ -294,19 +295,19 @@ func TestBindSession(t *testing.T) {
 			t.Errorf("%s: %+v with %d calls, want the refusal %d with %d", what, e, h.provider.calls.Load(), code, calls)
 		}
 	}
-	nobody := h.browser()
-	if _, _, status := nobody.attemptOf("?type=1"); status != 403 {
-		t.Errorf("start?type=1 of nobody = %d, want 403", status)
+	other := h.browser()
+	if _, _, status := other.attemptOf("?type=1"); status != 403 {
+		t.Errorf("start?type=1 without a session = %d, want 403", status)
 	}
-	state, _, _ := nobody.attemptOf("")
-	refuses("nobody", nobody.api("?type=1&code=zhangsan&state="+state), 201, 0)
+	state, _, _ := other.attemptOf("")
+	refuses("no session", other.api("?type=1&code=zhangsan&state="+state), 201, 0)
 	dingtalk := h.browser()
 	dingtalk.signIn("wangwu")
 	if _, _, status := dingtalk.attemptOf("?type=1"); status != 403 {
-		t.Errorf("start?type=1 of somebody without a local account = %d, want 403", status)
+		t.Errorf("start?type=1 of a person without a local account = %d, want 403", status)
 	}
 	state, _, _ = dingtalk.attemptOf("")
-	refuses("somebody without a local account", dingtalk.api("?type=1&code=zhangsan&state="+state), 500, 1)
+	refuses("a person without a local account", dingtalk.api("?type=1&code=zhangsan&state="+state), 500, 1)
 	zs := local("zs")
 	asZero, _, _ := zs.attemptOf("")
 	e := zs.api("?type=1&code=zhangsan&state=" + asZero)
@@ -324,7 +325,7 @@ func TestBindSession(t *testing.T) {
 		t.Errorf("a binding's state at the callback = %d, want 403", a.StatusCode)
 	}
 	refuses("another browser", local("ls").api("?type=1&code=zhangsan&state="+asOne), 500, 1)
-	// The attempt of one session, when another account has signed in meanwhile.
+	// The attempt of one session, after another account has signed in.
 	if a := zs.submit("/oauth2/sign_in", "ls", "pw-ls"); a.StatusCode != 303 {
 		t.Fatal(a.StatusCode)
 	}
@@ -349,8 +350,8 @@ func TestBindSession(t *testing.T) {
 	h.bound(t, account.Binding{UnionID: "union-zhangsan", Username: "zs"})
 }
 
-// TestBindNeedsARecentSignIn: a session that is older than ten minutes binds
-// nobody, neither when the attempt begins nor when it ends (threats T33).
+// TestBindNeedsARecentSignIn: a session that is older than ten minutes cannot bind, neither when
+// the attempt begins nor when it ends (threats T33).
 func TestBindNeedsARecentSignIn(t *testing.T) {
 	h := withAccounts(t, account.Optional)
 	signIn := func() *browser {

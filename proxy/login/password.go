@@ -15,15 +15,14 @@ import (
 // passwordForm is the sign-in with a local account.
 type passwordForm struct{ *Flow }
 
-// formRequest is one visit to the form: where it leads, and which DingTalk person
-// it binds.
+// formRequest is one request of the form: where it leads, and which DingTalk person it binds.
 type formRequest struct {
 	target string
-	person *locallogin.Link // nil: binds none
+	person *locallogin.Link // if nil, it binds no person
 	token  string
 }
 
-// action is where the form posts to.
+// action is the URL that the form posts to.
 func (f passwordForm) action(e formRequest) string {
 	if e.person != nil {
 		return f.linkURL(e.token)
@@ -31,7 +30,7 @@ func (f passwordForm) action(e formRequest) string {
 	return f.urls().path("/sign_in", e.target)
 }
 
-// parse finds out what a visit to the sign-in page is for.
+// parse determines what a request of the sign-in page is for.
 func (f passwordForm) parse(r *http.Request, x *web.Exchange) (formRequest, error) {
 	token, err := parameter(r.URL.RawQuery, "link")
 	if err != nil {
@@ -45,7 +44,7 @@ func (f passwordForm) parse(r *http.Request, x *web.Exchange) (formRequest, erro
 		target, _ := f.urls().allowed(l.Target)
 		return formRequest{target, l, token}, nil
 	}
-	target, err := f.urls().asked(x, r)
+	target, err := f.urls().returnTarget(x, r)
 	return formRequest{target: target}, err
 }
 
@@ -71,11 +70,11 @@ func (f passwordForm) show(w http.ResponseWriter, r *http.Request, e formRequest
 
 // signIn signs in by the form:
 //
-//	POST ─► our own page ─► form ─► link, if one is used ─► limits ─► File.Verify ─► binding, if a link is used ─► session
+//	POST ─► our own page ─► form ─► link, if one is used ─► limits ─► File.Verify ─► binding, if linked ─► session
 //
-// Wrong names and wrong passwords read the same and cost the same (threats T6).
+// Unknown names and wrong passwords look the same and cost the same (threats T6).
 func (f passwordForm) signIn(w http.ResponseWriter, r *http.Request, x *web.Exchange) error {
-	if !web.SameOrigin(r, f.Origins.Ours) { // signing somebody in as the attacker is an attack too
+	if !web.SameOrigin(r, f.Origins.Ours) { // an attacker must not be able to sign a person in as themselves
 		return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
 	}
 	username, password, err := locallogin.Credentials(r)
@@ -107,7 +106,7 @@ func (f passwordForm) signIn(w http.ResponseWriter, r *http.Request, x *web.Exch
 		Since:       since,
 		Fingerprint: fingerprint,
 	}
-	s, cookie, err := completion{f.Flow}.create(r.Context(), in, e.target)
+	s, cookie, err := completion{f.Flow}.create(w, r, in, e.target)
 	if err != nil {
 		return f.refused(x, username, err)
 	}
@@ -120,8 +119,8 @@ func (f passwordForm) signIn(w http.ResponseWriter, r *http.Request, x *web.Exch
 	return nil
 }
 
-// bind makes the person of a link the account whose password was right, and signs
-// that person in.
+// bind binds the person of a link to the account whose password was verified, and signs that
+// person in.
 func (f passwordForm) bind(w http.ResponseWriter, r *http.Request, x *web.Exchange, e formRequest,
 	username string) error {
 	in, err := f.useLink(r, x, e.person, username)

@@ -59,8 +59,8 @@ func (b *browser) submit(action, username, password string, header ...string) an
 			"Content-Type", "application/x-www-form-urlencoded"}, header...)...)
 }
 
-// TestTooManyPasswordsInBothLanguages: so can the page after too many of them, and
-// the one while passwords cannot be looked at; it shows the form again.
+// TestTooManyPasswordsInBothLanguages: the page after too many attempts, and the one while
+// passwords cannot be verified, can be switched too and show the form again.
 func TestTooManyPasswordsInBothLanguages(t *testing.T) {
 	const at = "/oauth2/sign_in?rd=%2Fpage%3Fx%3D1"
 	h := withAccounts(t, account.Off)
@@ -81,8 +81,8 @@ func TestTooManyPasswordsInBothLanguages(t *testing.T) {
 	}
 }
 
-// After a wrong password the page can be switched to the other language, and says
-// there what was wrong.
+// TestWrongPasswordInBothLanguages: after a wrong password the page can be switched to the other
+// language, and shows the problem there.
 func TestWrongPasswordInBothLanguages(t *testing.T) {
 	const at = "/oauth2/sign_in?rd=%2Fpage%3Fx%3D1"
 	b := withAccounts(t, account.Off).browser()
@@ -92,14 +92,14 @@ func TestWrongPasswordInBothLanguages(t *testing.T) {
 		!strings.Contains(other.text, `action="`+at+`"`) || !strings.Contains(other.text, `<html lang="en">`) {
 		t.Errorf("the switch of language after a wrong password = %d:\n%s", other.StatusCode, other.text)
 	}
-	if a = b.submit(at, "zs", "wrong"); !strings.Contains(a.text, "Username") { // the language that was chosen lasts
+	if a = b.submit(at, "zs", "wrong"); !strings.Contains(a.text, "Username") { // the chosen language is used again
 		t.Errorf("the next page is not in English:\n%s", a.text)
 	}
 	if back := b.visit(found(switchLink, a.text)); !strings.Contains(back.text, "用户名或密码不正确。") {
 		t.Errorf("back in Chinese:\n%s", back.text)
 	}
 	if crafted := b.visit(at + "&problem=<b>x"); strings.Contains(crafted.text, `role="alert"`) {
-		t.Errorf("a problem of somebody else's is shown:\n%s", crafted.text)
+		t.Errorf("a planted problem is shown:\n%s", crafted.text)
 	}
 }
 
@@ -130,7 +130,7 @@ func TestPassword(t *testing.T) {
 		t.Errorf("the page says %q, want zs", a.text)
 	}
 	if n := b.provider.calls.Load(); n != 0 {
-		t.Errorf("DingTalk was asked %d times", n)
+		t.Errorf("DingTalk was called %d times", n)
 	}
 	for _, e := range b.events {
 		if e.User != "" && e.User != "zs" || strings.Contains(e.User+e.Code, "pw-") {
@@ -138,12 +138,12 @@ func TestPassword(t *testing.T) {
 		}
 	}
 	if len(b.events) != 3 || b.events[2].What != "sign_in" || b.events[2].How != "password" || b.events[0].Code != "wrong_password" || b.events[1].User != "" {
-		t.Errorf("the audit log has %+v, want two refusals, the second of nobody, and a sign-in", b.events)
+		t.Errorf("the audit log has %+v, want two refusals, the second without a user, and a sign-in", b.events)
 	}
 }
 
-// TestPasswordTarget: the form leads to our own hosts and nowhere else, and its
-// page names another of our hosts in form-action.
+// TestPasswordTarget: the form leads to our own hosts only, and its page names another of our
+// hosts in form-action.
 func TestPasswordTarget(t *testing.T) {
 	for _, tt := range []struct{ rd, want, policy string }{
 		{"/a?b=c", "/a?b=c", "form-action 'self'"}, {"https://other.test:8443/x", "https://other.test:8443/x", "form-action 'self' https://other.test:8443"},
@@ -206,8 +206,8 @@ func TestPasswordIsRefused(t *testing.T) {
 	b.refused("POST without accounts", b.submit(at, "zs", "pw-zs"), 405, "method_not_allowed", 0)
 }
 
-// TestPasswordTries: guessing is slowed down, says so, and does not lock the
-// account's owner out elsewhere.
+// TestPasswordTries: guessing is slowed down, with a message, and does not lock out the account's
+// owner elsewhere.
 func TestPasswordTries(t *testing.T) {
 	h := withAccounts(t, account.Off, func(f *Flow) { f.Accounts.Pair = ratelimit.Rate{Every: time.Minute, Burst: 3} })
 	b := h.browser()
@@ -234,8 +234,7 @@ func TestPasswordAsJSON(t *testing.T) {
 	}
 }
 
-// TestPasswordGainsNothingFromAPlantedSession: a new session id, as at every
-// sign-in (threats C1).
+// TestPasswordGainsNothingFromAPlantedSession: a new session id, as at every sign-in (threats C1).
 func TestPasswordGainsNothingFromAPlantedSession(t *testing.T) {
 	h := withAccounts(t, account.Off)
 	attacker, victim := h.browser(), h.browser()
@@ -247,6 +246,6 @@ func TestPasswordGainsNothingFromAPlantedSession(t *testing.T) {
 		t.Errorf("the planted session lives on")
 	}
 	if a := victim.visit("/oauth2/sign_in"); a.StatusCode != http.StatusOK || !strings.Contains(a.text, "zs") {
-		t.Errorf("the sign-in page of somebody signed in = %d %s", a.StatusCode, a.text)
+		t.Errorf("the sign-in page with a session = %d %s", a.StatusCode, a.text)
 	}
 }

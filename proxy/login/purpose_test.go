@@ -7,10 +7,10 @@ import (
 	"testing"
 )
 
-func TestPurpose(t *testing.T) { // S8: no state of one purpose ends a sign-in of another
+func TestPurpose(t *testing.T) { // S8: the state of one purpose completes no sign-in of another
 	b := build(t, plan{}).browser()
 	kind := []string{"X-Kind", "elsewhere"}
-	state := b.stateOf(b.visit("/elsewhere?for=somebody"))
+	state := b.stateOf(b.visit("/elsewhere?for=a"))
 	page := b.stateOf(b.visit("/mine"))
 	b.refused("a state with a purpose at the callback", b.back("zhangsan", state), http.StatusForbidden, "state_unknown", 0)
 	b.refused("a page's state at the end of the purpose", b.visit("/elsewhere/back?code=zhangsan&state="+page, kind...), http.StatusForbidden,
@@ -20,7 +20,7 @@ func TestPurpose(t *testing.T) { // S8: no state of one purpose ends a sign-in o
 	b.refused("a target that is refused", b.visit("/elsewhere/back?wrong&code=zhangsan&state="+state, kind...), http.StatusBadRequest, "bad_request", 0)
 	b.refused("HEAD", b.send("HEAD", "/elsewhere/back?code=zhangsan&state="+state, kind...), http.StatusMethodNotAllowed, "method_not_allowed", 0)
 	b.refused("a target that overfills the cookie", b.visit("/elsewhere?"+strings.Repeat("x", maxPurposeTarget+1)), http.StatusBadRequest, "bad_request", 0)
-	if a := b.visit("/elsewhere/back?code=zhangsan&state="+state, kind...); a.text != "ELSEWHERE zhangsan for=somebody" || b.session() == "" {
+	if a := b.visit("/elsewhere/back?code=zhangsan&state="+state, kind...); a.text != "ELSEWHERE zhangsan for=a" || b.session() == "" {
 		t.Errorf("the end of the purpose = %d %q with session %q, want its target and a session", a.StatusCode, a.text, b.session())
 	}
 	if a := b.visit("/elsewhere/back?code=zhangsan&state="+state, kind...); a.StatusCode != http.StatusForbidden {
@@ -37,7 +37,7 @@ func TestPurpose(t *testing.T) { // S8: no state of one purpose ends a sign-in o
 
 func TestAttemptIn(t *testing.T) {
 	b := build(t, plan{change: func(f *Flow) { f.AttemptIn = "attempt" }}).browser()
-	for _, query := range []string{ // the last two: a service that appends `?` to an address with a query
+	for _, query := range []string{ // the last two: a service that appends `?` to a URL with a query
 		"attempt=%s&code=zhangsan&state=theirs", "code=zhangsan&state=theirs&attempt=%s", "attempt=%s&code=zhangsan",
 		"attempt=%s?code=zhangsan&state=theirs", "x=1&attempt=%s?code=zhangsan",
 	} {

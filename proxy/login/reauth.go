@@ -8,10 +8,9 @@ import (
 	"dinggate/internal/web"
 )
 
-// Reauthenticate answers a request of somebody who is signed in, for a page
-// that wants a more recent sign-in: a page load goes to sign in again and comes
-// back to target, anything else gets 401 with a login_url and the challenge of
-// RFC 9470. It sets no cookie then.
+// Reauthenticate answers a request with a session for a page that requires a more recent sign-in:
+// a page load is redirected to sign in again and returns to target; any other request gets 401
+// with a login_url and the challenge of RFC 9470, and no cookie.
 func (f *Flow) Reauthenticate(w http.ResponseWriter, r *http.Request, target string, q web.Reauthentication) error {
 	if !q.APIClient && web.IsTopLevel(r.Method, r.Header) {
 		if x := web.From(w); f.Origins.Place(x.Host) != "" {
@@ -31,8 +30,8 @@ func (f *Flow) Reauthenticate(w http.ResponseWriter, r *http.Request, target str
 	return q.Error(f.ReauthURL(back, q.Silent))
 }
 
-// ReauthURL is LoginURL for a sign-in that has to be recent: unless silent is set,
-// the DingTalk client is not asked for one without a click, whatever page follows.
+// ReauthURL is LoginURL for a sign-in that has to be recent: unless silent is set, no silent
+// sign-in is made in the DingTalk client.
 func (f *Flow) ReauthURL(target string, silent bool) string {
 	if silent {
 		return f.LoginURL(target)
@@ -45,8 +44,8 @@ func (f *Flow) ReauthURL(target string, silent bool) string {
 	return at + f.Prefix + interactivePath + url.QueryEscape(target)
 }
 
-// wantsClick reports whether a silent sign-in is of no use for target, or for the page
-// that a hand-over leads to.
+// wantsClick reports whether a silent sign-in is not accepted for target, or for the page that a
+// hand-over leads to.
 func (f *Flow) wantsClick(target string) bool {
 	if query, ok := strings.CutPrefix(target, f.Prefix+leavePath+"?"); ok {
 		target, _ = returnParameter(query)

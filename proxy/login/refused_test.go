@@ -13,8 +13,8 @@ import (
 	"dinggate/internal/ratelimit"
 )
 
-// followRefused goes on from a refused callback to the address without a code,
-// as a browser does; the cookies of both answers are in the last one.
+// followRefused follows the redirect of a refused callback to the URL without a code, as a browser
+// does; the last answer has the cookies of both.
 func (b *browser) followRefused(address string, a answer, header []string) answer {
 	b.t.Helper()
 	to := a.Header.Get("Location")
@@ -43,15 +43,15 @@ func found(re *regexp.Regexp, text string) string {
 	return ""
 }
 
-// A refused callback leaves no code in the address that might still be worth
-// something, and its page can be read in both languages (threats S14).
+// TestRefusedCallbackLeavesNoCode: a refused callback leaves no valid code in the URL, and its
+// page exists in both languages (threats S14).
 func TestRefusedCallbackLeavesNoCode(t *testing.T) {
 	unspent := &identity.Failure{Class: identity.Later, Code: "unavailable"}
 	spent := &identity.Failure{Class: identity.Refused, Code: "not_member"}
 	for _, c := range []struct {
 		what   string
 		fail   error
-		query  string // STATE is that of an attempt of this browser
+		query  string // STATE is the state of an attempt of this browser
 		status int    // of the page
 		code   string
 		leave  string // how: by Location, by Refresh, or not at all
@@ -63,7 +63,7 @@ func TestRefusedCallbackLeavesNoCode(t *testing.T) {
 		{"refused at DingTalk", nil, "error=access_denied&state=STATE", 403, "denied_at_dingtalk", ""},
 		{"refused at DingTalk, with a code", nil, "error=access_denied&code=CODE&state=STATE", 403, "denied_at_dingtalk", "Location"},
 		{"DingTalk is away", unspent, "code=CODE&state=STATE", 503, "unavailable", "Refresh"},
-		{"somebody else's member", spent, "code=CODE&state=STATE", 403, "not_member", ""},
+		{"a member of another organisation", spent, "code=CODE&state=STATE", 403, "not_member", ""},
 	} {
 		h := build(t, plan{})
 		h.provider.fails(c.fail)
@@ -121,7 +121,8 @@ func TestRefusedCallbackLeavesNoCode(t *testing.T) {
 	}
 }
 
-// What used nothing up is tried again by a reload of the address without a code.
+// TestRefusedCallbackIsTriedAgain: a refusal that used nothing up is tried again by a reload of
+// the URL without a code.
 func TestRefusedCallbackIsTriedAgain(t *testing.T) {
 	for _, way := range []string{"store", "limit"} {
 		burst := map[string]int{"store": 9, "limit": 1}[way]
@@ -131,7 +132,7 @@ func TestRefusedCallbackIsTriedAgain(t *testing.T) {
 		status := 503
 		switch way {
 		case "store":
-			h.store.ill.Store(true)
+			h.store.Away.Store(true)
 		case "limit":
 			status = 429
 			h.provider.fails(&identity.Failure{Class: identity.Refused, Code: "not_member"})
@@ -149,7 +150,7 @@ func TestRefusedCallbackIsTriedAgain(t *testing.T) {
 		if thief := h.browser().visit(again); thief.StatusCode != 403 {
 			t.Errorf("%s, in another browser = %d, want 403", way, thief.StatusCode)
 		}
-		h.store.ill.Store(false)
+		h.store.Away.Store(false)
 		h.ahead.Store(int64(2 * time.Minute))
 		if a = b.visit(again); a.StatusCode != 302 || a.Header.Get("Location") != "/page" || b.session() == "" {
 			t.Errorf("%s, later = %d to %q, want 302 to /page", way, a.StatusCode, a.Header.Get("Location"))
@@ -157,8 +158,8 @@ func TestRefusedCallbackIsTriedAgain(t *testing.T) {
 	}
 }
 
-// The end of a purpose is told apart by its forward_url, which stays; what might be
-// read as a code does not.
+// TestRefusedPurposeKeepsItsAddress: forward_url, which identifies the end of a purpose, stays in
+// the URL; a parameter that might be parsed as a code does not.
 func TestRefusedPurposeKeepsItsAddress(t *testing.T) {
 	b := build(t, plan{}).browser()
 	a := b.send("GET", "/elsewhere/back?forward_url=https%3A%2F%2Fx.test%2F%3Fa&cod%65=CODE&code=CODE&state=x", "Accept", "text/html", "X-Kind", "elsewhere")
@@ -168,7 +169,7 @@ func TestRefusedPurposeKeepsItsAddress(t *testing.T) {
 	}
 }
 
-// Nobody else can write such a page, and it does not last.
+// TestRefusedCallbackIsSealed: no one else can write such a page, and it expires.
 func TestRefusedCallbackIsSealed(t *testing.T) {
 	h := build(t, plan{})
 	b := h.browser()

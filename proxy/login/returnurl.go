@@ -10,8 +10,8 @@ import (
 	"dinggate/internal/web"
 )
 
-// returnURLs judges where a browser may go after a sign-in, and writes the
-// addresses of our own endpoints that lead there.
+// returnURLs decides which URLs a browser may return to after a sign-in, and builds the URLs of
+// our own endpoints that lead there.
 type returnURLs struct {
 	origins *web.Origins
 	prefix  string
@@ -19,10 +19,10 @@ type returnURLs struct {
 
 func (f *Flow) urls() returnURLs { return returnURLs{f.Origins, f.Prefix} }
 
-// asked is the return target that a request names: `rd`, otherwise the headers
-// X-Auth-Request-Redirect and X-Forwarded-Uri of a trusted peer, otherwise /. What
-// does not lead to one of our origins is / too. The error is a 400.
-func (u returnURLs) asked(x *web.Exchange, r *http.Request) (string, error) {
+// returnTarget is the return target that a request names: `rd`, otherwise the headers
+// X-Auth-Request-Redirect and X-Forwarded-Uri of a trusted peer, otherwise /. A target that is not
+// on one of our origins is / too. The error is a 400.
+func (u returnURLs) returnTarget(x *web.Exchange, r *http.Request) (string, error) {
 	raw, err := returnParameter(r.URL.RawQuery)
 	if err != nil {
 		return "", err
@@ -38,17 +38,16 @@ func (u returnURLs) asked(x *web.Exchange, r *http.Request) (string, error) {
 	return target, nil
 }
 
-// returnParameter takes `rd` out of a raw query in the three forms that
-// gateways write, since nginx cannot escape a URL and ingress-nginx escapes
-// only the path:
+// returnParameter extracts `rd` from a raw query in the three forms that gateways write, since
+// nginx cannot escape a URL and ingress-nginx escapes only the path:
 //
 //	rd=%2Fa%3Fb%26c  rd=https%3A%2F%2F…   an ordinary parameter: decoded once
 //	rd=https://host%2Fa%3Fb               up to the next &, decoded once
 //	rd=/a?b&c        rd=https://host/a    everything to the end of the query, decoded not at all
 //
-// Anything else comes back as it is and is no target. `+` is no blank: a
-// target has none. Twice is an error (threats R9), unless in the raw form, where
-// the rest is the target.
+// Any other value is returned unchanged and is not a valid target. `+` is not decoded as a blank:
+// a target contains none. A repeated rd is an error (threats R9), except in the raw form, where
+// the rest of the query belongs to the target.
 func returnParameter(query string) (string, error) {
 	for rest := query; rest != ""; {
 		pair, after, _ := strings.Cut(rest, "&")
@@ -64,7 +63,7 @@ func returnParameter(query string) (string, error) {
 			return "", &web.Error{
 				Status: http.StatusBadRequest,
 				Code:   "bad_request",
-				Err:    errors.New("login: rd is there twice"),
+				Err:    errors.New("login: rd is repeated"),
 			}
 		}
 		if !escapedForm(value) {
@@ -72,15 +71,14 @@ func returnParameter(query string) (string, error) {
 		}
 		decoded, err := url.PathUnescape(value)
 		if err != nil {
-			return value, nil // with its `%` in front of the path it is no target
+			return value, nil // invalid as a target, because of the `%` before the path
 		}
 		return decoded, nil
 	}
 	return "", nil
 }
 
-// rawForm reports whether value begins with a plain path, or with an origin and
-// one.
+// rawForm reports whether value begins with an unescaped path, optionally after an origin.
 func rawForm(value string) bool {
 	if strings.HasPrefix(value, "/") {
 		return true
@@ -102,7 +100,7 @@ func escapedForm(value string) bool {
 	return encoded || half
 }
 
-// cutScheme removes http or https and what follows it, in any letter case.
+// cutScheme removes http or https and then, in any letter case.
 func cutScheme(s, then string) (rest string, ok bool) {
 	for _, scheme := range [...]string{"http", "https"} {
 		if n := len(scheme) + len(then); len(s) >= n && strings.EqualFold(s[:n], scheme+then) {
@@ -112,23 +110,22 @@ func cutScheme(s, then string) (rest string, ok bool) {
 	return "", false
 }
 
-// target checks a return target. A path that was asked for on another host of
-// ours than public_url's, where the sign-in ends, becomes absolute. "/" and
-// false when it is none.
+// target checks a return target. A path that was requested on another host of ours than
+// public_url's, where the sign-in ends, becomes absolute. If it is invalid, the result is "/" and
+// false.
 func (u returnURLs) target(x *web.Exchange, raw string) (string, bool) {
 	if strings.HasPrefix(raw, "/") && !u.onPublic(x) && u.origins.HasHost(x.Host) {
-		if path, ok := u.allowed(raw); ok { // a path by itself first: //host is none
+		if path, ok := u.allowed(raw); ok { // a path by itself first: //host is no path
 			return u.allowed(u.origins.Scheme() + "://" + x.Host + path)
 		}
 	}
 	return u.allowed(raw)
 }
 
-// allowed is the check that every target passes, on its way in and again on
-// its way out (threats class R). Our own endpoints are no places to return to,
-// except the two that only say who is signed in, and the one that hands a session
-// over: a link with /start inside /start
-// would send a person through one sign-in after the other.
+// allowed is the check of every target, before the sign-in and again after it (threats class R).
+// Our own endpoints are not allowed, except userinfo, the pages about requests for access, which a
+// notification leads to, the console, and the hand-over: a link with /start inside /start would send a person
+// through one sign-in after another.
 func (u returnURLs) allowed(raw string) (string, bool) {
 	target, ok := u.origins.Return(raw)
 	if !ok || u.ownEndpoint(target) {
@@ -140,7 +137,7 @@ func (u returnURLs) allowed(raw string) (string, bool) {
 func (u returnURLs) ownEndpoint(target string) bool {
 	path := target
 	if _, rest, absolute := strings.Cut(target, "://"); absolute && target[0] != '/' {
-		path = rest[strings.IndexByte(rest, '/'):] // Return puts one there
+		path = rest[strings.IndexByte(rest, '/'):] // Return inserts one there
 	}
 	if i := strings.IndexAny(path, "?#"); i >= 0 {
 		path = path[:i]
@@ -149,12 +146,13 @@ func (u returnURLs) ownEndpoint(target string) bool {
 	return err == nil && strings.HasPrefix(clean.Plain, u.prefix+"/") &&
 		clean.Plain != u.prefix+"/userinfo" && clean.Plain != u.prefix+"/signed_in" &&
 		clean.Plain != u.prefix+"/sessions" &&
+		clean.Plain != u.prefix+"/requests" && !strings.HasPrefix(clean.Plain, u.prefix+"/requests/") &&
+		clean.Plain != u.prefix+"/console" && !strings.HasPrefix(clean.Plain, u.prefix+"/console/") &&
 		!(clean.Plain == u.prefix+leavePath && strings.HasPrefix(target, "/"))
 }
 
-// onOurScheme gives an address on public_url's host public_url's scheme and
-// port: behind a TLS balancer nginx reports http, and some gateways lose the
-// port.
+// onOurScheme replaces scheme and port of a URL on public_url's host by those of public_url:
+// behind a TLS balancer nginx reports http, and some gateways lose the port.
 func (u returnURLs) onOurScheme(raw string) string {
 	rest, ok := cutScheme(raw, "://")
 	if !ok {
@@ -171,22 +169,9 @@ func (u returnURLs) onOurScheme(raw string) string {
 	return u.origins.Public() + rest[end:]
 }
 
-func escapeNonASCII(s string) string {
-	const hex = "0123456789ABCDEF"
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; c < 0x80 {
-			b.WriteByte(c)
-		} else {
-			b.Write([]byte{'%', hex[c>>4], hex[c&15]})
-		}
-	}
-	return b.String()
-}
-
 func (u returnURLs) redirectURI() string { return u.origins.Public() + u.prefix + "/callback" }
 
-// path is one of our endpoints that brings the browser to target in the end.
+// path is one of our endpoints, from which the browser finally reaches target.
 func (u returnURLs) path(endpoint, target string) string {
 	return u.prefix + endpoint + "?rd=" + url.QueryEscape(target)
 }
@@ -194,9 +179,9 @@ func (u returnURLs) path(endpoint, target string) string {
 // onPublic reports whether the browser is on public_url's host.
 func (u returnURLs) onPublic(x *web.Exchange) bool { return u.origins.OnPublic(x.Host) }
 
-// parameter takes one of our own parameters out of a raw query; what follows an
-// rd in its raw form belongs to that (see returnParameter). Twice, or one that
-// does not decode, is an error.
+// parameter extracts one of our own parameters from a raw query; what follows an rd in its raw
+// form belongs to rd (see returnParameter). A repeated parameter, or one that cannot be decoded,
+// is an error.
 func parameter(query, name string) (value string, err error) {
 	seen := false
 	for pair := range strings.SplitSeq(query, "&") {
@@ -208,7 +193,7 @@ func parameter(query, name string) (value string, err error) {
 			continue
 		}
 		if value, err = url.QueryUnescape(text); err != nil || seen {
-			return "", badRequest("a parameter is there twice or unreadable")
+			return "", badRequest("a parameter is repeated or unreadable")
 		}
 		seen = true
 	}

@@ -11,7 +11,7 @@ import (
 	"dinggate/session"
 )
 
-// sessions asks for the JSON of the browser's own sessions.
+// sessions requests the JSON of the browser's own sessions.
 func (b *browser) sessions() (list []ownSession) {
 	b.t.Helper()
 	a := b.send("GET", "/oauth2/sessions", "Accept", "application/json")
@@ -34,7 +34,7 @@ func TestOwnSessions(t *testing.T) {
 	desk, phone, other := h.browser(), h.browser(), h.browser()
 	for _, b := range []*browser{desk, phone, other} {
 		if a := b.send("GET", "/oauth2/sessions"); a.StatusCode != 401 || !strings.Contains(a.text, `"error":"unauthenticated"`) {
-			t.Fatalf("sessions of nobody = %d %s", a.StatusCode, a.text)
+			t.Fatalf("sessions without a session = %d %s", a.StatusCode, a.text)
 		}
 	}
 	if a := desk.visit("/oauth2/sessions", "Accept-Language", "en"); a.StatusCode != 401 || !strings.Contains(a.text, "rd=%2Foauth2%2Fsessions") {
@@ -58,7 +58,7 @@ func TestOwnSessions(t *testing.T) {
 	}
 	a := desk.visit("/oauth2/sessions", "Accept-Language", "en")
 	if a.StatusCode != 200 || strings.Count(a.text, `name="session"`) != 2 || strings.Count(a.text, "This browser") != 1 ||
-		!strings.Contains(a.text, "since "+session.Since(h.Sessions).Local().Format("2006-01-02 15:04")) || strings.Contains(a.text, list[1].ID) ||
+		!strings.Contains(a.text, "since "+session.List(t.Context(), h.Sessions).Since.Local().Format("2006-01-02 15:04")) || strings.Contains(a.text, list[1].ID) ||
 		strings.Contains(a.text, "<script") || !strings.Contains(a.Header.Get("Content-Security-Policy"), "form-action 'self'") {
 		t.Errorf("the page = %d %s", a.StatusCode, a.text)
 	}
@@ -108,7 +108,7 @@ func TestOwnSessions(t *testing.T) {
 	if left := desk.sessions(); len(left) != 1 || left[0].ID != list[0].ID {
 		t.Errorf("sessions after the end of one = %+v", left)
 	}
-	if a := desk.post("/oauth2/sessions", victim); a.StatusCode != 303 { // twice is no mistake
+	if a := desk.post("/oauth2/sessions", victim); a.StatusCode != 303 { // repeating it is no error
 		t.Errorf("ending it again = %d", a.StatusCode)
 	}
 	if !slices.ContainsFunc(h.events, func(e Event) bool {
@@ -118,8 +118,7 @@ func TestOwnSessions(t *testing.T) {
 	}
 }
 
-// TestEndOwnSessions: ending one's own session, or all, leads to the page of somebody
-// signed out.
+// TestEndOwnSessions: after ending one's own session, or all, the signed-out page is shown.
 func TestEndOwnSessions(t *testing.T) {
 	h := build(t, plan{})
 	one, two, other := h.browser(), h.browser(), h.browser()
@@ -134,7 +133,7 @@ func TestEndOwnSessions(t *testing.T) {
 	if !two.in() {
 		t.Error("ending one has ended another")
 	}
-	h.ahead.Add(int64(time.Second)) // the next sign-in begins after what ended
+	h.ahead.Add(int64(time.Second)) // the next sign-in begins after the revocation
 	one.signIn("zhangsan")
 	stolen := one.session()
 	if a := two.post("/oauth2/sessions", url.Values{"all": {"yes"}}); a.StatusCode != 303 || two.session() != "" {
@@ -150,8 +149,8 @@ func TestEndOwnSessions(t *testing.T) {
 	if e := h.events[len(h.events)-1]; e.What != "sessions_ended" || e.User != "zhangsan" || e.How != "sessions" {
 		t.Errorf("audit = %+v", e)
 	}
-	h.store.ill.Store(true)
+	h.store.Away.Store(true)
 	if a := other.send("GET", "/oauth2/sessions"); a.StatusCode != 503 || other.session() == "" {
-		t.Errorf("sessions with an ill store = %d", a.StatusCode)
+		t.Errorf("sessions with a failing store = %d", a.StatusCode)
 	}
 }

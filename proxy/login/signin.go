@@ -15,10 +15,9 @@ import (
 // usualMaxWait is how long one request waits for a membership check that is due.
 const usualMaxWait = 3 * time.Second
 
-// SignIn shows a page with one button, and a form where there are local
-// accounts; the button's link is absolute, since gateways show the page under
-// other addresses. A person who is signed in and asks for no target sees who
-// they are.
+// SignIn shows a page with one button, and a form if there are local accounts; the button's link
+// is absolute, since gateways show the page at other URLs. A person who is signed in and names no
+// target sees who they are.
 func (f *Flow) SignIn(w http.ResponseWriter, r *http.Request) error {
 	x := web.From(w)
 	x.Endpoint = "sign_in"
@@ -37,7 +36,7 @@ func (f *Flow) SignIn(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	target := e.target
-	// its form posts to the host it is shown on
+	// its form posts to the host on which it is shown
 	if f.Accounts != nil && !f.urls().onPublic(x) && f.Origins.HasHost(x.Host) {
 		redirect(w, http.StatusFound, f.Origins.Public()+passwordForm{f}.action(e))
 		return nil
@@ -61,9 +60,9 @@ func (f *Flow) SignIn(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// SignedIn is where a sign-in ends that a page began in a window of its own, by
-// dinggate.js or otherwise: it says who is signed in, and the window closes
-// itself. Without a session it leads to the sign-in page.
+// SignedIn is the end of a sign-in that a page began in a separate window, with dinggate.js or
+// otherwise: it shows who is signed in, and the window closes itself. Without a session it
+// redirects to the sign-in page.
 func (f *Flow) SignedIn(w http.ResponseWriter, r *http.Request) error {
 	x := web.From(w)
 	x.Endpoint = "signed_in"
@@ -86,9 +85,8 @@ func (f *Flow) SignedIn(w http.ResponseWriter, r *http.Request) error {
 
 func fullName(u *identity.User) string { return u.FullName() }
 
-// qr begins an attempt for a page that draws DingTalk's QR code, where the
-// configuration asks for one and the callback is on this host: DingTalk's
-// script wants the two to be of one origin.
+// qr begins an attempt for a page that draws DingTalk's QR code, if it is configured and the
+// callback is on this host: DingTalk's script requires both to have the same origin.
 func (f *Flow) qr(w http.ResponseWriter, r *http.Request, x *web.Exchange, target string) (*page.QR, error) {
 	if f.QRLogin == "" || !f.urls().onPublic(x) || web.IsDingTalk(r) || r.Method != http.MethodGet || web.IsPrefetch(r) || (starter{f}).mayBegin(r) != nil {
 		return nil, nil
@@ -100,7 +98,7 @@ func (f *Flow) qr(w http.ResponseWriter, r *http.Request, x *web.Exchange, targe
 	return &page.QR{RedirectURI: f.urls().redirectURI(), ClientID: f.ClientID, State: state, LoginURL: f.QRLogin}, nil
 }
 
-// pageOnly refuses methods that do not ask for a page.
+// pageOnly refuses methods other than GET and HEAD.
 func pageOnly(r *http.Request, allow string) error {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return &web.Error{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Allow: allow}
@@ -108,8 +106,7 @@ func pageOnly(r *http.Request, allow string) error {
 	return nil
 }
 
-// loadSession finds the session of a request; the errors are those of
-// session.Manager.Load.
+// loadSession loads the session of a request; the errors are those of session.Manager.Load.
 func (f *Flow) loadSession(r *http.Request, maxWait time.Duration) (*session.Session, error) {
 	return f.Sessions.Load(r.Context(), sessionTexts(f, r), maxWait)
 }
@@ -120,7 +117,8 @@ func sessionTexts(f *Flow, r *http.Request) []string {
 	return session.TextsAt(place, web.CookieValues(r.Header, f.Sessions.At(place).Name()))
 }
 
-// placeOf is where the browser is, as session understands it; the host of a request
+// placeOf is the place of the browser, as session defines it; the host of a request is canonical
+// here.
 // is canonical here.
 func placeOf(f *Flow, r *http.Request) string { return f.Origins.Place(r.Host) }
 
@@ -131,20 +129,18 @@ func (f *Flow) maxWait() time.Duration {
 	return usualMaxWait
 }
 
-// clearStaleCookie deletes a session cookie that is of no use any more. Call it
-// before a page is written: after the status line it would be lost (threats C2,
-// GHSA-f24x-5g9q-753f). A cookie that cannot be judged now, because the store or
-// DingTalk is out of reach, is kept.
+// clearStaleCookie deletes a session cookie that is no longer valid. Call it before a page is
+// written: after the status line it would be lost (threats C2, GHSA-f24x-5g9q-753f). A cookie
+// whose state is unknown, because the store or DingTalk is unreachable, is kept.
 func (f *Flow) clearStaleCookie(w http.ResponseWriter, r *http.Request) {
 	if _, err := f.loadSession(r, 0); session.Stale(err) {
 		addCookie(w, f.Sessions.At(placeOf(f, r)).Clear())
 	}
 }
 
-// unavailable is the answer when it is unknown whether there is a session: the
-// store or DingTalk is out of reach. The cookie is kept. A *web.Error stays
-// what it is: a credential that was not verified, after too many attempts, is no
-// failure of the store.
+// unavailable is the answer if it is unknown whether there is a session: the store or DingTalk is
+// unreachable. The cookie is kept. A *web.Error is returned unchanged: a credential that was not
+// verified, after too many attempts, is no failure of the store.
 func unavailable(err error) error {
 	if e, ok := errors.AsType[*web.Error](err); ok {
 		return e
@@ -152,7 +148,7 @@ func unavailable(err error) error {
 	return web.Unavailable(err, errors.Is(err, session.ErrUnconfirmed), retryAfter)
 }
 
-// auditUnavailable is the answer when a record that has to be written cannot be.
+// auditUnavailable is the answer if a required audit record cannot be written.
 func auditUnavailable(err error) error {
 	return &web.Error{
 		Status:     http.StatusServiceUnavailable,

@@ -14,15 +14,15 @@ import (
 // signOut ends the sessions of a browser.
 type signOut struct{ *Flow }
 
-// SignOut ends the session, and where a browser carries several, each of them:
-// which one was planted is unknown. A GET asks first, a POST from one of our pages
-// does it, so that no image and no foreign form signs anyone out (threats S15,
-// W3a). Afterwards the browser is at `rd`, when that is one of our paths, or on a
-// page with a button that never signs in by itself (K17).
+// SignOut ends the session; if a browser sends several, it ends all of them, since it is unknown
+// which one was planted. A GET shows a confirmation, a POST from one of our pages signs out, so
+// that no image and no form of another site signs a person out (threats S15, W3a). The browser
+// then goes to `rd`, if that is one of our paths, or to a page with a button that never signs in
+// by itself (K17).
 //
-// When the session cannot be judged, it is 503 and nothing has changed. When it
-// ended here but other replicas could not be notified, it is 503 too, since it is
-// not over everywhere; this browser is signed out.
+// If the state of the session is unknown, the answer is 503 and nothing has changed. If the
+// session ended here but other replicas could not be notified, the answer is 503 too, since it has
+// not ended everywhere; this browser is signed out.
 func (f *Flow) SignOut(w http.ResponseWriter, r *http.Request) error { return signOut{f}.serve(w, r) }
 
 func (f signOut) serve(w http.ResponseWriter, r *http.Request) error {
@@ -53,9 +53,9 @@ func (f signOut) serve(w http.ResponseWriter, r *http.Request) error {
 	if err := f.end(w, r, x); err != nil {
 		return err
 	}
-	// A form's redirects are bound by form-action: another of our hosts is one
-	// click away, on the page. In the DingTalk client any page of the application
-	// would sign in again by itself: it stays on ours (threats K17).
+	// form-action applies to a form's redirects: a page on another of our hosts is offered as a
+	// link. In the DingTalk client any page of the application would sign in again silently: the
+	// browser stays on our page (threats K17).
 	if f.Silent != nil && web.IsDingTalk(r) {
 		f.attempts().markSignedOut(w, signedOutFor)
 	} else if given && strings.HasPrefix(target, "/") {
@@ -79,12 +79,11 @@ func (f signOut) confirm(w http.ResponseWriter, r *http.Request, self, target st
 	return nil
 }
 
-// switchAccount is for a person who may not see target under the present account:
-// one confirmation, a sign-out, a sign-in where another account can be chosen,
-// and target again.
+// switchAccount is for a person whose present account may not access target: one confirmation, a
+// sign-out, a sign-in with the choice of another account, and target again.
 func (f signOut) switchAccount(w http.ResponseWriter, r *http.Request, x *web.Exchange, target string) error {
 	next := f.Prefix + interactivePath + url.QueryEscape(target)
-	inside := f.Silent != nil && web.IsDingTalk(r) // there our page would sign in without a word, as the same person
+	inside := f.Silent != nil && web.IsDingTalk(r) // there our page would silently sign in as the same person
 	if !inside && (f.PageFirst || f.Accounts != nil) {
 		next = f.urls().path("/sign_in", target)
 	}
@@ -98,7 +97,7 @@ func (f signOut) switchAccount(w http.ResponseWriter, r *http.Request, x *web.Ex
 		if inside {
 			f.attempts().markSignedOut(w, signedOutFor)
 		}
-		if f.AttemptIn != "" { // an SSO service sends on to origins that the page's policy cannot name
+		if f.AttemptIn != "" { // an SSO service redirects to origins that the page's policy cannot name
 			htmlRedirect(w, next)
 			return nil
 		}
@@ -119,7 +118,7 @@ func (f signOut) switchAccount(w http.ResponseWriter, r *http.Request, x *web.Ex
 	return nil
 }
 
-// signedInAs names all the people whom this browser is signed in as, "" for none.
+// signedInAs names the people that this browser is signed in as, "" for none.
 func (f signOut) signedInAs(r *http.Request) (string, error) {
 	if err := pageOnly(r, "GET, HEAD, POST"); err != nil {
 		return "", err
@@ -137,10 +136,10 @@ func (f signOut) signedInAs(r *http.Request) (string, error) {
 	return strings.Join(names, ", "), nil
 }
 
-// presentedSessions lists the sessions that this browser carries. That it is signed out is
-// said of no cookie that was not looked at.
+// presentedSessions lists the sessions of this browser. If it could not check every cookie, it
+// returns an error, so that the answer does not claim a sign-out.
 func (f signOut) presentedSessions(r *http.Request) ([]*session.Session, error) {
-	all, err := f.Sessions.Carried(r.Context(), sessionTexts(f.Flow, r))
+	all, err := f.Sessions.Presented(r.Context(), sessionTexts(f.Flow, r))
 	switch {
 	case errors.Is(err, session.ErrForged):
 		return nil, &web.Error{Status: http.StatusBadRequest, Code: "bad_request", Err: err}
@@ -157,17 +156,17 @@ func (f signOut) end(w http.ResponseWriter, r *http.Request, x *web.Exchange) er
 		return err
 	}
 	addCookie(w, f.Sessions.At(placeOf(f.Flow, r)).Clear())
-	var untold error
+	var failed error
 	for _, s := range all {
 		err := f.Sessions.RevokeSession(r.Context(), s)
 		if x.User == "" {
 			x.User = s.User.Username
 		}
 		f.audit(x, Event{What: "sign_out", User: s.User.Username, UserID: s.User.UserID, Session: s.ID, Err: err})
-		untold = errors.Join(untold, err)
+		failed = errors.Join(failed, err)
 	}
-	if untold != nil {
-		return unavailable(untold)
+	if failed != nil {
+		return unavailable(failed)
 	}
 	return nil
 }

@@ -14,10 +14,10 @@ func TestSignOut(t *testing.T) {
 	b := build(t, plan{}).browser()
 	b.signIn("zhangsan")
 	stolen := b.session()
-	a := b.visit("/oauth2/sign_out") // S15: asking changes nothing
+	a := b.visit("/oauth2/sign_out") // S15: a GET changes nothing
 	if a.StatusCode != 200 || !strings.Contains(a.text, `<form class="actions" method="post" action="/oauth2/sign_out">`) ||
 		!strings.Contains(a.text, "张三 (zhangsan)") || b.session() == "" {
-		t.Fatalf("GET sign_out = %d %s, want a page that asks", a.StatusCode, a.text)
+		t.Fatalf("GET sign_out = %d %s, want a confirmation", a.StatusCode, a.text)
 	}
 	a = b.send("POST", "/oauth2/sign_out", "Sec-Fetch-Site", "same-origin", "Origin", "null") // W3a
 	if a.StatusCode != 303 || a.Header.Get("Location") != "/oauth2/sign_out" || b.session() != "" {
@@ -95,25 +95,25 @@ func TestSignOutTargets(t *testing.T) {
 	}
 }
 
-func TestSignOutWithIllStore(t *testing.T) {
+func TestSignOutWithFailingStore(t *testing.T) {
 	b := build(t, plan{}).browser()
 	b.signIn("zhangsan")
-	b.store.ill.Store(true)
+	b.store.Away.Store(true)
 	for _, method := range []string{"GET", "POST"} {
 		if a := b.send(method, "/oauth2/sign_out"); a.StatusCode != 503 || b.session() == "" || a.Header.Get("Retry-After") == "" {
-			t.Errorf("%s with an ill store = %d, want 503 and the session kept", method, a.StatusCode)
+			t.Errorf("%s with a failing store = %d, want 503 and the session unchanged", method, a.StatusCode)
 		}
 	}
-	b.store.ill.Store(false)
+	b.store.Away.Store(false)
 	if a := b.visit("/"); !strings.HasPrefix(a.text, "UPSTREAM-MARK zhangsan") {
 		t.Errorf("afterwards = %d", a.StatusCode)
 	}
 }
 
-// TestSignOutOfAllThatIsCarried: of two cookies that verify nobody can tell which
-// one was planted, so that neither opens anything; a sign-out ends both, and says
-// "signed out" of nothing that it has not looked at.
-func TestSignOutOfAllThatIsCarried(t *testing.T) {
+// TestSignOutOfAllPresented: of two valid cookies it is unknown which one was planted, so that
+// neither is accepted; a sign-out ends both, and never reports "signed out" for a cookie that was
+// not checked.
+func TestSignOutOfAllPresented(t *testing.T) {
 	h := build(t, plan{})
 	name := h.Sessions.CookieName()
 	garbage := strings.Repeat(name+"=x; ", 9)
@@ -150,8 +150,8 @@ func TestSignOutOfAllThatIsCarried(t *testing.T) {
 		}
 		before := len(h.events)
 		a := h.browser().visit("/oauth2/sign_out", "Cookie", cookies)
-		if asks := strings.Contains(a.text, `<form class="actions" method="post"`); asks != (tt.status == 303) || lives() != 2 {
-			t.Errorf("%s: GET = %d %.200s, %d live; want a page that asks", tt.what, a.StatusCode, a.text, lives())
+		if confirms := strings.Contains(a.text, `<form class="actions" method="post"`); confirms != (tt.status == 303) || lives() != 2 {
+			t.Errorf("%s: GET = %d %.200s, %d live; want a confirmation", tt.what, a.StatusCode, a.text, lives())
 		}
 		a = h.browser().send("POST", "/oauth2/sign_out", "Cookie", cookies)
 		if a.StatusCode != tt.status || lives() != 2-tt.ended {
@@ -221,14 +221,14 @@ func TestUserInfo(t *testing.T) {
 	if strings.Contains(a.text, "CANARY") || a.Header.Get("Cache-Control") != "no-store" {
 		t.Errorf("userinfo = %q %s", a.Header, a.text)
 	}
-	b.store.ill.Store(true)
+	b.store.Away.Store(true)
 	if a := b.send("GET", "/oauth2/userinfo"); a.StatusCode != 503 || b.session() == "" || a.Header.Get("Retry-After") == "" {
-		t.Errorf("userinfo with an ill store = %d", a.StatusCode)
+		t.Errorf("userinfo with a failing store = %d", a.StatusCode)
 	}
 }
 
-// TestCancelLeadsBack: who does not want another account after all comes back to
-// the page first asked for, never to a stranger's.
+// TestCancelLeadsBack: a person who cancels the switch of accounts returns to the requested page,
+// never to a foreign one.
 func TestCancelLeadsBack(t *testing.T) {
 	b := build(t, plan{}).browser()
 	b.signIn("zhangsan")
@@ -246,10 +246,9 @@ func TestCancelLeadsBack(t *testing.T) {
 	}
 }
 
-// TestEndedCookieBesideALivingOne: a cookie that was signed out, or is past its
-// time, opens nothing and keeps nobody out, in any place beside the one that does,
-// and on a replica that has seen neither. Two that live are refused, of one person
-// too (threats C3).
+// TestEndedCookieBesideALivingOne: a cookie that was signed out or has expired is ignored beside a
+// valid one, in any position, also on a replica that has seen neither. Two valid ones are refused,
+// also of one person (threats C3).
 func TestEndedCookieBesideALivingOne(t *testing.T) {
 	for _, store := range []string{session.StoreCookie, session.StoreRedis} {
 		h := build(t, plan{change: func(f *Flow) { f.Sessions.Config.Store = store }})
@@ -306,15 +305,15 @@ func TestEndedCookieBesideALivingOne(t *testing.T) {
 					}
 				}
 			}
-			if store == session.StoreRedis { // of one that cannot be judged nobody knows whether it lives
-				e.store.ill.Store(true)
-				h.store.ill.Store(true)
+			if store == session.StoreRedis { // the state of a cookie that cannot be verified is unknown
+				e.store.Away.Store(true)
+				h.store.Away.Store(true)
 				if a := e.browser().send("GET", "/oauth2/userinfo", "Cookie",
 					e.Sessions.CookieName()+"="+two+"; "+e.Sessions.CookieName()+"="+other); a.StatusCode != 503 {
-					t.Errorf("%s: two that cannot be judged = %d %s, want 503", where, a.StatusCode, a.text)
+					t.Errorf("%s: two that cannot be verified = %d %s, want 503", where, a.StatusCode, a.text)
 				}
-				e.store.ill.Store(false)
-				h.store.ill.Store(false)
+				e.store.Away.Store(false)
+				h.store.Away.Store(false)
 			}
 		}
 	}

@@ -14,23 +14,23 @@ import (
 	"dinggate/internal/web"
 )
 
-// Silent is the sign-in inside the DingTalk client (免登): the person is signed
-// in there already, and one of our pages asks the client for a code.
+// Silent is the sign-in inside the DingTalk client (免登): the person is signed in to the
+// client, and a page of ours requests a code from it.
 type Silent struct {
 	CorpID   string
 	ClientID string
 
-	// Exchange redeems such a code, once; the errors are those of
-	// Provider.Exchange. Codes of the two kinds are never mixed (threats K6).
+	// Exchange redeems such a code, once; the errors are those of Provider.Exchange. The two kinds
+	// of codes are never mixed (threats K6).
 	Exchange func(ctx context.Context, code string) (identity.User, error)
 
-	// Queue has them wait for their turn; the code of one that waits too long is not
-	// spent, and the page may send it again. Nil: none waits.
+	// Queue makes sign-ins wait for their turn; if one waits too long, its code is not spent, and
+	// the page may send it again. If nil, none waits.
 	Queue Queue
 }
 
 const (
-	silentPurpose = "silent" // a state begun for the redirect is worth nothing to Silent, and the reverse (threats S8)
+	silentPurpose = "silent" // a state of the redirect is not accepted by Silent, nor the reverse (threats S8)
 	maxSilent     = 4 << 10  // bytes of a code and a state
 	maxFields     = 8
 )
@@ -38,21 +38,20 @@ const (
 // silentFlow is the sign-in that Silent configures.
 type silentFlow struct{ *Flow }
 
-// wanted reports whether a page load should get the silent page. What the
-// browser calls itself chooses a page and proves nothing (threats K13); who has
-// just signed out is not signed in again by itself (K17).
+// wanted reports whether a page load should get the silent page. The User-Agent only chooses a
+// page and proves nothing (threats K13); a person who has just signed out is not signed in again
+// silently (K17).
 func (f silentFlow) wanted(r *http.Request) bool {
 	return f.Silent != nil && web.IsDingTalk(r) && !f.attempts().signedOutRecently(r)
 }
 
-// PageBefore reports whether one of our pages comes before DingTalk for this
-// request, which then may sign in otherwise than by a redirect.
+// PageBefore reports whether one of our pages precedes DingTalk for this request, and may sign in
+// by other means than a redirect.
 func (f *Flow) PageBefore(r *http.Request) bool {
 	return f.PageFirst || f.Accounts != nil || silentFlow{f}.wanted(r)
 }
 
-// show begins an attempt and shows the page whose script asks the client
-// for a code.
+// show begins an attempt and shows the page whose script requests a code from the client.
 func (f silentFlow) show(w http.ResponseWriter, r *http.Request, x *web.Exchange, target string) error {
 	state, err := starter{f.Flow}.begin(w, r, x, silentPurpose, target)
 	if err != nil {
@@ -63,19 +62,19 @@ func (f silentFlow) show(w http.ResponseWriter, r *http.Request, x *web.Exchange
 	return nil
 }
 
-// interactivePath begins a sign-in without the silent page, and a target follows.
+// interactivePath begins a sign-in without the silent page; a target is appended.
 const interactivePath = "/start?silent=no&rd="
 
-// SilentCode ends a silent sign-in: the page posts the client's code and the
-// attempt's state, as a form or as JSON, and gets
+// SilentCode completes a silent sign-in: the page posts the client's code and the attempt's state,
+// as a form or as JSON, and gets
 //
 //	200 {"location":"…"}   where the person wanted to go; the page adds the fragment.
 //	                       For a person who has to bind an account first: the form
 //	4xx, 5xx               like every error in JSON; its message is for the person
 //
-// Such a code needs no signature, so another page of the organisation may hold
-// one. It counts only from one of our pages, in the browser that began the
-// attempt, once; DingTalk is asked after all that (threats S19).
+// Such a code needs no signature, so that another page of the organisation may obtain one. It is
+// accepted only from one of our pages, in the browser that began the attempt, once; DingTalk is
+// called after all these checks (threats S19).
 func (f *Flow) SilentCode(w http.ResponseWriter, r *http.Request) error {
 	return silentFlow{f}.serve(w, r)
 }
@@ -99,7 +98,7 @@ func (f silentFlow) serve(w http.ResponseWriter, r *http.Request) error {
 			return u, identity.Token{}, err
 		}}, nil)
 	if unbound, ok := errors.AsType[*notBound](err); ok {
-		target = f.linkURL(unbound.token) // the form that binds them is the way on
+		target = f.linkURL(unbound.token) // the form that binds them is the next step
 	} else if err != nil {
 		return err
 	} else {
@@ -107,14 +106,18 @@ func (f silentFlow) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	return web.JSON(w, r, http.StatusOK, struct {
 		Location string `json:"location"`
-	}{escapeNonASCII(target)})
+	}{web.EscapeNonASCII(target)})
 }
 
-// readSilent reads the body. A field twice is an error, as in a callback's query.
+// readSilent parses the body. A repeated field is an error, as in a callback's query.
 func readSilent(r *http.Request) (q callbackQuery, err error) {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "application/x-www-form-urlencoded" && kind != "application/json" || r.Header.Get("Content-Encoding") != "" {
-		return q, &web.Error{Status: http.StatusUnsupportedMediaType, Code: "bad_request", Err: errors.New("login: the silent code comes in another form")}
+		return q, &web.Error{
+			Status: http.StatusUnsupportedMediaType,
+			Code:   "bad_request",
+			Err:    errors.New("login: the silent code is neither a form nor JSON"),
+		}
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxSilent+1))
 	switch {
@@ -132,7 +135,7 @@ func readSilent(r *http.Request) (q callbackQuery, err error) {
 	} else {
 		fields, err := url.ParseQuery(string(body))
 		if err != nil || len(fields["code"]) > 1 || len(fields["state"]) > 1 || len(fields) > maxFields {
-			return q, badRequest("a field is there twice or unreadable")
+			return q, badRequest("a field is repeated or unreadable")
 		}
 		q.code, q.attempt = fields.Get("code"), fields.Get("state")
 	}
@@ -142,18 +145,17 @@ func readSilent(r *http.Request) (q callbackQuery, err error) {
 	return q, nil
 }
 
-// signedOutFor is how long after a sign-out the DingTalk client is not asked again
-// without a click.
+// signedOutFor is how long after a sign-out no silent sign-in is made without a click.
 const signedOutFor = 600 // seconds
 
-// signedOutName names the cookie that marks a sign-out inside the DingTalk client.
+// signedOutName is the name of the cookie that marks a sign-out inside the DingTalk client.
 func (j attemptJar) signedOutName() string { return j.slotName(slots) }
 
 func (j attemptJar) signedOutRecently(r *http.Request) bool {
 	return len(web.CookieValues(r.Header, j.signedOutName())) > 0
 }
 
-// markSignedOut notes that the person signed out; the next sign-in deletes the mark.
+// markSignedOut records that the person signed out; the next sign-in deletes the mark.
 func (j attemptJar) markSignedOut(w http.ResponseWriter, seconds int) {
 	c := j.cookie(slots, "1", seconds)
 	if seconds < 0 {

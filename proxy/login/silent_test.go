@@ -14,7 +14,7 @@ import (
 
 const dingTalk = "Mozilla/5.0 (Linux; U; Android 14) AppleWebKit/537.36 AliApp(DingTalk/7.6.0) com.alibaba.android.rimet/15213560"
 
-// silently makes the gateway sign in inside the DingTalk client too.
+// silently also signs in inside the DingTalk client.
 func silently(p plan) plan {
 	p.change = func(f *Flow) {
 		f.Silent = &Silent{CorpID: "dingcorp", ClientID: "ding-app", Exchange: func(ctx context.Context, code string) (identity.User, error) {
@@ -27,7 +27,7 @@ func silently(p plan) plan {
 
 var pageState = regexp.MustCompile(`data-state="([A-Za-z0-9_-]{43})"`)
 
-// inDingTalk opens a page in the DingTalk client and gives its attempt's state.
+// inDingTalk opens a page in the DingTalk client and returns its attempt's state.
 func (b *browser) inDingTalk(address string) string {
 	b.t.Helper()
 	a := b.visit(address, "User-Agent", dingTalk)
@@ -44,7 +44,8 @@ func (b *browser) postCode(code, state string, header ...string) answer {
 		append([]string{"Content-Type", "application/x-www-form-urlencoded", "User-Agent", dingTalk}, header...)...)
 }
 
-// Old clients send no Sec-Fetch-Site: then Origin tells whose page it is (threats S19).
+// TestSilentOrigin: old clients send no Sec-Fetch-Site; then Origin identifies the page (threats
+// S19).
 func TestSilentOrigin(t *testing.T) {
 	for _, c := range []struct {
 		header []string
@@ -52,7 +53,7 @@ func TestSilentOrigin(t *testing.T) {
 	}{
 		{[]string{"Origin", "https://app.test"}, true},
 		{[]string{"Sec-Fetch-Site", "same-origin", "Origin", "https://app.test"}, true},
-		{[]string{"Sec-Fetch-Site", "same-origin", "Origin", "null"}, true}, // a page under no-referrer
+		{[]string{"Sec-Fetch-Site", "same-origin", "Origin", "null"}, true}, // a page with no-referrer
 		{[]string{"Origin", "https://evil.test"}, false},
 		{[]string{"Origin", "https://app.test.evil.test"}, false},
 		{[]string{"Origin", "http://app.test"}, false},
@@ -70,7 +71,7 @@ func TestSilentOrigin(t *testing.T) {
 	}
 }
 
-// An attempt ends after its time, whatever the client says later.
+// TestSilentLate: an attempt expires, whatever the client sends later.
 func TestSilentLate(t *testing.T) {
 	b := build(t, silently(plan{})).browser()
 	state := b.inDingTalk("/a")
@@ -83,20 +84,21 @@ func TestSilentLate(t *testing.T) {
 	}
 }
 
-// While the store is failing nothing is used up and nobody is asked; the same post works later.
-func TestSilentIllStore(t *testing.T) {
+// TestSilentStoreFails: while the store is failing nothing is used up and DingTalk is not called;
+// the same post works later.
+func TestSilentStoreFails(t *testing.T) {
 	b := build(t, silently(plan{})).browser()
 	state := b.inDingTalk("/a")
-	b.store.ill.Store(true)
-	b.refused("an ill store", b.postCode("zhangsan", state), 503, "store_unavailable", 0)
-	b.store.ill.Store(false)
+	b.store.Away.Store(true)
+	b.refused("a failing store", b.postCode("zhangsan", state), 503, "store_unavailable", 0)
+	b.store.Away.Store(false)
 	if a := b.postCode("zhangsan", state); a.StatusCode != 200 || b.session() == "" {
 		t.Errorf("afterwards = %d %s, want a session", a.StatusCode, a.text)
 	}
 }
 
-// On another of our hosts, and over plain http, the client is asked on
-// public_url, whose host DingTalk knows; the way leads back.
+// TestSilentElsewhere: from another of our hosts, and over plain http, the silent page is on
+// public_url, whose host DingTalk knows, and leads back.
 func TestSilentElsewhere(t *testing.T) {
 	b := build(t, silently(plan{domain: "app.test"})).browser()
 	a := b.visit("https://x.app.test/a?b=1", "User-Agent", dingTalk)
@@ -113,8 +115,8 @@ func TestSilentElsewhere(t *testing.T) {
 	}
 }
 
-// Who is refused by DingTalk's answer is offered to choose another account, out
-// loud and with the page they wanted, and is not "signed out".
+// TestRefusedTryAnother: a person whom DingTalk's answer refuses can choose another account, with
+// a click and with the requested page, and is not shown "signed out".
 func TestRefusedTryAnother(t *testing.T) {
 	b := build(t, silently(plan{})).browser()
 	b.provider.fails(&identity.Failure{Class: identity.Refused, Code: "not_member"})

@@ -18,9 +18,9 @@ import (
 	"dinggate/internal/web"
 )
 
-// attempt is one sign-in on its way. It travels as a sealed cookie in the
-// browser that began it, and its state through DingTalk; only where the two
-// meet again does a sign-in end (threats S1–S3).
+// attempt is one sign-in in progress. It is stored as a sealed cookie in the browser that began
+// it, and its state is sent through DingTalk; a sign-in is completed only if both return together
+// (threats S1–S3).
 //
 //	version  1 byte, 2; 3 of an attempt that waits
 //	state    32 random bytes
@@ -28,17 +28,17 @@ import (
 //	purpose  what the sign-in is for; "" is one of our pages
 //	app      of which client id; with host and purpose under the seal (threats S8)
 //	host     where it began, without a port
-//	target   where the person goes afterwards; checked, and checked again then
+//	target   where the person returns afterwards; checked, and checked again then
 //
-// A text is two bytes of length, then its bytes; nothing follows the last one.
+// A text is its length in two bytes, then its bytes; nothing follows the last one.
 type attempt struct {
 	state                      [32]byte
 	issued                     time.Time
 	purpose, app, host, target string
 
-	// Of an attempt that waits (version 3, with four more texts): its place in the queue,
-	// what the provider sent the browser back with, and when. Without a code it is
-	// under way to the provider once more.
+	// Of an attempt that waits (version 3, with four more texts): its place in the queue, the code
+	// and state with which the provider redirected, and when. Without a code it is on its way to
+	// the provider once more.
 	queued, code, provided string
 	coded                  time.Time
 }
@@ -46,7 +46,7 @@ type attempt struct {
 const (
 	attemptVersion = 2
 	waitingVersion = 3
-	attemptPurpose = "login attempt" // keys of its own: no other sealed text passes for one
+	attemptPurpose = "login attempt" // keys of its own: no other sealed text is accepted in its place
 
 	attemptLife = 10 * time.Minute
 	attemptSkew = time.Minute // how far replicas' clocks may differ
@@ -56,16 +56,15 @@ const (
 
 func newAttempt(purpose, app, host, target string, now time.Time) attempt {
 	a := attempt{issued: now, purpose: purpose, app: app, host: host, target: target}
-	rand.Read(a.state[:]) // never fails: crypto/rand ends the process instead
+	rand.Read(a.state[:]) // never fails: crypto/rand would end the process
 	return a
 }
 
-// stateText is the state as DingTalk carries it.
+// stateText is the state as it is sent through DingTalk.
 func (a *attempt) stateText() string { return base64.RawURLEncoding.EncodeToString(a.state[:]) }
 
-// parseState reads what stateText wrote, in that one spelling only: the
-// decoder itself would skip line breaks and ignore the last character's spare
-// bits (threats S6).
+// parseState parses the output of stateText, in that one spelling only: the decoder would skip
+// line breaks and ignore the spare bits of the last character (threats S6).
 func parseState(text string) (state [32]byte, ok bool) {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil || len(raw) != len(state) || len(text) != base64.RawURLEncoding.EncodedLen(len(state)) {
@@ -74,7 +73,7 @@ func parseState(text string) (state [32]byte, ok bool) {
 	return [32]byte(raw), true
 }
 
-// live reports whether an attempt may still end in a sign-in.
+// live reports whether an attempt may still be completed.
 func (a *attempt) live(now time.Time) bool {
 	age := now.Sub(a.issued)
 	return age >= -attemptSkew && age < attemptLife
@@ -123,20 +122,20 @@ func decodeAttempt(b []byte) (a attempt, ok bool) {
 	return a, len(rest) == 0
 }
 
-// A browser has slots for attempts and no more: the names are fixed, so that
-// not even 200 tabs opened at the same moment, none of which knows of another's
-// cookie, grow a Cookie header that the next request is refused for (S10).
+// A browser has a fixed number of slots for attempts, with fixed names. Even 200 tabs opened at
+// the same moment, none of which has the cookies of another, do not let the Cookie header grow
+// until the next request is refused (S10).
 const (
 	slots       = 5
 	maxAttempts = 6 << 10 // bytes of all attempts in one Cookie header
-	maxCopies   = 4       // values looked at under one name; a sibling host can plant more
+	maxCopies   = 4       // values tried under one name; a sibling host can plant more
 )
 
-// attemptJar keeps the attempts of a browser in that browser, as sealed cookies:
-// the server remembers none.
+// attemptJar stores the attempts of a browser in that browser, as sealed cookies: the server
+// stores none.
 type attemptJar struct {
 	keyring *keyring.Keyring
-	session string // the session cookie's name, which those of attempts derive from
+	session string // the session cookie's name, from which those of attempts are derived
 	secure  bool   // public_url is https
 	turn    *atomic.Uint32
 }
@@ -145,9 +144,9 @@ func (f *Flow) attempts() attemptJar {
 	return attemptJar{f.Keyring, f.Sessions.CookieName(), f.secure(), &f.turn}
 }
 
-// slotName is always a `__Host-` name on https, also where cookie.domain costs
-// the session cookie its prefix: an attempt stays on one host, and a sibling
-// that could plant its own would sign the person in as another one.
+// slotName is always a `__Host-` name on https, also if cookie.domain prevents the prefix for the
+// session cookie: an attempt belongs to one host, and a sibling host that could plant its own
+// would sign the person in as another person.
 func (j attemptJar) slotName(slot int) string {
 	name := strings.TrimPrefix(j.session, "__Host-")
 	if j.secure {
@@ -158,7 +157,7 @@ func (j attemptJar) slotName(slot int) string {
 
 func (f *Flow) secure() bool { return f.Origins.Scheme() == "https" }
 
-// sealed is what a browser sent in one slot.
+// sealed is the content of one slot as the browser sent it.
 type sealed struct {
 	slot   int
 	size   int // of names and values in the Cookie header
@@ -172,7 +171,7 @@ const (
 	alive
 )
 
-// open lists the attempts under a slot's name that our seal vouches for.
+// open lists the attempts in a slot whose seal is valid.
 func (j attemptJar) open(h http.Header, slot int) (found []attempt, size int) {
 	name := j.slotName(slot)
 	for i, text := range web.CookieValues(h, name) {
@@ -189,7 +188,7 @@ func (j attemptJar) open(h http.Header, slot int) (found []attempt, size int) {
 	return found, size
 }
 
-// find gives the attempt of this browser that state belongs to, and its slot.
+// find returns the attempt of this browser that state belongs to, and its slot.
 func (j attemptJar) find(h http.Header, state [32]byte) (a attempt, slot int, ok bool) {
 	for slot := range slots {
 		found, _ := j.open(h, slot)
@@ -202,10 +201,10 @@ func (j attemptJar) find(h http.Header, state [32]byte) (a attempt, slot int, ok
 	return attempt{}, 0, false
 }
 
-// place makes the cookie of a new attempt and those that clear what has to go
-// for it: an empty slot is taken first, then a dead one, then the oldest.
+// place makes the cookie of a new attempt and those that clear the attempts it displaces: an empty
+// slot is used first, then a dead one, then the oldest.
 func (j attemptJar) place(h http.Header, a attempt, now time.Time) ([]*http.Cookie, error) {
-	first := int(j.turn.Add(1) % slots) // tabs that open together, all without a cookie yet, take different slots
+	first := int(j.turn.Add(1) % slots) // tabs that open together, all without a cookie yet, use different slots
 	candidates := make([]sealed, slots)
 	for i := range candidates {
 		candidates[i] = j.look(h, (first+i)%slots, now)
@@ -220,7 +219,7 @@ func (j attemptJar) place(h http.Header, a attempt, now time.Time) ([]*http.Cook
 	}
 	cookies := []*http.Cookie{j.cookie(candidates[0].slot, text, int(attemptLife/time.Second))}
 	total := len(name) + len(text)
-	for _, c := range slices.Backward(candidates[1:]) { // from the newest on, as long as there is room
+	for _, c := range slices.Backward(candidates[1:]) { // from the newest on, as long as they fit
 		if total += c.size; total > maxAttempts && c.order != empty {
 			cookies = append(cookies, j.cookie(c.slot, "", -1))
 		}
@@ -242,8 +241,8 @@ func (j attemptJar) look(h http.Header, slot int, now time.Time) sealed {
 	return c
 }
 
-// cookie is Lax whatever cookie.same_site says: the way back from
-// DingTalk is a navigation from another site.
+// cookie is Lax whatever cookie.same_site is: DingTalk's redirect back is a navigation from
+// another site.
 func (j attemptJar) cookie(slot int, text string, maxAge int) *http.Cookie {
 	return &http.Cookie{Name: j.slotName(slot), Value: text, Path: "/", MaxAge: maxAge,
 		HttpOnly: true, Secure: j.secure, SameSite: http.SameSiteLaxMode}

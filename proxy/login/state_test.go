@@ -11,8 +11,7 @@ import (
 	"dinggate/session"
 )
 
-// Law: an attempt comes out of a browser as it went in, and no other text
-// passes for it.
+// FuzzAttempt: an attempt is read from a browser as it was written, and no other text is accepted.
 func FuzzAttempt(f *testing.F) {
 	f.Add("app.test", "/a?b=1", int64(1_700_000_000_000), 0)
 	f.Add("", "", int64(0), 7)
@@ -47,7 +46,7 @@ func FuzzAttempt(f *testing.F) {
 	})
 }
 
-// Law: what decodes is written the same again.
+// FuzzDecodeAttempt: encoding inverts decoding.
 func FuzzDecodeAttempt(f *testing.F) {
 	a := newAttempt("", "ding-app", "app.test", "/a", time.UnixMilli(1_700_000_000_000))
 	f.Add(a.encode())
@@ -60,7 +59,7 @@ func FuzzDecodeAttempt(f *testing.F) {
 	})
 }
 
-// Law: a state has one spelling.
+// FuzzState: a state has one spelling.
 func FuzzState(f *testing.F) {
 	a := newAttempt("", "", "", "", time.Time{})
 	f.Add(a.stateText())
@@ -75,7 +74,7 @@ func FuzzState(f *testing.F) {
 	})
 }
 
-// Law: no panic, and what is accepted is plain.
+// FuzzParseCallback: no panic, and accepted values are plain.
 func FuzzParseCallback(f *testing.F) {
 	for _, s := range []string{"code=a&state=b", "authCode=a&code=a", "error=&code=x", "code=%0a", "&&=&", "state=a&state=b", "attempt=a?code=b&state=c",
 		"attempt=?"} {
@@ -93,8 +92,8 @@ func FuzzParseCallback(f *testing.F) {
 	})
 }
 
-// Every cookie that a sign-in sets is known as ours, so that applications neither
-// get nor set one; no other is.
+// TestCookieNames: every cookie that a sign-in sets is recognised as ours, so that applications
+// neither receive nor set one; no other cookie is.
 func TestCookieNames(t *testing.T) {
 	for _, f := range []*Flow{flow(t, plan{}).Flow, {Sessions: &session.Manager{}, Origins: must(web.NewOrigins("http://app.test", nil, nil, ""))}} {
 		list := []string{f.Sessions.CookieName(), f.links().Cookie, f.attempts().signedOutName(), "dinggate-lang"}

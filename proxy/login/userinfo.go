@@ -15,8 +15,7 @@ import (
 	"dinggate/session"
 )
 
-// person is the answer of userinfo. The first four names are those that pages
-// written for oauth2-proxy read.
+// person is the answer of userinfo. Pages written for oauth2-proxy read the first four names.
 type person struct {
 	User              string   `json:"user"`
 	Email             string   `json:"email"`
@@ -30,9 +29,9 @@ type person struct {
 	Departments       []int64  `json:"departments"`
 }
 
-// Authenticate finds the session of a request: by its Authorization header if that
-// is ours, which credential reports, otherwise by its cookie. Errors are
-// those of session.Manager's Load, or a *web.Error to be answered as it is.
+// Authenticate finds the session of a request: by its Authorization header if that is ours, which
+// credential reports, otherwise by its cookie. Errors are those of session.Manager's Load, or a
+// *web.Error that is the answer.
 type Authenticate func(ctx context.Context, client netip.Addr, host string, h http.Header,
 	maxWait time.Duration) (s *session.Session, credential bool, err error)
 
@@ -42,11 +41,11 @@ type userInfo struct {
 	find Authenticate
 }
 
-// UserInfo answers page scripts and API clients with who is signed in: 200, or 401
-// with a login_url, or 503 when that is unknown now. It sends no CORS header, so
-// that only pages of the same origin can read it (threats W5). A person who opens
-// it gets a page, with the binding of their account and a form that removes it.
-// find is proxy.Handler.Authenticate; if nil, only a cookie counts.
+// UserInfo answers page scripts and API clients with the signed-in person: 200, or 401 with a
+// login_url, or 503 if the session's state is unknown. It sends no CORS header, so that only pages
+// of the same origin can read it (threats W5). A person who opens it gets a page, with the binding
+// of their account and a form that removes it. find is proxy.Handler.Authenticate; if nil, only a
+// cookie authenticates.
 func (f *Flow) UserInfo(find Authenticate) web.HandlerFunc { return userInfo{f, find}.serve }
 
 func (f userInfo) serve(w http.ResponseWriter, r *http.Request) error {
@@ -98,9 +97,9 @@ func (f userInfo) serve(w http.ResponseWriter, r *http.Request) error {
 			Username: u.Username, Name: u.Name, UserID: u.UserID, UnionID: u.UnionID, JobNumber: u.JobNumber, Departments: append([]int64{}, u.Departments...)})
 }
 
-// isVisit reports whether a browser loads userinfo for a person to look at. A bare
-// `Accept: text/html` is no sign of one: command-line clients send it, and every
-// browser's navigation names application/xhtml+xml beside it.
+// isVisit reports whether a person opens userinfo in a browser. `Accept: text/html` alone does not
+// show that: command-line clients send it, and a browser's navigation also names
+// application/xhtml+xml.
 func isVisit(r *http.Request) bool {
 	if !web.IsPageLoad(r.Method, r.Header) || web.WantsJSON(r.Header) {
 		return false
@@ -109,8 +108,8 @@ func isVisit(r *http.Request) bool {
 		"application/xhtml+xml")
 }
 
-// visitor is the answer to a person who opens userinfo without a session: a page
-// with a button that leads back here.
+// visitor is the answer to a person who opens userinfo without a session: a page with a button
+// that returns here.
 func (f userInfo) visitor(err error) error {
 	return &web.Error{
 		Status:   http.StatusUnauthorized,
@@ -129,8 +128,8 @@ func (f userInfo) authenticate(r *http.Request, x *web.Exchange) (s *session.Ses
 	return s, false, err
 }
 
-// showPerson is userinfo for a person who looks at it: what applications
-// receive, and the binding with a form that removes it.
+// showPerson is userinfo for a person: what applications receive, and the binding with a form that
+// removes it.
 func (f userInfo) showPerson(w http.ResponseWriter, r *http.Request, x *web.Exchange, s *session.Session,
 	next string) error {
 	u := &s.User
@@ -162,7 +161,7 @@ func (f userInfo) showPerson(w http.ResponseWriter, r *http.Request, x *web.Exch
 			shown.Person = b.UnionID
 		}
 	}
-	if f.Accounts != nil { // otherwise nobody could bind it again
+	if f.Accounts != nil { // otherwise the person could not be bound again
 		shown.ID, shown.Action = locallogin.BindingID(b), f.Prefix+"/userinfo"
 		if next != "" {
 			shown.Action = f.urls().path("/userinfo", next)
@@ -170,11 +169,11 @@ func (f userInfo) showPerson(w http.ResponseWriter, r *http.Request, x *web.Exch
 	}
 	if shown.News && n.Before(s) && r.Method == http.MethodGet && !inFrame(r) {
 		if s.User.Local {
-			n.AccountTold = true
+			n.AccountShown = true
 		} else {
-			n.PersonTold = true
+			n.PersonShown = true
 		}
-		if err := f.bindings().PutNote(ctx, b.UnionID, n); err != nil { // shown again by the next sign-in
+		if err := f.bindings().PutNote(ctx, b.UnionID, n); err != nil { // the next sign-in shows it again
 			x.Err = err
 		}
 	}
@@ -182,15 +181,15 @@ func (f userInfo) showPerson(w http.ResponseWriter, r *http.Request, x *web.Exch
 	return nil
 }
 
-// inFrame reports whether a page is loaded where no person sees it: ours are never
-// shown in a frame.
+// inFrame reports whether a page is loaded where no person sees it: our pages are never shown in a
+// frame.
 func inFrame(r *http.Request) bool {
 	dest := r.Header["Sec-Fetch-Dest"]
 	return len(dest) > 0 && (len(dest) > 1 || dest[0] != "document") || web.IsPrefetch(r)
 }
 
-// unbind removes the binding of the person who is signed in, by the form of
-// showPerson. The DingTalk person's sessions end: their name is another one now.
+// unbind removes the binding of the signed-in person, by the form of showPerson. The DingTalk
+// person's sessions end, since their username has changed.
 func (f userInfo) unbind(w http.ResponseWriter, r *http.Request, x *web.Exchange) error {
 	if !web.SameOrigin(r, f.Origins.Ours) {
 		return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
@@ -232,8 +231,8 @@ func (f userInfo) unbind(w http.ResponseWriter, r *http.Request, x *web.Exchange
 	return nil
 }
 
-// removeBinding ends the DingTalk person's sessions before the binding goes, so that a
-// store that is away leaves both as they were, and once more those begun in between.
+// removeBinding ends the DingTalk person's sessions before it removes the binding, so that a store
+// that is unreachable leaves both unchanged, and then again those begun meanwhile.
 func (f userInfo) removeBinding(ctx context.Context, b account.Binding) error {
 	end := func() error {
 		return f.Sessions.RevokeUser(ctx, session.Person{UnionID: b.UnionID}, "unbound")

@@ -15,9 +15,9 @@ import (
 	"dinggate/store"
 )
 
-// Queue is where sign-ins wait for their turn at the provider: id takes a place, or
-// keeps the one that it has, and waits for at most patience. An error means that
-// there is no place, or that the context ended.
+// Queue is where sign-ins wait for their turn at the provider: a call takes a place for id, or
+// keeps its place, and waits for at most patience. An error means that there is no place, or that
+// the context ended.
 type Queue interface {
 	Enter(ctx context.Context, id string, patience time.Duration) (ratelimit.Turn, error)
 }
@@ -27,23 +27,23 @@ type Queue interface {
 //	callback?code=… ─ place, up to 8 s ─┬─ its turn: claimed, exchanged, signed in
 //	                                    └─ not yet: code bound to the attempt and sealed into its cookie
 //	                                         303 callback?waiting=… ─ place, up to 8 s ─┬─ its turn: as above
-//	                                                    ▲                              ├─ not yet: a page that comes again ─┐
-//	                                                    ├──────────────────────────────┼────────────────────────────────────┘
+//	                                                    ▲                              ├─ not yet: the page reloads ──┐
+//	                                                    ├──────────────────────────────┼──────────────────────────────┘
 //	                                                    │                              └─ code older than 4 minutes:
 //	                                                    └──── callback?code=… ◄── DingTalk ◄── 302, with the same place
 //
-// The place is taken before the code is spent. The code is of worth with this
-// attempt alone, and the attempt with this code: the Store has both.
+// The place is taken before the code is spent. The code is valid with this attempt only, and the
+// attempt with this code: the Store records both.
 const (
 	waitParam   = "waiting"
 	waitFor     = 8 * time.Second // that one request waits for its turn
-	codeLife    = 4 * time.Minute // DingTalk's live five
+	codeLife    = 4 * time.Minute // DingTalk's are valid for five
 	boundLife   = attemptLife + 2*attemptSkew
 	refreshLeft = 2 * time.Second
 	refreshMost = 10 * time.Second
 )
 
-// waiting says that it is not the attempt's turn yet. It is an answer, not a refusal.
+// waiting reports that it is not the attempt's turn yet. It is an answer, not a refusal.
 type waiting struct {
 	turn ratelimit.Turn
 	a    attempt
@@ -53,11 +53,11 @@ type waiting struct {
 
 func (*waiting) Error() string { return "login: a sign-in waits for its turn" }
 
-// errQueue is in the error of a sign-in for which there was no turn; its code is not spent.
+// errQueue is in the error of a sign-in that did not get its turn; its code is not spent.
 var errQueue = errors.New("login: no turn at the provider; nothing is used up")
 
-// place is the attempt's place in the queue: that of the attempt that began the
-// wait, where the person was sent to the provider again.
+// place is the attempt's place in the queue: that of the first attempt of the wait, if the person
+// was redirected to the provider again.
 func (a *attempt) place() string {
 	if a.queued != "" {
 		return a.queued
@@ -70,8 +70,8 @@ func digestText(b []byte) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// takeTurn waits for the attempt's turn. A page that can wait longer gets
-// *waiting, anybody else a 503 that uses nothing up.
+// takeTurn waits for the attempt's turn. A page that can wait longer gets *waiting, any other
+// request a 503 that uses nothing up.
 func (f completion) takeTurn(r *http.Request, by codeSource, a attempt, slot int, q callbackQuery) error {
 	if by.queue == nil {
 		return nil
@@ -91,8 +91,8 @@ func (f completion) takeTurn(r *http.Request, by codeSource, a attempt, slot int
 	return &web.Error{Status: http.StatusServiceUnavailable, Code: "unavailable", RetryAfter: retryAfter, Err: errors.Join(errQueue, err)}
 }
 
-// boundElsewhere refuses a code that waits under another attempt, and an attempt
-// that waits with another code.
+// boundElsewhere refuses a code that waits under another attempt, and an attempt that waits with
+// another code.
 func (f completion) boundElsewhere(r *http.Request, a attempt, q callbackQuery) error {
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
@@ -108,14 +108,14 @@ func (f completion) boundElsewhere(r *http.Request, a attempt, q callbackQuery) 
 	return nil
 }
 
-// codeTies are the two records that tie a code and an attempt to each other. They
-// hold hashes: the Store learns no code.
+// codeTies are the two records that tie a code and an attempt to each other. They contain hashes:
+// the Store never sees a code.
 func codeTies(a attempt, code string) map[string]string {
 	ofState, ofCode := digestText(append([]byte("attempt "), a.state[:]...)), digestText([]byte("code "+code))
 	return map[string]string{"waiting-attempt:" + ofState: ofCode, "waiting-code:" + ofCode: ofState}
 }
 
-// bind ties the code to the attempt, once: a reload finds it done.
+// bind ties the code to the attempt, once: a reload finds the same tie.
 func (f completion) bind(r *http.Request, a attempt, q callbackQuery) error {
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
@@ -137,7 +137,7 @@ func (f completion) wait(w http.ResponseWriter, r *http.Request, not *waiting) e
 		if err := f.bind(r, a, not.q); err != nil {
 			return err
 		}
-		if a.code == "" { // a reload makes the code no younger
+		if a.code == "" { // a reload does not make the code younger
 			a.issued, a.coded = f.now(), f.now()
 		}
 		a.code, a.provided = not.q.code, not.q.state
@@ -156,8 +156,8 @@ func (f completion) wait(w http.ResponseWriter, r *http.Request, not *waiting) e
 	return nil
 }
 
-// keepWaiting seals the attempt with its code and leaves for an address without
-// it: an address stays in the history, and a page would show it to its links.
+// keepWaiting seals the attempt with its code and redirects to a URL without the code: a URL stays
+// in the history, and a page sends it as Referer.
 func (f completion) keepWaiting(w http.ResponseWriter, r *http.Request, slot int, a attempt) error {
 	if err := f.reseal(w, slot, a); err != nil {
 		return err
@@ -166,7 +166,7 @@ func (f completion) keepWaiting(w http.ResponseWriter, r *http.Request, slot int
 	return nil
 }
 
-// waitName names an attempt in an address without being its state.
+// waitName identifies an attempt in a URL without revealing its state.
 func (a *attempt) waitName() string {
 	return digestText(append([]byte("waiting "), a.state[:]...))[:22]
 }
@@ -181,7 +181,7 @@ func (f completion) reseal(w http.ResponseWriter, slot int, a attempt) error {
 	return nil
 }
 
-// waitingQuery reads what an attempt of this browser waits with.
+// waitingQuery reads the callback query of a waiting attempt of this browser.
 func (f completion) waitingQuery(r *http.Request, name string) (callbackQuery, error) {
 	for slot := range slots {
 		found, _ := f.attempts().open(r.Header, slot)

@@ -12,7 +12,7 @@ import (
 	"dinggate/internal/ratelimit"
 )
 
-// queue gives a turn to the places that are let in.
+// queue gives a turn to the listed places.
 type queue struct {
 	mu     sync.Mutex
 	let    bool
@@ -38,7 +38,7 @@ func waitingSite(t *testing.T) (*queue, *env) {
 	return q, build(t, plan{change: func(f *Flow) { f.Queue = q }})
 }
 
-// waits checks that a callback leads to an address without its code.
+// waits checks that a callback redirects to a URL without its code.
 func (b *browser) waits(a answer, code string) string {
 	b.t.Helper()
 	at := a.Header.Get("Location")
@@ -48,8 +48,8 @@ func (b *browser) waits(a answer, code string) string {
 	return at
 }
 
-// TestWaiting: the code is not spent before the turn comes, the page says how many
-// are before the person and comes again, and the person is where they wanted to be.
+// TestWaiting: the code is not spent before its turn, the page shows how many people are ahead and
+// reloads, and the person finally reaches the requested page.
 func TestWaiting(t *testing.T) {
 	q, site := waitingSite(t)
 	b := site.browser()
@@ -81,7 +81,7 @@ func TestWaiting(t *testing.T) {
 	}
 }
 
-// TestWaitingClaims: what waits is claimed once, and of worth to its own browser alone.
+// TestWaitingClaims: a waiting code is claimed once, and only its own browser can claim it.
 func TestWaitingClaims(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -115,7 +115,7 @@ func TestWaitingClaims(t *testing.T) {
 	}
 }
 
-// TestWaitingReload: the callback loaded again, while it waits, is the same wait.
+// TestWaitingReload: a reload of the callback continues the same wait.
 func TestWaitingReload(t *testing.T) {
 	q, site := waitingSite(t)
 	b := site.browser()
@@ -130,8 +130,8 @@ func TestWaitingReload(t *testing.T) {
 	}
 }
 
-// TestWaitingTooLong: a code that has grown old is dropped, and the browser goes to
-// DingTalk again without losing its place.
+// TestWaitingTooLong: a code that has become too old is dropped, and the browser is redirected to
+// DingTalk without losing its place.
 func TestWaitingTooLong(t *testing.T) {
 	q, site := waitingSite(t)
 	b := site.browser()
@@ -155,18 +155,18 @@ func TestWaitingTooLong(t *testing.T) {
 	}
 }
 
-// TestWaitingStoreIll: without the store nothing is bound, and nothing used up.
-func TestWaitingStoreIll(t *testing.T) {
+// TestWaitingStoreFails: without the store nothing is bound, and nothing used up.
+func TestWaitingStoreFails(t *testing.T) {
 	_, site := waitingSite(t)
 	b := site.browser()
 	state := b.stateOf(b.visit("/page"))
-	site.store.ill.Store(true)
+	site.store.Away.Store(true)
 	b.refused("a callback", b.back("zhangsan", state), 503, "store_unavailable", 0)
-	site.store.ill.Store(false)
+	site.store.Away.Store(false)
 	b.waits(b.back("zhangsan", state), "zhangsan")
 }
 
-// FuzzWaitingAttempt: what decodes encodes to the same bytes.
+// FuzzWaitingAttempt: encoding inverts decoding.
 func FuzzWaitingAttempt(f *testing.F) {
 	a := newAttempt("", "ding-app", "app.test", "/page", time.Unix(1_700_000_000, 0))
 	f.Add(a.encode())

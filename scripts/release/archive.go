@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// entry is a file of an archive: its name inside, and where its bytes are.
+// entry is a file of an archive: its name inside, and the path of its content.
 type entry struct {
 	name string
 	from string
@@ -24,7 +24,7 @@ type entry struct {
 
 // documents are in every archive, beside the program.
 var documents = []string{"LICENSE", "THIRD_PARTY_NOTICES", "README.md", "README.zh-CN.md", "CHANGELOG.md",
-	"config.example.yaml"}
+	"CHANGELOG.zh-CN.md", "config.example.yaml"}
 
 // archives packs each target's program, in a folder named like the archive.
 func (r *release) archives(context.Context) error {
@@ -61,7 +61,7 @@ func (r *release) archives(context.Context) error {
 	return nil
 }
 
-// create writes a file; of one that could not be finished nothing stays.
+// create writes a file, and removes it if that fails.
 func create(file string, write func(io.Writer) error) error {
 	f, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o644)
 	if err != nil {

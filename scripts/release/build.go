@@ -46,7 +46,7 @@ func (r *release) build(ctx context.Context) error {
 	for _, t := range all {
 		fmt.Println("build", t)
 		out := filepath.Join(r.work, "bin", t.os+"_"+t.arch, t.binary())
-		// GOFLAGS and the levels of the processors are in the bytes: nobody's own here.
+		// GOFLAGS and the processor levels change the output: ignore the builder's own
 		env := []string{"CGO_ENABLED=0", "GOOS=" + t.os, "GOARCH=" + t.arch, "GOFLAGS=", "GOWORK=off", "GOEXPERIMENT=",
 			"GOAMD64=v1", "GOARM64=v8.0", "GORISCV64=rva20u64", "GOFIPS140=off"}
 		_, err := command(ctx, env, "go", "build", "-trimpath", "-buildvcs=false", "-pgo="+r.profile,

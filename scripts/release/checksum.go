@@ -37,9 +37,9 @@ func (r *release) checksums() (file string, err error) {
 	return file, os.WriteFile(file, sums.Bytes(), 0o644)
 }
 
-// sign writes FILE.sig: the Ed25519 signature over the file's bytes, 64 of them,
-// as `openssl pkeyutl -verify -rawin` reads it. keyFile is PKCS #8 in PEM, what
-// `openssl genpkey -algorithm ed25519` makes. The key's bytes are in no error.
+// sign writes FILE.sig: the Ed25519 signature of the file, 64 bytes, in the form of
+// `openssl pkeyutl -verify -rawin`. keyFile is PKCS #8 in PEM, as `openssl genpkey
+// -algorithm ed25519` writes it. No error contains the key.
 func sign(file, keyFile string) error {
 	text, err := os.ReadFile(keyFile)
 	if err != nil {

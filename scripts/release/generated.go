@@ -13,10 +13,10 @@ import (
 // completions are the files with shell completions, by the shell.
 var completions = map[string]string{"bash": "dinggate.bash", "zsh": "_dinggate", "fish": "dinggate.fish", "powershell": "dinggate.ps1"}
 
-// generate has the program write its completions and manual pages, below
-// <work>/generated: completions, man, and man.gz as packages want them.
+// generate runs the program to write its completions and manual pages below
+// <work>/generated: completions, man, and man.gz for packages.
 func (r *release) generate(ctx context.Context) error {
-	env := []string{"LANG=C", "LC_ALL=C", "DINGGATE_LANG=en"} // not the language of who builds
+	env := []string{"LANG=C", "LC_ALL=C", "DINGGATE_LANG=en"} // not the builder's language
 	folder := filepath.Join(r.work, "generated")
 	if err := os.MkdirAll(filepath.Join(folder, "completions"), 0o755); err != nil {
 		return err

@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// certificates is where the image's roots come from: the machine that builds.
+// certificates are the image's root certificates, copied from the build machine.
 const certificates = "/etc/ssl/certs/ca-certificates.crt"
 
-// image makes one OCI archive with an index: an image of the Dockerfile for each
-// processor. It holds Docker's manifest.json too, for `docker load`. Nothing runs in
-// the images while they are built, so no emulator is needed.
+// image builds one OCI archive with an index: an image of the Dockerfile for each
+// processor. It also contains Docker's manifest.json, for `docker load`. No program runs
+// in the images during the build, so no emulator is needed.
 func (r *release) image(ctx context.Context) error {
 	index := "dinggate:" + r.version.plain()
 	b := func(args ...string) (string, error) {
@@ -86,7 +86,7 @@ func (r *release) imageContext(t target) (string, error) {
 		if err := os.WriteFile(to, data, mode); err != nil {
 			return "", err
 		}
-		if err := os.Chmod(to, mode); err != nil { // whatever the umask is
+		if err := os.Chmod(to, mode); err != nil { // independent of the umask
 			return "", err
 		}
 	}

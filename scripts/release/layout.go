@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// healthcheck is the Dockerfile's HEALTHCHECK. OCI's format has no place for it,
-// and buildah leaves it out; Docker's own builder puts it where Docker looks for it.
+// healthcheck is the Dockerfile's HEALTHCHECK. The OCI format has no field for it, and
+// buildah omits it; Docker's own builder stores it where Docker looks for it.
 var healthcheck = map[string]any{"Test": []string{"CMD", "/usr/bin/dinggate", "healthcheck"}, "Interval": 30e9,
 	"Timeout": 3e9}
 
@@ -20,9 +20,9 @@ type layout string
 
 type object = map[string]any
 
-// addHealthcheck changes the configuration of every image in the layout, and
-// everything above that names it by its digest.
-// The index gets the name under which podman and containerd load it.
+// addHealthcheck changes the configuration of every image in the layout, and every blob
+// that refers to it by digest. The index gets the name under which podman and containerd
+// load it.
 func (l layout) addHealthcheck(name string) error {
 	top, err := l.read("index.json")
 	if err != nil {
@@ -50,9 +50,9 @@ func (l layout) addHealthcheck(name string) error {
 	return os.WriteFile(filepath.Join(string(l), "index.json"), data, 0o644)
 }
 
-// addDockerManifest adds what `docker load` of a Docker without the containerd image
-// store reads instead of index.json: every image under a tag of its own, such as
-// dinggate:1.0.0-arm64, since such a Docker has no images of several processors.
+// addDockerManifest adds the file that `docker load` reads instead of index.json without
+// the containerd image store. Every image gets its own tag, such as
+// dinggate:1.0.0-arm64, since such a Docker has no multi-platform images.
 func (l layout) addDockerManifest(name string) error {
 	top, err := l.read("index.json")
 	if err != nil {

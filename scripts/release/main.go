@@ -5,9 +5,9 @@
 //	                          ├─► image (OCI index) ─┼─► SHA256SUMS ─► SHA256SUMS.sig
 //	                          └─► SBOM per binary ───┘
 //
-// The same commit gives the same bytes, at any time and in any folder: times come
-// from SOURCE_DATE_EPOCH, owners are fixed, names are sorted, and no path of the
-// machine is in a file. docs/releasing.md names what has to be equal besides.
+// The same commit produces the same bytes, at any time and in any folder: times come from
+// SOURCE_DATE_EPOCH, owners are fixed, names are sorted, and no file contains a path of
+// the machine. docs/releasing.md lists the further requirements.
 package main
 
 import (
@@ -26,7 +26,7 @@ import (
 	"time"
 )
 
-// release is one run: what is built, and from what.
+// release is one run of the command.
 type release struct {
 	version    version
 	revision   string
@@ -90,7 +90,7 @@ func run(ctx context.Context, args []string) error {
 	return sign(sums, key)
 }
 
-// parse reads the flags. Their defaults come from the environment as `make release` sets it.
+// parse parses the flags. Their defaults come from the environment that `make release` sets.
 func parse(args []string) (*release, string, error) {
 	f := flag.NewFlagSet("release", flag.ContinueOnError)
 	r := &release{binaries: map[target]string{}}
@@ -136,8 +136,8 @@ func (r *release) name(t target, suffix string) string {
 	return fmt.Sprintf("dinggate_%s_%s_%s%s", r.version.plain(), t.os, t.arch, suffix)
 }
 
-// command runs a program with variables on top of the environment; what it
-// prints is in the error.
+// command runs a program with additional environment variables; an error contains its
+// output.
 func command(ctx context.Context, env []string, name string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), env...)

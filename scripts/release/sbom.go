@@ -21,7 +21,7 @@ func (r *release) sboms(ctx context.Context) error {
 	for _, t := range r.targets {
 		file := r.name(t, ".cdx.json")
 		fmt.Println("sbom", file)
-		// No serial number: it would be another each time.
+		// No serial number: it would differ in each run.
 		_, err := command(ctx, nil, gomod, "bin", "-json", "-noserial", "-std", "-licenses", "-version", r.version.text,
 			"-output", filepath.Join(r.out, file), r.binaries[t])
 		if err != nil {
@@ -34,8 +34,8 @@ func (r *release) sboms(ctx context.Context) error {
 	return nil
 }
 
-// settle takes out of a bill of materials what is of this run and not of the
-// binary: the time, and the checksums of the tool, which was built here.
+// settle removes what belongs to this run and not to the binary: the time, and the
+// checksums of the tool, which was built here.
 func (r *release) settle(file string) error {
 	bill, err := readObject(filepath.Join(r.out, file))
 	if err != nil {

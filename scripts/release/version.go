@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// version is what `git describe --tags --always --dirty` says of a checkout.
+// version is the output of `git describe --tags --always --dirty`.
 type version struct {
 	text    string // as described: v1.0.0, v1.0.0-rc.1-5-g0123abc, 0123abc
 	number  string // 1.0.0; 0.0.0 without a tag

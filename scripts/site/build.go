@@ -29,12 +29,12 @@ var style []byte
 
 var layout = template.Must(template.New("layout").Parse(layoutText))
 
-// page is a Markdown file and where it goes.
+// page is a Markdown file and its place in the site.
 type page struct {
 	source string // in the repository, with slashes
 	out    string // in the site: en/install.html
 	zh     bool
-	twin   *page // in the other language; itself where there is none
+	twin   *page // in the other language; itself if there is none
 	title  string
 	text   []byte
 	doc    ast.Node
@@ -49,11 +49,11 @@ type site struct {
 	pages     map[string]*page
 	markdown  goldmark.Markdown
 	assets    map[string]bool   // pictures to copy
-	files     map[string]string // files and folders of the repository that pages lead to, and their pages
+	files     map[string]string // files and folders of the repository that pages link to, and their pages
 }
 
-// Build writes the site of the repository root to out, which it empties first, and
-// returns how many pages there are.
+// Build writes the site of the repository root to out, which it empties first, and returns
+// the number of pages.
 func Build(root, out string) (int, error) {
 	s := &site{root: root, out: out, pages: map[string]*page{}, assets: map[string]bool{}, files: map[string]string{},
 		markdown: goldmark.New(goldmark.WithExtensions(extension.GFM,
@@ -129,7 +129,7 @@ func (s *site) read() error {
 	return nil
 }
 
-// place is where a page goes.
+// place is the path of a page in the site.
 func place(source string) (out string, zh bool) {
 	name, zh := strings.CutSuffix(source, ".zh-CN.md")
 	name = strings.TrimSuffix(name, ".md")
@@ -154,7 +154,7 @@ func twin(source string) string {
 	return strings.TrimSuffix(source, ".md") + ".zh-CN.md"
 }
 
-// outline takes title and table of contents from the headings.
+// outline extracts title and table of contents from the headings.
 func (p *page) outline() {
 	for n := p.doc.FirstChild(); n != nil; n = n.NextSibling() {
 		h, ok := n.(*ast.Heading)
@@ -194,8 +194,8 @@ type group struct {
 	Items []item
 }
 
-// navigation is what p shows of the others: the pages of its language, otherwise those
-// that are there in one only.
+// navigation is the navigation of p: the pages of its language, and those that exist only
+// in the other one.
 func (s *site) navigation(p *page) (groups []group) {
 	for _, sec := range sections {
 		g := group{Title: sec.En}
@@ -268,13 +268,13 @@ func (s *site) write(p *page) error {
 	return s.put(p.out, data)
 }
 
-// relative is the address of one file of the site as another names it.
+// relative is the link from one file of the site to another.
 func relative(from, to string) string {
 	return strings.Repeat("../", strings.Count(from, "/")) + to
 }
 
-// writeFiles writes a page for each file and folder of the repository that pages
-// lead to; a folder shows all its files.
+// writeFiles writes a page for each file and folder of the repository that pages link to;
+// a folder's page shows all its files.
 func (s *site) writeFiles() error {
 	for name, out := range s.files {
 		var body bytes.Buffer

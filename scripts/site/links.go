@@ -13,7 +13,7 @@ import (
 	"github.com/yuin/goldmark/ast"
 )
 
-// ids gives headings the anchors that forges give them: see anchors in test/docs.
+// ids sets the same anchors of headings as code hosting sites: see anchors in test/docs.
 type ids struct{ seen map[string]int }
 
 func (s *ids) Generate(value []byte, kind ast.NodeKind) []byte {
@@ -37,7 +37,7 @@ func (s *ids) Generate(value []byte, kind ast.NodeKind) []byte {
 
 func (s *ids) Put(value []byte) { s.seen[string(value)]++ }
 
-// rewrite leads links to pages of the site, pictures to their copies, and other
+// rewrite changes links to pages of the site, pictures to their copies, and links to other
 // files of the repository to pages that show them.
 func (s *site) rewrite(p *page) error {
 	return ast.Walk(p.doc, func(n ast.Node, entering bool) (ast.WalkStatus, error) {

@@ -7,9 +7,9 @@ import (
 	"dinggate/internal/identity"
 )
 
-// Members is a bounded map of the people whose sessions are in use. A full one
-// forgets the person who has been away for longest: their next request finds out
-// again. Safe for concurrent use.
+// Members is a bounded map of the people whose sessions are in use. If it is full, the
+// person with the oldest request is evicted: their next request causes a lookup. Safe
+// for concurrent use.
 type Members struct {
 	all *bounded.LRU[identity.Key, *Member]
 }
@@ -38,16 +38,37 @@ func (ms *Members) Matching(test func(identity.User) bool) (found []*Member) {
 	return found
 }
 
-// Count is the number of members, and of those whose lookups fail since the last
-// that succeeded.
-func (ms *Members) Count() (all, failing int) {
-	for p := range ms.all.Values() {
-		if all++; p.Failing() {
-			failing++
-		}
-	}
-	return all, failing
+// Counts are the totals over all members.
+type Counts struct {
+	All     int
+	Failing int // people whose lookups fail since the last that succeeded
+	Overdue int // people of Oldest whose confirmation was older than recheck at their last request
+
+	// Oldest is the age of the oldest confirmation, at the person's last request, of all people
+	// with a recent request: within recheck, or the last two minutes. Local accounts are never
+	// confirmed, and are not included.
+	Oldest time.Duration
 }
 
-// Sweep drops everybody who has not been here since the given moment.
+// Count counts the members.
+func (ms *Members) Count(now time.Time, recheck time.Duration) (c Counts) {
+	lately := now.Add(-max(recheck, 2*time.Minute)).UnixMilli()
+	for p := range ms.all.Values() {
+		if c.All++; p.Failing() {
+			c.Failing++
+		}
+		known, used := p.profile.Load(), p.used.Load()
+		if known == nil || known.User.Local || used < lately {
+			continue
+		}
+		age := time.Duration(used-known.Checked.UnixMilli()) * time.Millisecond
+		c.Oldest = max(c.Oldest, age)
+		if age > recheck {
+			c.Overdue++
+		}
+	}
+	return c
+}
+
+// Sweep drops every member without a request since the given moment.
 func (ms *Members) Sweep(since time.Time) { ms.all.Sweep(since.UnixMilli()) }

@@ -6,20 +6,20 @@ import (
 	"dinggate/internal/identity"
 )
 
-// mirrorMargin is the part of Checker.Recheck by which a confirmation by the mirror may
-// be older before the person is looked up: the next reading is about to come.
+// mirrorMargin is the part of Checker.Recheck by which a confirmation by the mirror
+// may be older before a lookup: the next reading is expected soon.
 const mirrorMargin = 10
 
-// Consult has the mirror of the directory confirm p, where it says the same as
-// what is known; a profile never changes by it. soon reports that p lives on the
-// mirror and that its next reading is in time, so that no lookup is wanted yet.
+// Consult confirms p by the mirror of the directory if it has the same record; it
+// never changes a profile. soon reports that p is confirmed by the mirror and that its
+// next reading is in time, so that no lookup is needed yet.
 func (c *Checker[S]) Consult(p *Member, now time.Time) (soon bool) {
 	known := p.profile.Load()
 	if c.Mirrored == nil || known == nil || known.User.Local {
 		return false
 	}
 	read := c.Mirrored(&known.User)
-	// What an event named since is looked up: the mirror may be of before.
+	// A person whom an event named since is looked up: the mirror may be older.
 	if read.IsZero() || read.UnixMilli() < p.invalidated.Load() || read.Before(p.since()) || read.Sub(now) > skew {
 		return false
 	}
@@ -29,7 +29,7 @@ func (c *Checker[S]) Consult(p *Member, now time.Time) (soon bool) {
 	return now.Sub(read) < c.Recheck+c.Recheck/mirrorMargin
 }
 
-// ConsultAll has the mirror confirm everybody who is known: it was read anew.
+// ConsultAll confirms every known member by a new reading of the mirror.
 func (c *Checker[S]) ConsultAll(now time.Time) {
 	for _, p := range c.Members.Matching(func(identity.User) bool { return true }) {
 		c.Consult(p, now)

@@ -40,9 +40,9 @@ func (e *edition) says(u *identity.User) Answer {
 	return Confirmed
 }
 
-// digests are one of the unionid, and one of everything that a session holds of
-// the person. The order of departments and roles does not count: lists and lookups
-// need not agree on it.
+// digests returns a digest of the unionid, and one of all data that a session holds of
+// the person. The order of departments and roles is ignored: it may differ between
+// lists and lookups.
 func (e *edition) digests(u *identity.User) (id uint64, digest [16]byte) {
 	b := append(make([]byte, 0, 512), e.salt[:]...)
 	b = appendText(b, u.UnionID)

@@ -39,7 +39,7 @@ func testKeyring(t *testing.T, first byte) *keyring.Keyring {
 	return k
 }
 
-// directory is what mirrors read: people, or an error, after a while.
+// directory is the source of mirrors: people, or an error, after a while.
 type directory struct {
 	people []identity.User
 	err    error
@@ -78,8 +78,8 @@ func start(t *testing.T, m *Mirror) (stop func()) {
 	return func() { cancel(); <-done }
 }
 
-// crowd is so many people.
-func crowd(n int) (all []identity.User) {
+// people returns n people.
+func people(n int) (all []identity.User) {
 	for i := range n {
 		id := fmt.Sprint("m", i)
 		all = append(all, identity.User{UnionID: "u" + id, UserID: id, Username: id, Departments: []int64{int64(i % 7)}})
@@ -87,11 +87,11 @@ func crowd(n int) (all []identity.User) {
 	return all
 }
 
-// TestMirrorSharesOneReading: of three replicas one reads, all confirm, none by data
-// that is older than it says.
+// TestMirrorSharesOneReading: of three replicas one reads, all confirm, none by data older than
+// its date.
 func TestMirrorSharesOneReading(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &directory{people: append(crowd(9000), zhangsan), takes: time.Minute}
+		d := &directory{people: append(people(9000), zhangsan), takes: time.Minute}
 		shared := &store.Memory{Max: 1000}
 		began := time.Now()
 		var all []*Mirror
@@ -137,12 +137,12 @@ func TestMirrorReaderDies(t *testing.T) {
 		stop()
 		time.Sleep(time.Minute + 4*lookEvery)
 		if second.Confirms(&zhangsan).IsZero() {
-			t.Error("nobody read after the first replica ended")
+			t.Error("no replica read after the first replica ended")
 		}
 	})
 }
 
-// TestMirrorDigests: any difference is one, the order of lists is none.
+// TestMirrorDigests: any difference changes the digest, the order of lists does not.
 func TestMirrorDigests(t *testing.T) {
 	e, err := newEdition(time.Now())
 	if err != nil {
@@ -176,8 +176,8 @@ func TestMirrorDigests(t *testing.T) {
 	}
 }
 
-// TestMirrorFails: a reading that fails leaves the one before in use, waits, and says
-// why; nothing that somebody else wrote into the store counts.
+// TestMirrorFails: a failed reading leaves the previous one in use, pauses, and reports why;
+// foreign records in the store are ignored.
 func TestMirrorFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		missing := &identity.Failure{Class: identity.Operator, Code: "permission_missing"}
@@ -188,7 +188,7 @@ func TestMirrorFails(t *testing.T) {
 		stop := start(t, m)
 		time.Sleep(9 * time.Minute)
 		if n := d.reads.Load(); n != 1 || !m.Confirms(&zhangsan).IsZero() {
-			t.Errorf("without the permission: %d readings in 9 minutes, want 1 and nobody confirmed", n)
+			t.Errorf("without the permission: %d readings in 9 minutes, want 1 and no one confirmed", n)
 		}
 		stop()
 		d.err = nil

@@ -11,12 +11,12 @@ import (
 	"dinggate/store/redisstore"
 )
 
-// TestMirrorOnRedis: 20,000 people pass from one replica to another through a real
-// Redis, whose dump names nobody; a part that is lost makes it no copy at all.
+// TestMirrorOnRedis: 20,000 people pass from one replica to another through a real Redis, whose
+// dump contains no names; if a part is lost, the copy is not used.
 func TestMirrorOnRedis(t *testing.T) {
 	redis := realtool.StartRedis(t)
 	var all []*Mirror
-	d := &directory{people: append(crowd(20_000), zhangsan)}
+	d := &directory{people: append(people(20_000), zhangsan)}
 	for range 3 {
 		c := redisstore.Defaults()
 		c.Timeout = 10 * time.Second

@@ -36,8 +36,8 @@ func (m *Mirror) key(part string) string {
 	return "directory:" + base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// share writes e for the other replicas. When that fails they look people up, and
-// read for themselves when their time has come.
+// share writes e for the other replicas. If that fails, they look people up, and read
+// the directory themselves when their reading is due.
 func (m *Mirror) share(ctx context.Context, e *edition) {
 	if m.Store == nil {
 		return
@@ -69,7 +69,7 @@ func (m *Mirror) put(ctx context.Context, part string, plain []byte) bool {
 	return err == nil && m.Store.Put(ctx, key, box, m.Life) == nil
 }
 
-// get is nil for a record that is absent, or not ours.
+// get returns nil for a record that is absent, or that we cannot open.
 func (m *Mirror) get(ctx context.Context, part string) []byte {
 	ctx, cancel := context.WithTimeout(ctx, shareTimeout)
 	defer cancel()
@@ -85,7 +85,7 @@ func (m *Mirror) get(ctx context.Context, part string) []byte {
 	return plain
 }
 
-// fetch takes over the reading of another replica, if it is newer than ours.
+// fetch takes over another replica's reading, if it is newer than ours.
 func (m *Mirror) fetch(ctx context.Context) (newer bool) {
 	if m.Store == nil {
 		return false

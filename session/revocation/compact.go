@@ -7,15 +7,15 @@ import (
 	"dinggate/internal/identity"
 )
 
-// covered reports whether a revocation of the person already says what v says of
-// one of their sessions.
+// covered reports whether a revocation of the person already includes v, the
+// revocation of one of their sessions.
 func (r *Set) covered(v Revocation) bool {
 	known, ok := r.people[v.Who]
 	return ok && v.Who.Text != "" && known.Spare == 0 && !v.Since.After(known.Before)
 }
 
-// extend has the revocation of the person include what v says of one of their
-// sessions, in a full set that has one.
+// extend makes the revocation of the person include v, the revocation of one of their
+// sessions, if a full set has one of the person.
 func (r *Set) extend(v Revocation) bool {
 	known, ok := r.people[v.Who]
 	if !ok || v.Who.Text == "" || r.stored || len(r.ids)+len(r.people) < r.max {
@@ -25,7 +25,7 @@ func (r *Set) extend(v Revocation) bool {
 	return true
 }
 
-// with is the revocation of a person that ends the session of v too. A sign-out
+// with is the revocation of a person that also ends the session of v. A sign-out
 // spares no password.
 func (known Revocation) with(v Revocation) Revocation {
 	if known.Reason == "" {
@@ -41,8 +41,8 @@ func (known Revocation) with(v Revocation) Revocation {
 	return known
 }
 
-// compact frees a tenth of the set, if it can: what only the audit log
-// needs goes first; then one revocation takes the place of all sign-outs of a
+// compact frees a tenth of the set, if it can: first it removes entries that only the
+// audit log needs; then it replaces all sign-outs of a person by one revocation of the
 // person.
 func (r *Set) compact() (room bool) {
 	want := r.max - r.max/10 - 1

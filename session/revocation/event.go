@@ -13,19 +13,18 @@ import (
 	"dinggate/store"
 )
 
-// Person says whose sessions end; every name that is not empty counts, and one
-// that matches is enough.
+// Person identifies whose sessions end, by any of the names that are not empty.
 type Person struct {
 	UnionID  string
 	UserID   string
 	Username string // of a person without a unionId
 	Account  string // of a local account
 
-	// Spare is the Fingerprint of Account's sessions that go on: those that were
-	// begun with the current password. 0: none does.
+	// Spare is the Fingerprint of the sessions of Account that continue: those begun with the
+	// current password. If 0, none continues.
 	Spare uint64
 
-	key identity.Key // of an SSO service's person, where no other name is theirs alone
+	key identity.Key // of an SSO service's person, if no other name is unique to them
 }
 
 // PersonOf is the person with this key.
@@ -68,8 +67,8 @@ func (who Person) Keys() (keys []identity.Key) {
 	return keys
 }
 
-// Matches reports whether a person has one of the names; service says that an SSO
-// service names the people.
+// Matches returns a func that reports whether a person has one of the names; service
+// means that an SSO service identifies the people.
 func (who Person) Matches(service bool) func(u identity.User) bool {
 	keys := who.Keys()
 	return func(u identity.User) bool {
@@ -84,11 +83,14 @@ type Places struct {
 	Roles       []int64
 }
 
+// Root is the department at the top, which includes everybody.
+const Root = 1
+
 // Contain reports whether a person is in one of the departments, or below it, or
 // has one of the roles.
 func (p Places) Contain(u identity.User) bool {
 	for _, id := range p.Departments {
-		if slices.Contains(u.Departments, id) || slices.Contains(u.Ancestors, id) {
+		if id == Root || slices.Contains(u.Departments, id) || slices.Contains(u.Ancestors, id) {
 			return true
 		}
 	}
@@ -100,11 +102,12 @@ func (p Places) Contain(u identity.User) bool {
 	return false
 }
 
-// Event is what an entry of the Journal says:
+// Event is the content of a Journal entry:
 //
-//	realm tag  8 bytes of a hash: of another organisation's entries we read no more
-//	box        sealed by the keyring, so that a list in Redis does not show who left
-//	  version  1 byte: 1, or 2 of people whom 1 has no name for
+//	realm tag  8 bytes of a hash: entries of another organisation are not read further
+//	box        sealed by the keyring, so that a list in Redis does not reveal who left
+//
+//	  version  1 byte: 1, or 2 of people whom version 1 cannot identify
 //	  kind     1 byte
 //	  at       time
 //	  reason   text
@@ -114,9 +117,9 @@ func (p Places) Contain(u identity.User) bool {
 //	  key      version 2: the kind of a name, 1 byte, and its text
 //	  spare    version 2: unsigned varint, see Person
 //
-// What a kind has no use for is empty. An entry of a newer version, of an
-// unknown kind or under a secret that is not here is an error, on which
-// everything is asked about again (see Replicator.Unreadable).
+// Fields that a kind does not use are empty. An entry of a newer version, of an
+// unknown kind or sealed under an unknown secret is an error, after which every
+// session is looked up in the Store again (see Replicator.Unreadable).
 type Event struct {
 	Kind   byte
 	At     time.Time
@@ -131,11 +134,11 @@ const (
 	SessionEnded   = 's'
 	PersonEnded    = 'p' // sessions signed in until At
 	EverybodyEnded = 'a' // sessions signed in until At
-	PersonChanged  = 'l' // facts confirmed before At are in doubt
-	PlacesChanged  = 'c' // the same, for everybody in one of these places
+	PersonChanged  = 'l' // facts confirmed before At are invalid
+	PlacesChanged  = 'c' // the same, for all people in one of these places
 )
 
-// MaxPlaces is how many departments, and how many roles, an event has at most.
+// MaxPlaces bounds the departments, and the roles, of an event.
 const MaxPlaces = 100
 
 const (
@@ -215,8 +218,8 @@ func (r *Replicator) isOurs(entry []byte) bool {
 	return len(entry) >= realmTag+keyring.SaltLength && slices.Equal(entry[:realmTag], r.tag())
 }
 
-// Entry makes the journal entry of an event; nil without a Journal. It is
-// remembered as applied: the caller has acted on it.
+// Entry makes the journal entry of an event; nil without a Journal. The entry counts
+// as applied: the caller has acted on it.
 func (r *Replicator) Entry(e Event) []byte {
 	if r.Journal == nil {
 		return nil

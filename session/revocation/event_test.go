@@ -9,7 +9,7 @@ import (
 	"dinggate/internal/identity"
 )
 
-// The law: what reads is written back the same, and nothing else happens.
+// FuzzEvent: encoding inverts decoding, and nothing else happens.
 func FuzzEvent(f *testing.F) {
 	for _, e := range []Event{
 		{Kind: SessionEnded, At: time.UnixMilli(1), ID: "x"},

@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// Write is what other replicas are to learn. Both parts may be done twice.
+// Write is a change to send to the other replicas. Both parts are idempotent.
 type Write struct {
-	Store func(ctx context.Context) error // nil: nothing for the Store
-	Entry []byte                          // nil: nothing for the Journal
-	Until time.Time                       // then everything it ends is past its lifetime
+	Store func(ctx context.Context) error // nil if there is no change to the Store
+	Entry []byte                          // nil if there is no entry for the Journal
+	Until time.Time                       // by then every session that it ends is past its lifetime
 }
 
-// outbox keeps what the other replicas have not learned yet, because the Store or
-// the Journal failed. It is bounded; past that the oldest go, and the others find
-// out by asking the Store or at their next recheck.
+// outbox queues writes that could not be sent to the other replicas, because the Store or the
+// Journal failed. It is bounded; if it is full, the oldest write is dropped, and the others learn
+// of it from the Store or at their next recheck.
 type outbox struct {
 	mu   sync.Mutex
 	all  []Write

@@ -12,38 +12,39 @@ import (
 	"dinggate/store"
 )
 
-// Replicator writes what ends to the Store and to the Journal, and follows the
-// Journal for what ends elsewhere. Set the fields, then share the pointer; safe
+// Replicator writes revocations to the Store and to the Journal, and follows the
+// Journal for those of other replicas. Set the fields, then share the pointer; safe
 // for concurrent use.
 type Replicator struct {
-	Journal store.Journal // nil: no other replica is notified, and Follow must not be called
+	Journal store.Journal // if nil, no other replica is notified, and Follow must not be called
 	Keyring *keyring.Keyring
 	Realm   string
 	Now     func() time.Time
 
-	// Apply is called with each event that was not applied here yet; applying an
-	// event twice must do no harm.
+	// Apply is called with each event that was not applied here yet; it must be
+	// idempotent.
 	Apply func(Event)
 
-	// Unreadable is called for an entry that this release does not understand: a
-	// newer one's, or one sealed with a secret that is not here yet. It may be the
-	// end of any session.
+	// Unreadable is called for an entry that this release cannot read: one of a newer
+	// release, or one sealed with an unknown secret. It may be the revocation of any
+	// session.
 	Unreadable func()
 
 	// Live is called when the journal has become live again.
 	Live func()
 
 	liveEpoch atomic.Uint64 // odd: the journal is live
-	lost      atomic.Int64  // when it was last lost, in Unix milliseconds
+	losses    losses
 	dedup     *dedup
 	outbox    *outbox
 }
 
-// writeTimeout bounds what one request, or one attempt of SendPending, waits for.
+// writeTimeout is the deadline of one request's write, or of one attempt of
+// SendPending.
 const writeTimeout = time.Second
 
-// NewReplicator makes one that has nothing to send. With old it takes over what
-// that one could not send yet and what it has received.
+// NewReplicator returns a Replicator with an empty outbox. It takes over what old, unless nil, has
+// not sent yet and what it has received.
 func NewReplicator(old *Replicator) *Replicator {
 	if old != nil {
 		return &Replicator{dedup: old.dedup, outbox: old.outbox}
@@ -51,15 +52,41 @@ func NewReplicator(old *Replicator) *Replicator {
 	return &Replicator{dedup: new(dedup), outbox: new(outbox)}
 }
 
-// State reports whether the journal is live, and in which epoch: what was learned
-// in another one may have changed since without an event.
+// State reports whether the journal is live, and in which epoch: a lookup made in an
+// earlier epoch may be outdated without an event.
 func (r *Replicator) State() (epoch uint32, live bool) {
 	state := r.liveEpoch.Load()
 	return uint32(state >> 1), state&1 == 1
 }
 
-// Lost is when the journal was last lost: ends up to then have arrived.
-func (r *Replicator) Lost() time.Time { return time.UnixMilli(r.lost.Load()) }
+// Lost returns when the journal of that epoch was lost: events up to then have been
+// received. The zero time: it was not lost, or too many epochs ago.
+func (r *Replicator) Lost(epoch uint32) time.Time { return r.losses.of(epoch) }
+
+// losses is when the last epochs ended. The zero value is ready; safe for concurrent use.
+type losses struct {
+	mu  sync.Mutex
+	all [8]struct {
+		epoch uint32
+		at    time.Time
+	}
+}
+
+func (l *losses) add(epoch uint32, at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	one := &l.all[int(epoch)%len(l.all)]
+	one.epoch, one.at = epoch, at
+}
+
+func (l *losses) of(epoch uint32) time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if one := l.all[int(epoch)%len(l.all)]; one.epoch == epoch {
+		return one.at
+	}
+	return time.Time{}
+}
 
 // Follow follows the journal until ctx ends.
 func (r *Replicator) Follow(ctx context.Context) {
@@ -67,11 +94,11 @@ func (r *Replicator) Follow(ctx context.Context) {
 	r.setLive(false)
 }
 
-// setLive follows the journal's word. Losing it begins a new epoch.
+// setLive sets the state that the journal reports. Losing it begins a new epoch.
 func (r *Replicator) setLive(live bool) {
 	if state := r.liveEpoch.Load(); (state&1 == 1) != live {
 		if !live {
-			r.lost.Store(r.Now().UnixMilli())
+			r.losses.add(uint32(state>>1), r.Now())
 		}
 		r.liveEpoch.Store(state + 1)
 		if live {
@@ -93,16 +120,16 @@ func (r *Replicator) receive(entry []byte) {
 	r.Apply(e)
 }
 
-// tag is the clear beginning of our organisation's entries.
+// tag is the unencrypted prefix of our organisation's entries.
 func (r *Replicator) tag() []byte {
 	sum := sha256.Sum256([]byte("journal\x00" + r.Realm))
 	return sum[:realmTag]
 }
 
-// Send writes to the Store, then to the Journal, whose followers ask the Store.
-// It goes on when ctx ends. What fails is sent again by SendPending. The error is
-// the Store's; an entry that was only not announced costs the other replicas
-// their next question.
+// Send writes to the Store, then to the Journal, whose followers read the Store. It
+// continues when ctx is cancelled. Parts that fail are sent again by SendPending. The
+// error is the Store's; if only the Journal failed, the other replicas learn of it
+// with their next lookup.
 func (r *Replicator) Send(ctx context.Context, w Write) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
@@ -117,13 +144,13 @@ func (r *Replicator) Send(ctx context.Context, w Write) error {
 	return nil
 }
 
-// SendLater leaves a write to SendPending.
+// SendLater queues a write for SendPending.
 func (r *Replicator) SendLater(w Write) { r.outbox.add(w) }
 
 // Pending is the number of writes that wait for SendPending.
 func (r *Replicator) Pending() int { return int(r.outbox.size.Load()) }
 
-// SendPending sends what waits, the oldest first, until one fails.
+// SendPending sends the queued writes, the oldest first, until one fails.
 func (r *Replicator) SendPending(ctx context.Context) {
 	for range r.outbox.size.Load() {
 		w, ok := r.outbox.take()
@@ -143,7 +170,7 @@ func (r *Replicator) SendPending(ctx context.Context) {
 	}
 }
 
-// deliver returns what is left of a write, and why.
+// deliver returns the parts of a write that failed, and the error.
 func (r *Replicator) deliver(ctx context.Context, w Write) (rest Write, err error) {
 	rest = w
 	if w.Store != nil {
@@ -161,8 +188,8 @@ func (r *Replicator) deliver(ctx context.Context, w Write) (rest Write, err erro
 	return rest, err
 }
 
-// dedupEntries bounds what is remembered to recognise a repeated entry.
-// Forgetting one costs a lookup, nothing more.
+// dedupEntries bounds the entries that are remembered to detect duplicates. A
+// duplicate that is not detected costs a lookup, nothing more.
 const dedupEntries = 1024
 
 // dedup remembers the last entries by their salt. The zero value is empty.

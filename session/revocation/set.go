@@ -1,10 +1,10 @@
-// Package revocation knows which sessions have ended before their time, and
-// carries that to the other replicas.
+// Package revocation records which sessions have ended before their expiry, and sends
+// that to the other replicas.
 //
-//	Set ────────── what has ended, in memory, bounded; it never forgets an end
+//	Set ────────── the revocations, in memory, bounded; none is dropped
 //	Replicator ─── Store and Journal: events to the other replicas and from them
 //
-// Who ends a session, and when, is decided in package session.
+// Package session decides who ends a session, and when.
 package revocation
 
 import (
@@ -25,29 +25,28 @@ type Session struct {
 // Revocation ends one session, or all sessions of a person that began early enough.
 type Revocation struct {
 	Before  time.Time // of a person: sessions signed in at this moment or earlier
-	Until   time.Time // then every session it ends is past its lifetime
-	Reason  string    // empty: only Audited is recorded
+	Until   time.Time // by then every session that it ends is past its lifetime
+	Reason  string    // empty: the entry only records Audited
 	Audited bool      // the audit log has a line about it
-	Spare   uint64    // of a local account: sessions with this fingerprint go on; 0: none
+	Spare   uint64    // of a local account: sessions with this fingerprint continue; 0: none
 
-	Who   identity.Key // of a session: whose it is; zero: not known
+	Who   identity.Key // of a session: its owner; zero: unknown
 	Since time.Time    // of a session: when it was signed in
 }
 
-// Set is the bounded memory of ended sessions that are not past their lifetime
+// Set is the bounded set of revocations whose sessions are not past their lifetime
 // yet. Safe for concurrent use.
 //
-// It fails closed: forgetting a sign-out would bring a session back. In a full set
-// one revocation of a person takes the place of all their sign-outs, beginning
-// with those who have most: a person who signs in and out without end loses their
-// own sessions, nobody else theirs (threats D14). Where that makes no room, every
-// session ends that was signed in until that moment (revokedBefore), and the set
-// begins again empty. Where replicas share a Store, which has every revocation, a
-// full set only has the Store asked again.
+// It fails closed: dropping a sign-out would revive a session. In a full set one revocation of a
+// person replaces all their sign-outs, beginning with those who have most: a person who signs in
+// and out in a loop loses their own sessions, and no one else does (threats D14). If that frees
+// nothing, every session ends that was signed in until that moment (revokedBefore), and the set is
+// emptied. If replicas share a Store, which has every revocation, a full set only causes new
+// lookups in the Store.
 type Set struct {
 	max        int
-	generation atomic.Uint64 // moves with every change, so that a known session looks only then
-	epoch      atomic.Uint32 // moves when something was forgotten or not understood that the Store knows
+	generation atomic.Uint64 // incremented with every change, so that cached results are checked again only then
+	epoch      atomic.Uint32 // incremented when a revocation that is in the Store was discarded or unreadable here
 
 	mu            sync.RWMutex
 	ids           map[string]Revocation
@@ -58,9 +57,9 @@ type Set struct {
 	onEnd         func(End) // nil: not called
 }
 
-// NewSet makes an empty set for at most max revocations. onEnd is called with every
-// end that the set records, at least once each; it must not wait, nor call the set.
-// If nil, it is not called.
+// NewSet makes an empty set for at most max revocations. onEnd is called at least once
+// with every revocation that the set records; it must not block, nor call the set. If
+// nil, it is not called.
 func NewSet(max int, onEnd func(End)) *Set {
 	return &Set{max: max, ids: map[string]Revocation{}, people: map[identity.Key]Revocation{}, onEnd: onEnd}
 }
@@ -72,25 +71,25 @@ type End struct {
 	All     bool
 }
 
-// announce gives an end to onEnd; it needs r.mu.
+// announce calls onEnd; the caller holds r.mu.
 func (r *Set) announce(e End) {
 	if r.onEnd != nil {
 		r.onEnd(e)
 	}
 }
 
-// SetStored says whether every revocation is in a shared Store too.
+// SetStored sets whether every revocation is in a shared Store too.
 func (r *Set) SetStored(stored bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.stored = stored
 }
 
-// Generation moves with every change.
+// Generation is incremented with every change.
 func (r *Set) Generation() uint64 { return r.generation.Load() }
 
-// Epoch moves when something was forgotten here that the Store knows: what was
-// learned from the Store in another epoch must be asked for again.
+// Epoch is incremented when a revocation was discarded here that is in the Store:
+// lookups made in another epoch must be repeated.
 func (r *Set) Epoch() uint32 { return r.epoch.Load() }
 
 // Forgotten begins a new epoch.
@@ -110,7 +109,7 @@ func (r *Set) Ended(id string) bool {
 	return r.ids[id].Reason != ""
 }
 
-// Find reports whether s, of a person with these keys, is revoked, and why.
+// Find reports whether s, of a person with these keys, is revoked, and the reason.
 func (r *Set) Find(s Session, keys [3]identity.Key) (reason string, revoked bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -139,7 +138,7 @@ func (r *Set) EndSession(id string, v Revocation, now time.Time) {
 	defer r.mu.Unlock()
 	known, there := r.ids[id]
 	if known.Reason != "" || r.covered(v) {
-		return // ended already: a replayed cookie moves nothing
+		return // already ended: a replayed cookie changes nothing
 	}
 	v.Audited = v.Audited || known.Audited
 	defer r.announce(End{Session: id})
@@ -164,9 +163,9 @@ func (r *Set) EndPerson(key identity.Key, v Revocation, now time.Time) {
 	r.generation.Add(1)
 }
 
-// EndAll records that every session has ended that was signed in until v.Before:
-// one moment says more than any number of earlier revocations. The set stays: it
-// may hold later ones.
+// EndAll records that every session has ended that was signed in until v.Before: it
+// replaces any number of earlier revocations. The others stay, since they may be
+// later.
 func (r *Set) EndAll(v Revocation) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -177,8 +176,8 @@ func (r *Set) EndAll(v Revocation) {
 	}
 }
 
-// Audit reports whether the audit log has no line about the end of session id
-// yet, and records that it has one now.
+// Audit reports whether the audit log has no line about the end of session id yet, and
+// marks the session as audited.
 func (r *Set) Audit(id string, until, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -186,15 +185,15 @@ func (r *Set) Audit(id string, until, now time.Time) bool {
 	if v.Audited {
 		return false
 	}
-	if known || len(r.ids)+len(r.people) < r.max { // in a full set rather two lines than everybody signed out
+	if known || len(r.ids)+len(r.people) < r.max { // a full set: a second audit line is harmless
 		v.Audited, v.Until = true, until
 		r.ids[id] = v
 	}
 	return true
 }
 
-// room makes place for one more revocation. Where there is none it raises
-// revokedBefore, which says all that the revocations said and more; they go.
+// room frees space for one more revocation. If it cannot, it raises revokedBefore, which includes
+// all the revocations, and removes them.
 func (r *Set) room(now time.Time) bool {
 	if len(r.ids)+len(r.people) < r.max {
 		return true

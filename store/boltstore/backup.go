@@ -10,9 +10,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// Backup writes a copy of the file as it is now to w, while reads and writes go on;
-// begin is called with its size before the first byte. Restored, it is a file that
-// Open takes. It ends early when ctx ends.
+// Backup writes a consistent copy of the file to w, while reads and writes continue; begin is
+// called with its size before the first byte. Open accepts the copy. Backup stops when ctx ends.
 func (f *File) Backup(ctx context.Context, begin func(size int64), w io.Writer) error {
 	err := guard(func() error {
 		return f.db.View(func(tx *bolt.Tx) error {
@@ -27,7 +26,7 @@ func (f *File) Backup(ctx context.Context, begin func(size int64), w io.Writer) 
 	return nil
 }
 
-// writerUntil fails once its context has ended.
+// writerUntil fails after its context has ended.
 type writerUntil struct {
 	ctx context.Context
 	w   io.Writer
@@ -40,8 +39,8 @@ func (w writerUntil) Write(p []byte) (int, error) {
 	return w.w.Write(p)
 }
 
-// Verify reads a whole file that is not in use, such as a backup, and gives its
-// schema. A file that is damaged, or of a newer release, is an error.
+// Verify reads a whole file that is not in use, such as a backup, and returns its schema. A file
+// that is damaged, or of a newer release, is an error.
 func Verify(path string) (schema int, err error) {
 	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: openWithin})
 	if err != nil {
@@ -49,7 +48,7 @@ func Verify(path string) (schema int, err error) {
 	}
 	err = guard(func() error {
 		return db.View(func(tx *bolt.Tx) error {
-			for damage := range tx.Check() { // to its end: a goroutine of bbolt sends
+			for damage := range tx.Check() { // to the end, since a goroutine of bbolt sends
 				err = errors.Join(err, damage)
 			}
 			if err == nil {

@@ -14,8 +14,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// TestBackup: a copy that is made while others write is whole, of one moment, and
-// opens as a copy of the state.
+// TestBackup: a copy that is made during writes is complete and consistent, and opens as a state
+// file.
 func TestBackup(t *testing.T) {
 	f, err := Open(t.TempDir())
 	if err != nil {
@@ -73,7 +73,7 @@ func TestBackup(t *testing.T) {
 	}
 }
 
-// TestVerifyDamage: a copy that was cut, or damaged on its way, does not pass.
+// TestVerifyDamage: a truncated or damaged copy is refused.
 func TestVerifyDamage(t *testing.T) {
 	f, err := Open(t.TempDir())
 	if err != nil {
@@ -106,8 +106,8 @@ func TestVerifyDamage(t *testing.T) {
 	}
 }
 
-// TestSchema: a file without a version gets one, one of a newer release is refused
-// and stays as it is.
+// TestSchema: a file without a version gets one; a file of a newer release is refused and not
+// changed.
 func TestSchema(t *testing.T) {
 	dir := t.TempDir()
 	set := func(version string) {

@@ -11,8 +11,8 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// Bindings keeps which DingTalk person is which account, in both directions,
-// sealed. Unlike a Table it forgets nothing. Safe for concurrent use.
+// Bindings stores which DingTalk person is which account, in both directions, sealed. Unlike those
+// of a Table its records never expire. Safe for concurrent use.
 type Bindings struct {
 	f       *File
 	records account.Records
@@ -21,19 +21,18 @@ type Bindings struct {
 var _ account.Bindings = (*Bindings)(nil)
 
 var (
-	boundPeople   = []byte("sealed bindings")          // a person's place → box
-	boundAccounts = []byte("sealed bindings/accounts") // an account's place → box
-	boundTable    = []byte("table")                    // in looks: by which table
+	boundPeople   = []byte("sealed bindings")          // a person's place → sealed binding
+	boundAccounts = []byte("sealed bindings/accounts") // an account's place → sealed binding
+	boundTable    = []byte("table")                    // in looks: the version of the table
 	boundLooks    = []byte("sealed bindings/looks")    // a look's place and an account's → 1
 
-	// Of releases that did not seal.
+	// Buckets of releases without sealing.
 	plainPeople   = []byte("bindings")          // unionId → account
 	plainAccounts = []byte("bindings/accounts") // account → unionId
 )
 
-// Bindings gives the bindings of this file, and makes their place when there is
-// none. Those that an older release kept unsealed are sealed now, once: migrated
-// returns how many.
+// Bindings returns the bindings of this file, and creates their buckets if they are missing.
+// Bindings of a release without sealing are sealed now, once: migrated is their number.
 func (f *File) Bindings(records account.Records) (b *Bindings, migrated int, err error) {
 	b = &Bindings{f, records}
 	err = f.db.Update(func(tx *bolt.Tx) error {
@@ -69,7 +68,7 @@ func (b *Bindings) migrate(tx *bolt.Tx) (n int, err error) {
 	return n, errors.Join(err, tx.DeleteBucket(plainPeople), tx.DeleteBucket(plainAccounts))
 }
 
-// put writes both boxes and what the name looks like.
+// put writes both sealed bindings and the look of the name.
 func (b *Bindings) put(tx *bolt.Tx, one account.Binding) error {
 	person, name := b.records.PersonPlace(one.UnionID), b.records.AccountPlace(one.Username)
 	for place, bucket := range map[string][]byte{person: boundPeople, name: boundAccounts} {
@@ -84,7 +83,7 @@ func (b *Bindings) put(tx *bolt.Tx, one account.Binding) error {
 	return b.look(tx, one.Username)
 }
 
-// look notes what a name looks like.
+// look records the look of a name.
 func (b *Bindings) look(tx *bolt.Tx, username string) (err error) {
 	looks := tx.Bucket(boundLooks)
 	for _, place := range b.records.LookPlaces(username) {
@@ -96,8 +95,7 @@ func (b *Bindings) look(tx *bolt.Tx, username string) (err error) {
 	return err
 }
 
-// find looks one binding up. Both records say the same, otherwise another program has
-// written here.
+// find looks one binding up. If its two records differ, another program has written to the file.
 func (b *Bindings) find(tx *bolt.Tx, by account.Binding) (account.Binding, error) {
 	place, bucket := b.records.PersonPlace(by.UnionID), boundPeople
 	if by.UnionID == "" {
@@ -124,7 +122,7 @@ func (b *Bindings) find(tx *bolt.Tx, by account.Binding) (account.Binding, error
 	return found, nil
 }
 
-// do runs one operation; f returns an answer of account.Bindings, or what went wrong.
+// do runs one operation; f returns an error of account.Bindings, or the cause of a failure.
 func (b *Bindings) do(ctx context.Context, op string, f func() error) error {
 	err := ctx.Err()
 	if err == nil {
@@ -148,7 +146,7 @@ func (b *Bindings) Find(ctx context.Context, by account.Binding) (found account.
 	return found, err
 }
 
-// Resembles looks for names that can be taken for this one.
+// Resembles reports whether a bound name looks like this one.
 func (b *Bindings) Resembles(ctx context.Context, name string) (found bool, err error) {
 	err = b.do(ctx, "comparing names", func() error {
 		return b.f.db.View(func(tx *bolt.Tx) error {
@@ -163,7 +161,7 @@ func (b *Bindings) Resembles(ctx context.Context, name string) (found bool, err 
 	return found, err
 }
 
-// Add makes all of them or none.
+// Add adds all of them or none.
 func (b *Bindings) Add(ctx context.Context, all ...account.Binding) error {
 	return b.do(ctx, "binding", func() error {
 		return b.f.write(ctx, func(tx *bolt.Tx) error {
@@ -181,7 +179,7 @@ func (b *Bindings) Add(ctx context.Context, all ...account.Binding) error {
 			people := tx.Bucket(boundPeople)
 			for _, one := range write {
 				if people.Get([]byte(b.records.PersonPlace(one.UnionID))) != nil {
-					replaced++ // one that does not open
+					replaced++ // one that cannot be opened
 				}
 			}
 			n := people.Sequence() + uint64(len(write)-replaced)
@@ -198,10 +196,29 @@ func (b *Bindings) Add(ctx context.Context, all ...account.Binding) error {
 	})
 }
 
-// Remove takes one binding away.
+// Rebind replaces a binding in one transaction.
+func (b *Bindings) Rebind(ctx context.Context, from account.Binding, unionID string) error {
+	return b.do(ctx, "binding again", func() error {
+		return b.f.write(ctx, func(tx *bolt.Tx) error {
+			to, done, err := account.PlanRebind(from, unionID, func(by account.Binding) (account.Binding, error) {
+				return b.find(tx, by)
+			})
+			if err != nil || done {
+				return err
+			}
+			people := tx.Bucket(boundPeople)
+			if people.Get([]byte(b.records.PersonPlace(unionID))) != nil { // one that cannot be opened
+				err = people.SetSequence(people.Sequence() - 1)
+			}
+			return errors.Join(err, people.Delete([]byte(b.records.PersonPlace(from.UnionID))), b.put(tx, to))
+		})
+	})
+}
+
+// Remove removes one binding.
 func (b *Bindings) Remove(ctx context.Context, name string) (removed account.Binding, err error) {
 	err = b.do(ctx, "removing a binding", func() error {
-		var found account.Binding // of the run that counts: a batch may run its parts again
+		var found account.Binding // of the run that is committed: a batch may run its parts again
 		err := b.f.write(ctx, func(tx *bolt.Tx) (err error) {
 			if found, err = b.find(tx, account.Binding{Username: name}); err == account.ErrNone && name != "" {
 				found, err = b.find(tx, account.Binding{UnionID: name})
@@ -225,7 +242,7 @@ func (b *Bindings) Remove(ctx context.Context, name string) (removed account.Bin
 	return removed, err
 }
 
-// List returns all that open.
+// List returns all bindings that can be opened.
 func (b *Bindings) List(ctx context.Context) (all []account.Binding, err error) {
 	foreign := false
 	err = b.do(ctx, "listing bindings", func() error {
@@ -246,10 +263,10 @@ func (b *Bindings) List(ctx context.Context) (all []account.Binding, err error) 
 	return all, err
 }
 
-// renewed is how many records one transaction renews: others want the file too.
+// renewed is the number of records that one transaction renews, so that other writes can proceed.
 const renewed = 1000
 
-// Renew seals anew what is under an old key.
+// Renew seals again the records that were sealed with an old key.
 func (b *Bindings) Renew(ctx context.Context) (done account.Renewed, err error) {
 	table := ""
 	err = b.do(ctx, "renewing bindings", func() error {
@@ -274,7 +291,7 @@ func (b *Bindings) Renew(ctx context.Context) (done account.Renewed, err error) 
 }
 
 func (b *Bindings) renewFrom(tx *bolt.Tx, from []byte, looks bool) (done account.Renewed, next []byte, err error) {
-	var old, kept []account.Binding
+	var old, current []account.Binding
 	people := tx.Bucket(boundPeople).Cursor()
 	place, box := people.Seek(from)
 	for n := 0; place != nil && n < renewed; n++ {
@@ -285,13 +302,13 @@ func (b *Bindings) renewFrom(tx *bolt.Tx, from []byte, looks bool) (done account
 		case aged:
 			old = append(old, one)
 		default:
-			kept = append(kept, one)
+			current = append(current, one)
 		}
 		place, box = people.Next()
 	}
 	next = bytes.Clone(place)
 	if looks {
-		for _, one := range kept {
+		for _, one := range current {
 			err = errors.Join(err, b.look(tx, one.Username))
 		}
 		if next == nil {

@@ -36,7 +36,7 @@ func bindings(t *testing.T, dir string) (*File, *Bindings) {
 	return f, b
 }
 
-// sealed are records under secrets that begin with these bytes.
+// sealed are records with secrets that begin with these bytes.
 func sealed(t testing.TB, first ...byte) account.Records {
 	t.Helper()
 	k, err := newKeyring(first...)
@@ -74,7 +74,7 @@ func TestBindingsSurviveARestart(t *testing.T) {
 	}
 	f.Close()
 	if _, err := b.Find(t.Context(), account.Binding{UnionID: "U1"}); err == nil || errors.Is(err, account.ErrNone) {
-		t.Errorf("Find in a closed file = %v, want trouble", err)
+		t.Errorf("Find in a closed file = %v, want a failure", err)
 	}
 	_, b = bindings(t, dir)
 	all, err := b.List(t.Context())
@@ -83,7 +83,7 @@ func TestBindingsSurviveARestart(t *testing.T) {
 	}
 }
 
-// bindingsChild binds in steps of three and says what is bound.
+// bindingsChild binds in steps of three and prints what is bound.
 func bindingsChild(dir string) {
 	f, err := Open(dir)
 	if err != nil {
@@ -113,8 +113,8 @@ func step(i int) (all []account.Binding) {
 	return all
 }
 
-// TestBindingsKilledInMidWrite: what was said to be bound is, a step is there in
-// whole or not at all, and both directions agree.
+// TestBindingsKilledInMidWrite: every binding that was reported exists, a step is complete or
+// absent, and both directions agree.
 func TestBindingsKilledInMidWrite(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
@@ -134,7 +134,7 @@ func TestBindingsKilledInMidWrite(t *testing.T) {
 		last, wanted := -1, 20+13*round
 		for lines := bufio.NewScanner(out); lines.Scan(); {
 			if _, err := fmt.Sscan(lines.Text(), &last); err != nil {
-				t.Fatalf("the child says %q", lines.Text())
+				t.Fatalf("the child prints %q", lines.Text())
 			}
 			if last == wanted {
 				cmd.Process.Kill()
@@ -184,12 +184,12 @@ func TestDamagedBindings(t *testing.T) {
 	}
 	if _, err := b.Find(t.Context(), account.Binding{UnionID: "u"}); err == nil || errors.Is(err, account.ErrNone) ||
 		!strings.Contains(err.Error(), "damaged") {
-		t.Errorf("Find in a damaged file = %v, want trouble", err)
+		t.Errorf("Find in a damaged file = %v, want a failure", err)
 	}
 }
 
-// TestBindingsAreMigrated: what an older release kept unsealed is sealed once; what
-// turns up in its place later counts for nothing (threats K19).
+// TestBindingsAreMigrated: bindings of a release without sealing are sealed once; records that
+// appear in their bucket later are ignored (threats K19).
 func TestBindingsAreMigrated(t *testing.T) {
 	dir := t.TempDir()
 	f, err := Open(dir)
@@ -245,8 +245,8 @@ func TestBindingsAreMigrated(t *testing.T) {
 	}
 }
 
-// TestForeignBindings: a record that is not ours, or another's, makes nobody
-// anybody (threats K19); a new import replaces it.
+// TestForeignBindings: a foreign record, or one of another person, binds no one (threats K19); an
+// import replaces it.
 func TestForeignBindings(t *testing.T) {
 	_, b := bindings(t, t.TempDir())
 	one, two := account.Binding{UnionID: "U1", Username: "zs"}, account.Binding{UnionID: "U2", Username: "admin"}
@@ -302,8 +302,8 @@ func TestForeignBindings(t *testing.T) {
 	}
 }
 
-// TestKeysOfBindingsRotate: what the old secret sealed is sealed by the first one,
-// and the old one may go.
+// TestKeysOfBindingsRotate: records of the old secret are sealed again with the first one, and the
+// old one can be removed.
 func TestKeysOfBindingsRotate(t *testing.T) {
 	f, b := bindings(t, t.TempDir())
 	var all []account.Binding

@@ -1,10 +1,10 @@
-// Package boltstore keeps session records in one embedded file, for one machine.
+// Package boltstore stores session records in one embedded file, for one machine.
 //
 //	File ─┬─ tables by name ── Table, a store.Store with a bound of its own
-//	      └─ Bindings, which DingTalk person is which account (account.Bindings)
+//	      └─ Bindings: which DingTalk person is which account (account.Bindings)
 //
-// A record is in the file before the call that wrote it returns, also when the
-// process is killed the next moment. One process has the file at a time.
+// A record is in the file before the call that wrote it returns, also if the process is killed the
+// next moment. One process at a time can open the file.
 package boltstore
 
 import (
@@ -27,31 +27,31 @@ import (
 // FileName is the name of the file in state_dir.
 const FileName = "dinggate.db"
 
-// ErrBusy means that another process has the file.
+// ErrBusy means that another process has the file open.
 var ErrBusy = errors.New("boltstore: another process has the file open; two dinggates cannot share one state_dir")
 
 // File is the open file. Make it with Open; safe for concurrent use.
 type File struct {
-	Now func() time.Time // nil: time.Now. Set it before first use
+	Now func() time.Time // nil is time.Now. Set it before first use
 
 	// Observe is called after every operation (get, put, add, take) of every table.
 	// Set it before first use. If nil, it is not called.
 	Observe func(ctx context.Context, op string, d time.Duration, err error)
 
 	db    *bolt.DB
-	slots chan struct{} // a place for each write that waits for the disk
+	slots chan struct{} // a slot for each write that waits for the disk
 
 	mu     sync.Mutex
 	tables map[string]*Table
 }
 
-// openWithin is how long Open waits for another process to let go of the file,
-// such as the one that this one replaces.
+// openWithin is how long Open waits for another process to close the file, such as the process
+// that this one replaces.
 const openWithin = 2 * time.Second
 
-// Open opens the file in dir, mode 0600, and makes what is missing; dir itself
-// must be there, except for its last part. ErrBusy: another process has it.
-// SchemaError: a newer release has written it; nothing was changed.
+// Open opens the file in dir, mode 0600, and creates it if it is missing; dir must exist, except
+// for its last part. ErrBusy means that another process has it open, SchemaError that a newer
+// release has written it; nothing was changed.
 func Open(dir string) (*File, error) {
 	path := filepath.Join(dir, FileName)
 	const advice = "move it away to start anew: sign-outs of the last session.lifetime are then forgotten"
@@ -77,15 +77,19 @@ func Open(dir string) (*File, error) {
 	if err := checkSchema(db); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	db.MaxBatchDelay = 2 * time.Millisecond // writes that come together share one sync of the disk
+	db.MaxBatchDelay = 2 * time.Millisecond // concurrent writes share one sync of the disk
 	return &File{db: db, slots: make(chan struct{}, writers), tables: map[string]*Table{}}, nil
 }
 
-// Close waits for what is under way. Later calls of any method fail.
+// Close waits for running transactions. Later calls of any method fail.
 func (f *File) Close() error { return f.db.Close() }
 
-// Probe writes something that changes nothing, to learn whether the disk takes
-// writes. Like every write it may outlive ctx.
+// probeSize is how much a Probe writes: about what the pages of a record take that are
+// written with it. Less may fit into free pages of the file when the disk is full.
+const probeSize = 16 << 10
+
+// Probe writes without changing anything, to learn whether the disk accepts writes. Like every
+// write it may outlive ctx.
 func (f *File) Probe(ctx context.Context) error {
 	begin := time.Now()
 	err := f.write(ctx, func(tx *bolt.Tx) error {
@@ -93,8 +97,7 @@ func (f *File) Probe(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		_, err = b.NextSequence()
-		return err
+		return b.Put([]byte("room"), make([]byte, probeSize))
 	})
 	if err != nil {
 		err = fmt.Errorf("boltstore: probe: %w", err)
@@ -105,9 +108,9 @@ func (f *File) Probe(ctx context.Context) error {
 	return err
 }
 
-// Table gives the table of this name, and makes it when there is none. It holds
-// at most max records, 0 means 100,000, and refuses more: forgetting a sign-out
-// or a used mark would allow a replay (threats S4, D5).
+// Table returns the table of this name, and creates it if it is missing. It holds at most max
+// records, 0 means 100,000, and then refuses writes: dropping a sign-out or a used mark would
+// allow a replay (threats S4, D5).
 func (f *File) Table(name string, max int) (*Table, error) {
 	if max <= 0 {
 		max = 100_000
@@ -136,25 +139,25 @@ func (f *File) Table(name string, max int) (*Table, error) {
 type Table struct {
 	f             *File
 	max           int
-	records, ends []byte // buckets: key → moment of its end, value; moment and key → nothing
+	records, ends []byte // buckets: key → expiry, value; expiry and key → nothing
 }
 
 var _ store.Store = (*Table)(nil)
 
 var (
-	errFull    = errors.New("the table is full")
-	errForever = errors.New("nothing is kept for ever: no time to live")
-	errLong    = errors.New("the key or the value is too long")
+	errFull = errors.New("the table is full")
+	errTTL  = errors.New("the ttl is not positive")
+	errLong = errors.New("the key or the value is too long")
 )
 
 const (
 	maxKey   = 1 << 10
 	maxValue = 64 << 10
-	endSize  = 8  // milliseconds, big endian, so that ends sort by time
-	swept    = 16 // expired records that go with one write: more than it adds
+	endSize  = 8  // milliseconds, big endian, so that expiries sort by time
+	swept    = 16 // expired records that one write removes: more than it adds
 )
 
-// do runs one operation. f returns an answer of the Store, or what went wrong.
+// do runs one operation. f returns an error of the Store, or the cause of a failure.
 func (t *Table) do(ctx context.Context, op string, f func() error) error {
 	begin := time.Now()
 	err := ctx.Err()
@@ -166,17 +169,17 @@ func (t *Table) do(ctx context.Context, op string, f func() error) error {
 		err = fmt.Errorf("boltstore: %s: %w", op, err)
 	}
 	if t.f.Observe != nil {
-		told := err
+		observed := err
 		if answer {
-			told = nil
+			observed = nil
 		}
-		t.f.Observe(ctx, op, time.Since(begin), told)
+		t.f.Observe(ctx, op, time.Since(begin), observed)
 	}
 	return err
 }
 
-// guard makes an error of what bbolt does on a file that was damaged while it
-// was open: it panics, or touches what is no longer there.
+// guard returns an error if the file is damaged while it is open: bbolt then panics, or accesses
+// memory that is no longer mapped.
 func guard(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
@@ -205,7 +208,7 @@ func (t *Table) Get(ctx context.Context, key string) (value []byte, err error) {
 	return value, err
 }
 
-// value copies what key holds; ErrNone.
+// value copies the value of key; ErrNotFound.
 func (t *Table) value(tx *bolt.Tx, key string) ([]byte, error) {
 	if key == "" || len(key) > maxKey {
 		return nil, errLong
@@ -224,7 +227,7 @@ func (t *Table) Put(ctx context.Context, key string, value []byte, ttl time.Dura
 	})
 }
 
-// Add writes a copy of value unless there is one.
+// Add writes a copy of value unless the key exists.
 func (t *Table) Add(ctx context.Context, key string, value []byte, ttl time.Duration) error {
 	return t.do(ctx, "add", func() error {
 		return t.f.write(ctx, func(tx *bolt.Tx) error {
@@ -242,7 +245,7 @@ func (t *Table) Add(ctx context.Context, key string, value []byte, ttl time.Dura
 // Take returns the value and deletes it.
 func (t *Table) Take(ctx context.Context, key string) (value []byte, err error) {
 	err = t.do(ctx, "take", func() error {
-		var took []byte // of the run that counts: a batch may run its parts again
+		var took []byte // of the run that is committed: a batch may run its parts again
 		err := t.f.write(ctx, func(tx *bolt.Tx) (err error) {
 			if took, err = t.value(tx, key); err != nil {
 				return err

@@ -28,6 +28,10 @@ func TestMain(m *testing.M) {
 		bindingsChild(dir)
 		return
 	}
+	if dir := os.Getenv("BOLTSTORE_REBIND_CHILD"); dir != "" {
+		rebindChild(dir)
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -49,8 +53,8 @@ func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) store.Store { _, s := table(t, t.TempDir(), 0); return s })
 }
 
-func TestRestartRemembers(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "state") // made when missing
+func TestRecordsSurviveARestart(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state") // created if missing
 	f, s := table(t, dir, 0)
 	for name, err := range map[string]error{
 		"Add":       s.Add(t.Context(), "added", []byte("1"), time.Hour),
@@ -69,7 +73,7 @@ func TestRestartRemembers(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := s.Get(t.Context(), "put"); err == nil || errors.Is(err, store.ErrNotFound) {
-		t.Errorf("Get(closed) = %v, want trouble", err)
+		t.Errorf("Get(closed) = %v, want a failure", err)
 	}
 	f, s = table(t, dir, 0)
 	f.Now = func() time.Time { return time.Now().Add(2 * time.Minute) }
@@ -134,7 +138,7 @@ func TestFullRefuses(t *testing.T) {
 
 func TestSweepKeepsTheFileSmall(t *testing.T) {
 	f, s := table(t, t.TempDir(), 0)
-	f.db.NoSync = true // many writes; what is seen here is not the disk
+	f.db.NoSync = true // many writes; the test does not depend on the disk
 	now := time.Now()
 	f.Now = func() time.Time { return now }
 	var size int64
@@ -178,7 +182,7 @@ func TestOneProcessAtATime(t *testing.T) {
 	}
 }
 
-func TestDamageIsTold(t *testing.T) {
+func TestDamageIsReported(t *testing.T) {
 	dir := t.TempDir()
 	f, s := table(t, dir, 0)
 	for i := range 200 {
@@ -214,7 +218,7 @@ func TestDamageIsTold(t *testing.T) {
 	}
 }
 
-// child writes for ever, and says what is written.
+// child writes until it is killed, and prints what is written.
 func child(dir string) {
 	f, err := Open(dir)
 	if err != nil {
@@ -252,10 +256,10 @@ func TestKilledInMidWrite(t *testing.T) {
 		last, wanted := -1, 40+23*round
 		for lines := bufio.NewScanner(out); lines.Scan(); {
 			if _, err := fmt.Sscan(lines.Text(), &last); err != nil {
-				t.Fatalf("the child says %q", lines.Text())
+				t.Fatalf("the child prints %q", lines.Text())
 			}
 			if last == wanted {
-				cmd.Process.Kill() // what it still says was written too
+				cmd.Process.Kill() // what it printed after that was written too
 			}
 		}
 		cmd.Wait()

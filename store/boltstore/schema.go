@@ -8,9 +8,9 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// Schema is the version of what this release keeps in the file. A release that
-// changes the meaning of what is there raises it, and says in the changelog how to
-// go back; tables and records that an older release only ignores do not count.
+// Schema is the version of the file's contents. A release that changes the meaning of existing
+// records increments it, and its changelog says how to go back; tables and records that an older
+// release ignores do not require that.
 const Schema = 1
 
 // A SchemaError means that a newer release has written the file.
@@ -29,7 +29,7 @@ var (
 	schemaKey  = []byte("schema")
 )
 
-// schemaOf is the version in a file, 0 before there was one.
+// schemaOf is the version in a file, 0 if it has none.
 func schemaOf(tx *bolt.Tx) (int, error) {
 	meta := tx.Bucket(metaBucket)
 	if meta == nil || meta.Get(schemaKey) == nil {
@@ -42,8 +42,8 @@ func schemaOf(tx *bolt.Tx) (int, error) {
 	return n, nil
 }
 
-// checkSchema refuses what a newer release has written, before anything is changed,
-// and writes the version into a file that has none.
+// checkSchema refuses a file of a newer release, before anything is changed, and writes the
+// version into a file that has none.
 func checkSchema(db *bolt.DB) error {
 	found := 0
 	err := guard(func() error {

@@ -12,7 +12,7 @@ import (
 
 var _ store.Swapper = (*Table)(nil)
 
-// Swap writes a copy of new in the place of old.
+// Swap replaces old by a copy of new.
 func (t *Table) Swap(ctx context.Context, key string, old, new []byte, ttl time.Duration) error {
 	return t.do(ctx, "swap", func() error {
 		return t.f.write(ctx, func(tx *bolt.Tx) error {

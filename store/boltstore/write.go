@@ -10,12 +10,12 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// writers bounds the calls that wait for the disk; more are refused by their
-// context. A disk that hangs holds no request for longer than its context.
+// writers bounds the calls that wait for the disk; further calls wait until their context ends. If
+// the disk hangs, no request waits for longer than its context.
 const writers = 64
 
-// write runs work in a transaction that it may share with others. A context that
-// ends while the disk is at work is a failure, and the write may have happened.
+// write runs work in a transaction that it may share with other calls. If ctx ends before the
+// transaction has, write fails, and the write may still happen.
 func (f *File) write(ctx context.Context, work func(tx *bolt.Tx) error) error {
 	select {
 	case f.slots <- struct{}{}:
@@ -35,11 +35,11 @@ func (f *File) write(ctx context.Context, work func(tx *bolt.Tx) error) error {
 	}
 }
 
-// set needs a write transaction.
+// set requires a write transaction.
 func (t *Table) set(tx *bolt.Tx, key string, value []byte, ttl time.Duration) error {
 	switch {
 	case ttl <= 0:
-		return errForever
+		return errTTL
 	case key == "" || len(key) > maxKey || len(value) > maxValue:
 		return errLong
 	}
@@ -65,7 +65,7 @@ func (t *Table) set(tx *bolt.Tx, key string, value []byte, ttl time.Duration) er
 	return tx.Bucket(t.ends).Put(endKey(uint64(end), []byte(key)), nil)
 }
 
-// drop removes a record, expired or not; the absent is no error.
+// drop removes a record, expired or not; a missing one is no error.
 func (t *Table) drop(tx *bolt.Tx, key []byte) error {
 	records := tx.Bucket(t.records)
 	record := records.Get(key)
@@ -99,9 +99,8 @@ func endKey(end uint64, key []byte) []byte {
 	return append(binary.BigEndian.AppendUint64(make([]byte, 0, endSize+len(key)), end), key...)
 }
 
-// count changes the number of records, which is kept beside them: counting
-// would walk all, and a number in memory would be wrong after a transaction
-// that was rolled back.
+// count changes the number of records, which is stored in the file: counting would read all
+// records, and a number in memory would be wrong after a transaction that was rolled back.
 func (t *Table) count(tx *bolt.Tx, by int) (uint64, error) {
 	records := tx.Bucket(t.records)
 	n := records.Sequence() + uint64(by)

@@ -1,16 +1,15 @@
-// Package grant keeps what an OAuth client was given: a code that is redeemed
-// once, and the family of tokens that comes of it.
+// Package grant stores what was issued to an OAuth client: a code that is redeemed once, and the
+// family of tokens that follows from it.
 //
 //	Issue ─► waiting ──Redeem──► live ──Rotate──► live, next generation …
 //	            │                  │
 //	            └── its time ──────┴── End, or its time ──► no record
 //
-// A code and its family are one record, and every step is one Swap of it: of any
-// number of redemptions on any replica one wins, and a crash leaves the record as
-// it was before the step or as it is after it. The family's name follows from the
-// code, so that a second use of the code finds what the first gave.
+// A code and its family are one record, and every step is one Swap of it: of any number of
+// redemptions on any replica one succeeds, and a crash leaves the record before the step or after
+// it. The family's id is derived from the code, so that a second use of the code finds the family.
 //
-// Who may have what is the callers' decision: dingtalk/sso and oidc.
+// The callers, dingtalk/sso and oidc, decide what is issued to whom.
 package grant
 
 import (
@@ -23,15 +22,14 @@ import (
 	"dinggate/store"
 )
 
-// Errors that say what a text is worth. Any other error is the store's: nothing
-// is known.
+// Reasons for which a text is refused. Any other error is the store's: the state is unknown.
 var (
 	ErrForeign = errors.New("grant: nothing that was made here")
 	ErrNone    = errors.New("grant: unknown, used, ended or expired")
 	ErrReused  = errors.New("grant: used before")
 )
 
-// Store is the part of a store that grants are kept in.
+// Store is the part of a store that grants need.
 type Store interface {
 	Get(ctx context.Context, key string) ([]byte, error)
 	Add(ctx context.Context, key string, value []byte, ttl time.Duration) error
@@ -39,29 +37,28 @@ type Store interface {
 	Take(ctx context.Context, key string) ([]byte, error)
 }
 
-// Skew is how much longer a record is kept than it counts: replicas' clocks may
-// differ by as much.
+// Skew is how long a record is kept after its expiry: replicas' clocks may differ by as much.
 const Skew = time.Minute
 
-// swaps bounds how often a step is tried again when another one came between.
+// swaps bounds how often a step is repeated because another one came between.
 const swaps = 8
 
-// Issuer makes codes and tokens and keeps their records. Make it with New; safe
-// for concurrent use.
+// Issuer issues codes and tokens and stores their records. Make it with New; safe for concurrent
+// use.
 type Issuer struct {
-	// Tolerance is how long after a rotation the refresh token of before gives its
-	// successor once more, for an answer that was lost on the way. 0: never.
+	// Tolerance is how long after a rotation the previous refresh token returns the same successor
+	// once more, in case the answer was lost. 0 never does.
 	Tolerance time.Duration
 
-	Now func() time.Time // nil: time.Now. Set it before first use
+	Now func() time.Time // nil is time.Now. Set it before first use
 
-	name   string // of the kind of grants: in keys of records, and under every key
+	name   string // of the kind of grants: part of the keys of records, and of every derived key
 	store  Store
 	tokens *tokenMaker
 }
 
-// New makes an Issuer whose records and tokens are worth nothing to one with
-// another name. keys are at least 32 random bytes each: the first makes, all open.
+// New returns an Issuer. An Issuer with another name refuses its records and tokens. keys are at
+// least 32 random bytes each: the first seals, all open.
 func New(name string, s Store, keys [][]byte) (*Issuer, error) {
 	m, err := newTokenMaker(name, keys)
 	if err != nil {
@@ -73,19 +70,19 @@ func New(name string, s Store, keys [][]byte) (*Issuer, error) {
 	return &Issuer{name: name, store: s, tokens: m}, nil
 }
 
-// Grant is the record of a code that waits or of a family that lives.
+// Grant is the record of a code that waits or of a live family.
 type Grant struct {
 	Family  Family `json:"-"`
-	Live    bool   // the code was redeemed, or there never was one
+	Live    bool   // the code was redeemed, or there was none
 	Expires time.Time
 
-	Generation uint64    // of the refresh token that counts
-	Turned     time.Time // when the last rotation was; zero: none was
-	Repeated   bool      // its answer was given a second time
+	Generation uint64    // of the current refresh token
+	Turned     time.Time // when the last rotation was; zero if there was none
+	Repeated   bool      // its answer was returned a second time
 
-	Data json.RawMessage // the caller's
+	Data json.RawMessage // of the caller
 
-	raw []byte // as the store has it
+	raw []byte // as read from the store
 	key string
 }
 
@@ -97,7 +94,7 @@ func (g *Grant) Read(to any) error {
 	return nil
 }
 
-// Issue makes a code, which waits for life.
+// Issue issues a code, valid for life.
 func (i *Issuer) Issue(ctx context.Context, data any, life time.Duration) (code string, f Family, err error) {
 	code = i.tokens.write(kindCode, random(familySize))
 	f = familyOf(code)
@@ -120,9 +117,8 @@ func (i *Issuer) add(ctx context.Context, f Family, g Grant, data any) (err erro
 	return nil
 }
 
-// ByCode finds what a code stands for, and its family in any case where the code
-// was made here. ErrForeign, ErrNone; a Grant that is Live says that the code was
-// redeemed.
+// ByCode finds the record of a code, and returns its family whenever the code was issued here.
+// Errors are ErrForeign and ErrNone; the Grant is Live if the code was redeemed.
 func (i *Issuer) ByCode(ctx context.Context, code string) (*Grant, Family, error) {
 	if _, err := i.tokens.read(kindCode, code, familySize); err != nil {
 		return nil, Family{}, err
@@ -132,7 +128,7 @@ func (i *Issuer) ByCode(ctx context.Context, code string) (*Grant, Family, error
 	return g, f, err
 }
 
-// ByFamily finds a record by its name. ErrNone.
+// ByFamily finds the record of a family, or ErrNone.
 func (i *Issuer) ByFamily(ctx context.Context, f Family) (*Grant, error) {
 	key := i.keyOf(f)
 	value, err := i.store.Get(ctx, key)
@@ -145,8 +141,8 @@ func (i *Issuer) ByFamily(ctx context.Context, f Family) (*Grant, error) {
 	return i.open(f, key, value)
 }
 
-// open refuses what was sealed with a key that is gone, what stood under another
-// name, and what is too old.
+// open refuses a record that was sealed with a removed key, was stored under another key, or is
+// too old.
 func (i *Issuer) open(f Family, key string, value []byte) (*Grant, error) {
 	g := &Grant{Family: f, raw: value, key: key}
 	if !i.tokens.open(key, value, g) || !i.now().Before(g.Expires) {
@@ -155,9 +151,9 @@ func (i *Issuer) open(f Family, key string, value []byte) (*Grant, error) {
 	return g, nil
 }
 
-// Redeem turns a code that waits into a family that lives until the given moment,
-// with its first refresh token. ErrReused: it was redeemed before, if only a
-// moment ago; ErrNone: it is gone. g is the family afterwards.
+// Redeem turns a code that waits into a family that lives until the given time, with its first
+// refresh token. Errors are ErrReused if the code was redeemed before, even a moment ago, and
+// ErrNone if it is gone. g is the family afterwards.
 func (i *Issuer) Redeem(ctx context.Context, g *Grant, data any, until time.Time) error {
 	if g.Live {
 		return ErrReused
@@ -171,8 +167,8 @@ func (i *Issuer) Redeem(ctx context.Context, g *Grant, data any, until time.Time
 	return err
 }
 
-// Update replaces the caller's data of a record and keeps everything else. It
-// fails with ErrReused when the record has changed since g was read.
+// Update replaces the caller's data of a record. It fails with ErrReused if the record has changed
+// since g was read.
 func (i *Issuer) Update(ctx context.Context, g *Grant, data any) error {
 	err := i.swap(ctx, g, *g, data)
 	if errors.Is(err, errChanged) {
@@ -183,7 +179,7 @@ func (i *Issuer) Update(ctx context.Context, g *Grant, data any) error {
 
 var errChanged = errors.New("grant: the record has changed")
 
-// swap writes next in the place of g and makes g it. data nil keeps the data.
+// swap replaces the record g by next and sets g to it. If data is nil, the data stays.
 func (i *Issuer) swap(ctx context.Context, g *Grant, next Grant, data any) (err error) {
 	if data != nil {
 		if next.Data, err = json.Marshal(data); err != nil {
@@ -212,8 +208,8 @@ func (i *Issuer) swap(ctx context.Context, g *Grant, next Grant, data any) (err 
 	return nil
 }
 
-// ByRefresh finds the family of a refresh token, and the token's generation.
-// ErrForeign, ErrNone.
+// ByRefresh finds the family of a refresh token, and the token's generation. Errors are ErrForeign
+// and ErrNone.
 func (i *Issuer) ByRefresh(ctx context.Context, token string) (*Grant, uint64, error) {
 	f, generation, err := i.tokens.readRefresh(token)
 	if err != nil {
@@ -226,10 +222,9 @@ func (i *Issuer) ByRefresh(ctx context.Context, token string) (*Grant, uint64, e
 	return g, generation, err
 }
 
-// Rotate uses the refresh token of a generation up and returns its successor.
-// ErrReused: it was used before, and longer ago than Tolerance, or its successor
-// was used, or was given twice already; the caller ends the family. ErrNone: the
-// family has ended meanwhile.
+// Rotate uses the refresh token of a generation up and returns its successor. ErrReused means that
+// it was used before, and longer ago than Tolerance, or its successor was used, or has been
+// returned twice; the caller ends the family. ErrNone means that the family has ended.
 func (i *Issuer) Rotate(ctx context.Context, g *Grant, generation uint64) (refresh string, err error) {
 	for range swaps {
 		next := *g
@@ -261,14 +256,13 @@ func (i *Issuer) repeatable(g *Grant, generation uint64) bool {
 	return i.Tolerance > 0 && generation+1 == g.Generation && !g.Repeated && age <= i.Tolerance && age >= -Skew
 }
 
-// Refresh is the refresh token of g that counts.
+// Refresh is the current refresh token of g.
 func (i *Issuer) Refresh(g *Grant) string { return i.tokens.refresh(g.Family, g.Generation) }
 
-// Access makes an access token of a family.
+// Access issues an access token of a family.
 func (i *Issuer) Access(f Family, expires time.Time) string { return i.tokens.access(f, expires) }
 
-// ByAccess finds the family of an access token, and when the token expires.
-// ErrForeign, ErrNone.
+// ByAccess finds the family of an access token, and its expiry. Errors are ErrForeign and ErrNone.
 func (i *Issuer) ByAccess(ctx context.Context, token string) (*Grant, time.Time, error) {
 	f, expires, err := i.tokens.readAccess(token)
 	if err != nil {
@@ -284,8 +278,7 @@ func (i *Issuer) ByAccess(ctx context.Context, token string) (*Grant, time.Time,
 	return g, expires, err
 }
 
-// Made reports whether a text was made here, whatever it is worth by now. It asks
-// nobody.
+// Made reports whether a text was issued here, valid or not, without a lookup.
 func (i *Issuer) Made(text string) bool {
 	_, _, access := i.tokens.readAccess(text)
 	_, _, refresh := i.tokens.readRefresh(text)
@@ -293,9 +286,8 @@ func (i *Issuer) Made(text string) bool {
 	return access == nil || refresh == nil || code == nil
 }
 
-// End takes a record away, and with it the code or every token of the family. It
-// returns what was there, nil for nothing: of any number of calls one gets it. It
-// goes on when ctx ends.
+// End deletes a record, and with it the code or every token of the family. It returns the deleted
+// record, nil if there was none: of any number of calls one gets it. It continues when ctx ends.
 func (i *Issuer) End(ctx context.Context, f Family) (*Grant, error) {
 	key := i.keyOf(f)
 	value, err := i.store.Take(context.WithoutCancel(ctx), key)

@@ -2,7 +2,6 @@ package grant
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"strings"
 	"sync"
@@ -10,79 +9,18 @@ import (
 	"testing"
 	"time"
 
-	"dinggate/store"
+	"dinggate/store/storetest"
 )
-
-// memory is a Store whose records never expire by themselves.
-type memory struct {
-	mu  sync.Mutex
-	all map[string][]byte
-	bad error // of every operation
-}
-
-func (m *memory) Get(_ context.Context, key string) ([]byte, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	v, ok := m.all[key]
-	if m.bad != nil || !ok {
-		return nil, errors.Join(m.bad, when(!ok && m.bad == nil, store.ErrNotFound))
-	}
-	return bytes.Clone(v), nil
-}
-
-func when(is bool, err error) error {
-	if is {
-		return err
-	}
-	return nil
-}
-
-func (m *memory) Add(_ context.Context, key string, value []byte, _ time.Duration) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if _, ok := m.all[key]; ok || m.bad != nil {
-		return errors.Join(m.bad, when(m.bad == nil, store.ErrExists))
-	}
-	m.all[key] = value
-	return nil
-}
-
-func (m *memory) Swap(_ context.Context, key string, old, new []byte, _ time.Duration) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	v, ok := m.all[key]
-	switch {
-	case m.bad != nil:
-		return m.bad
-	case !ok:
-		return store.ErrNotFound
-	case !bytes.Equal(v, old):
-		return store.ErrExists
-	}
-	m.all[key] = new
-	return nil
-}
-
-func (m *memory) Take(_ context.Context, key string) ([]byte, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	v, ok := m.all[key]
-	if m.bad != nil || !ok {
-		return nil, errors.Join(m.bad, when(!ok && m.bad == nil, store.ErrNotFound))
-	}
-	delete(m.all, key)
-	return v, nil
-}
 
 type env struct {
 	*Issuer
-	s   *memory
+	s   *storetest.Faulty
 	now time.Time
 }
 
 func newEnv(t testing.TB, name string, keys ...byte) *env {
 	t.Helper()
-	e := &env{s: &memory{all: map[string][]byte{}}, now: time.Unix(1_700_000_000, 0)}
+	e := &env{s: storetest.NewFaulty(), now: time.Unix(1_700_000_000, 0)}
 	var all [][]byte
 	for _, k := range keys {
 		all = append(all, bytes.Repeat([]byte{k}, 32))
@@ -163,14 +101,14 @@ func TestParallelRedemptionsHaveOneWinner(t *testing.T) {
 	}
 	all.Wait()
 	if won.Load() != 1 || reused.Load() != 49 {
-		t.Errorf("%d won and %d were told of the reuse, want 1 and 49", won.Load(), reused.Load())
+		t.Errorf("%d won and %d received ErrReused, want 1 and 49", won.Load(), reused.Load())
 	}
 }
 
 func TestRotation(t *testing.T) {
 	type step struct {
 		generation uint64        // of the token that is used
-		after      time.Duration // since the step before
+		after      time.Duration // since the previous step
 		want       error
 		successor  uint64
 	}
@@ -213,8 +151,8 @@ func TestRotation(t *testing.T) {
 	}
 }
 
-// TestParallelRotations: of many uses of one refresh token two get its successor,
-// the same, and all others end the family.
+// TestParallelRotations: of many uses of one refresh token two return the same successor, and the
+// others end the family.
 func TestParallelRotations(t *testing.T) {
 	e := newEnv(t, "x", 1)
 	g, _ := e.live(t)
@@ -249,7 +187,7 @@ func TestParallelRotations(t *testing.T) {
 	}
 }
 
-func TestTextsAreWorthNothingElsewhere(t *testing.T) {
+func TestTextsAreRefusedElsewhere(t *testing.T) {
 	e, other, rotated := newEnv(t, "x", 1), newEnv(t, "y", 1), newEnv(t, "x", 2)
 	rotated.s, rotated.store = e.s, e.s
 	g, code := e.live(t)
@@ -288,25 +226,34 @@ func TestTextsAreWorthNothingElsewhere(t *testing.T) {
 
 func third[A, B any](_ A, _ B, err error) error { return err }
 
-// TestRecordsAreSealed: a writer of the store moves no record to another place, and
-// a waiting code gives no token.
+// TestRecordsAreSealed: a writer of the store cannot move a record to another key, and a waiting
+// code yields no token.
 func TestRecordsAreSealed(t *testing.T) {
 	e := newEnv(t, "x", 1)
+	var written []string
+	e.s.Wrote = func(key string, value []byte) { written = append(written, key+" "+string(value)) }
 	g, code := e.live(t)
 	waiting, f, _ := e.Issue(t.Context(), nil, time.Minute)
 	if _, _, err := e.ByRefresh(t.Context(), e.tokens.refresh(f, 0)); !errors.Is(err, ErrNone) {
 		t.Errorf("a refresh token of a code that waits = %v, want ErrNone", err)
 	}
-	e.s.all[e.keyOf(f)] = e.s.all[e.keyOf(g.Family)]
+	record, err := e.s.Get(t.Context(), e.keyOf(g.Family))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.s.Put(t.Context(), e.keyOf(f), record, time.Minute)
 	if _, _, err := e.ByCode(t.Context(), waiting); !errors.Is(err, ErrNone) {
 		t.Errorf("a record under another name = %v, want ErrNone", err)
 	}
-	for key, value := range e.s.all {
-		if strings.Contains(key, code) || bytes.Contains(value, []byte("more")) {
-			t.Errorf("the store shows a code or a record: %q", key)
+	if len(written) < 4 {
+		t.Fatalf("%d writes: this test cannot fail", len(written))
+	}
+	for _, text := range written {
+		if strings.Contains(text, code) || strings.Contains(text, "more") {
+			t.Errorf("the store shows a code or a record: %q", text)
 		}
 	}
-	e.s.bad = errors.New("away")
+	e.s.Away.Store(true)
 	for what, err := range map[string]error{
 		"ByCode": third(e.ByCode(t.Context(), code)), "Redeem": e.Redeem(t.Context(), &Grant{key: "k", Expires: e.now.Add(time.Hour)}, nil, e.now.Add(time.Hour)),
 		"ByRefresh": third(e.ByRefresh(t.Context(), e.Refresh(g))),

@@ -15,16 +15,15 @@ import (
 	"time"
 )
 
-// What clients hold. The kind is under the MAC, so that none passes for another
-// (threats T19), and a text that was never made here costs a MAC and no question
-// to the store.
+// Texts that clients receive. The MAC covers the kind, so that none is accepted as another
+// (threats T19). A text that was not issued here costs a MAC and no lookup.
 //
 //	code     16 random bytes                                     ─┐
 //	access   family 16, expires 8 (Unix milliseconds), random 8   ├─ then 16 bytes of MAC, all in base64
 //	refresh  family 16, generation 8                             ─┘
 //
-// A refresh token has no random part of its own: the same successor can be made
-// again for an answer that was lost, and the MAC is what nobody can guess.
+// A refresh token has no random part of its own: the same successor can be computed again for an
+// answer that was lost, and the MAC cannot be guessed.
 const (
 	kindCode    = "code"
 	kindAccess  = "access token"
@@ -36,13 +35,13 @@ const (
 	macSize     = 16
 )
 
-// Family is everything that one code gave.
+// Family identifies everything that one code gave.
 type Family [familySize]byte
 
-// String is a name for records; it opens nothing.
+// String is an id for records; it grants nothing.
 func (f Family) String() string { return base64.RawURLEncoding.EncodeToString(f[:]) }
 
-// ParseFamily reads what String wrote.
+// ParseFamily parses the output of String.
 func ParseFamily(text string) (f Family, ok bool) {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil || len(raw) != familySize {
@@ -56,14 +55,14 @@ func familyOf(code string) Family {
 	return Family(sum[:familySize])
 }
 
-// keyOf is a hash: who reads the store can make no token of its keys (threats C17).
+// keyOf is a hash: a reader of the store cannot make tokens from its keys (threats C17).
 func (i *Issuer) keyOf(f Family) string {
 	sum := sha256.Sum256(append([]byte(i.name+" family "), f[:]...))
 	return i.name + ":grant:" + base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// tokenMaker makes what clients hold and seals what the store keeps. The first key
-// makes, all open.
+// tokenMaker makes the texts of clients and seals the records of the store. The first key seals,
+// all open.
 type tokenMaker struct{ keys []tokenKey }
 
 type tokenKey struct {
@@ -110,13 +109,13 @@ func (m *tokenMaker) write(kind string, body []byte) string {
 	return base64.RawURLEncoding.EncodeToString(append(body, m.keys[0].tag(kind, body)...))
 }
 
-// read gives back what write was given, for a text in its one spelling; ErrForeign.
+// read returns the argument of write, for a text in its canonical spelling; otherwise ErrForeign.
 func (m *tokenMaker) read(kind, text string, size int) ([]byte, error) {
 	if len(text) != base64.RawURLEncoding.EncodedLen(size+macSize) {
 		return nil, ErrForeign
 	}
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil || len(raw) != size+macSize { // the decoder skips line breaks
+	if err != nil || len(raw) != size+macSize { // the decoder ignores line breaks
 		return nil, ErrForeign
 	}
 	for _, key := range m.keys {
@@ -129,7 +128,7 @@ func (m *tokenMaker) read(kind, text string, size int) ([]byte, error) {
 
 func random(n int) []byte {
 	b := make([]byte, n)
-	rand.Read(b) // never fails: crypto/rand ends the process instead
+	rand.Read(b) // never fails: crypto/rand would end the process
 	return b
 }
 
@@ -168,8 +167,7 @@ func (m *tokenMaker) seal(key string, g *Grant) ([]byte, error) {
 	return aead.Seal(nonce, nonce, plain, []byte(key)), nil
 }
 
-// open fails for a record that was sealed with a key that is gone, or that stood
-// under another name.
+// open fails for a record that was sealed with a removed key, or was stored under another key.
 func (m *tokenMaker) open(key string, value []byte, g *Grant) bool {
 	for _, k := range m.keys {
 		n := k.aead.NonceSize()

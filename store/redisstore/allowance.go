@@ -13,24 +13,24 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Allowance is what the replicas of one app share of DingTalk's calls a second:
-// a hash with the state of each API, and the queue of sign-ins. The keys have one
-// hash tag, so that a script may use them together in a cluster. Redis' clock counts.
+// Allowance is the share of DingTalk's calls per second that the replicas of one app use together:
+// a hash with the state of each API, and the queue of sign-ins. The keys have one hash tag, so
+// that a script may use them together in a cluster. The clock is that of Redis.
 type Allowance struct {
 	store *Store
-	keys  []string // the hash, the places by ticket, when each was last asked for
+	keys  []string // the hash, the places by ticket, the last request of each
 }
 
 var _ ratelimit.Allowance = (*Allowance)(nil)
 
-// Allowance gives the allowance of an app.
+// Allowance returns the allowance of an app.
 func (s *Store) Allowance(app string) *Allowance {
 	sum := sha256.Sum256([]byte(app))
 	tag := s.prefix + "{calls:" + hex.EncodeToString(sum[:8]) + "}"
 	return &Allowance{s, []string{tag + ":apis", tag + ":queue", tag + ":seen"}}
 }
 
-// Draw takes the calls, or says when to ask again.
+// Draw takes the calls, or returns when to try again.
 func (a *Allowance) Draw(ctx context.Context, d ratelimit.Draw) (got ratelimit.Drawn, err error) {
 	args := []any{"draw", d.Replica, d.Rate, int(d.Class), int(d.Mode), d.Ticket, d.ID}
 	for _, name := range d.Names {
@@ -47,7 +47,7 @@ func (a *Allowance) Draw(ctx context.Context, d ratelimit.Draw) (got ratelimit.D
 	}, nil
 }
 
-// Place finds or makes the place of id.
+// Place finds or creates the place of id.
 func (a *Allowance) Place(ctx context.Context, id string, ticket int64) (p ratelimit.Place, err error) {
 	answer, err := a.run(ctx, []any{"place", id, ratelimit.MaxPlaces, ratelimit.PlaceLife.Microseconds(), ticket})
 	if err != nil {
@@ -59,7 +59,7 @@ func (a *Allowance) Place(ctx context.Context, id string, ticket int64) (p ratel
 	return ratelimit.Place{Ticket: answer[0], Ahead: int(answer[1]), Queue: int(answer[2])}, nil
 }
 
-// Throttled holds the name.
+// Throttled pauses the calls of name.
 func (a *Allowance) Throttled(ctx context.Context, name string) error {
 	_, err := a.run(ctx, []any{"throttled", name})
 	return err
@@ -76,12 +76,12 @@ func (a *Allowance) run(ctx context.Context, args []any) (answer []int64, err er
 	return answer, err
 }
 
-// allowanceScript keeps the law of ratelimit.Allowance as ratelimit.Local does.
-// Times are microseconds. Fields of the hash, for each API: t and p, when budget
-// and pace are whole again; b and l, until when and how long it is held; f and g,
-// its share of the rate and since when; k, when the others last had their call a
-// second; w0 to w3, until when a class waits. n: and h: with a replica's name say
-// when it asked last, and the ticket of its first waiter with how long that counts.
+// allowanceScript implements the rules of ratelimit.Allowance, as ratelimit.Local does. Times are
+// microseconds. Fields of the hash, for each API: t and p, when budget and pace are full again; b
+// and l, until when and how long it is paused; f and g, its share of the rate and since when; k,
+// when the others last had their one call per second; e, when events last had a call; w0 to w3,
+// until when a class waits. n: and h: with a replica's name are the time of its last request, and
+// the ticket of its first waiter with its expiry.
 var allowanceScript = redis.NewScript(`
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
@@ -144,23 +144,29 @@ end
 
 local me, rate, class, mode, ticket, id = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 local order = {[0] = 0, 1, 2, 3}
-local kept = {[0] = 0, 2, 1, 3}
+local reserve = {[0] = 0, 2, 1, 3}
 local function every(name, r) return 1000000 / (r * share(name)) end
-local function turn(name)
+local function turn(name, class)
 	local signing = class > 0 and num(name .. ':w0') > now
-	local by = signing and kept or order
+	local events = (class == 2 or num(name .. ':w2') > now) and now - num(name .. ':e') >= 1000000
+	local by = (signing or events) and reserve or order
 	for k = 1, 3 do
 		if class > 0 and num(name .. ':w' .. k) > now and by[k] < by[class] then return 100000 end
 	end
 	if signing then return 1000000 - (now - num(name .. ':k')) end
 	return math.max(num(name .. ':t'), now) - now - 3 * every(name, rate)
 end
+-- the class in which the caller's turn is sooner
+local named = class == 1 and ticket < 0
+local function as(name)
+	return named and turn(name, 2) <= turn(name, 1) and 2 or class
+end
 local wait = 0
 for i = 8, #ARGV do
 	local name = ARGV[i]
 	wait = math.max(wait, num(name .. ':b') - now)
 	if mode ~= 1 then wait = math.max(wait, num(name .. ':p') - now) end
-	if mode ~= 2 then wait = math.max(wait, turn(name)) end
+	if mode ~= 2 then wait = math.max(wait, turn(name, as(name))) end
 end
 local ok, replicas, gone = wait <= 0, 1, {}
 for k, v in pairs(h) do
@@ -179,13 +185,16 @@ end
 for i = 8, #ARGV do
 	local name = ARGV[i]
 	if ok then
+		local class = as(name)
 		if mode ~= 1 then put(name .. ':p', math.max(num(name .. ':p'), now) + every(name, rate + 1)) end
 		if mode ~= 2 then
 			put(name .. ':t', math.max(num(name .. ':t'), now) + every(name, rate))
 			if class > 0 then put(name .. ':k', now) end
+			if class == 2 then put(name .. ':e', now) end
 		end
 	elseif mode ~= 2 then
 		put(name .. ':w' .. class, now + wait + 200000)
+		if named then put(name .. ':w2', now + wait + 200000) end
 	end
 end
 if ticket > 0 then

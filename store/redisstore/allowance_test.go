@@ -11,8 +11,8 @@ import (
 	"dinggate/internal/realtool"
 )
 
-// TestAllowanceOnRedis: two replicas share what Redis gives, by class; the law is
-// that of ratelimit.Local, which its own tests look at closely.
+// TestAllowanceOnRedis: two replicas share the allowance of Redis, by class; ratelimit.Local has
+// the same rules, which its own tests check in detail.
 func TestAllowanceOnRedis(t *testing.T) {
 	server := realtool.StartRedis(t)
 	one, two := open(t, server.URL()), open(t, server.URL())
@@ -69,7 +69,71 @@ func TestAllowanceOnRedis(t *testing.T) {
 	}
 }
 
-// TestAllowanceThrottledOnRedis: one replica's refusal holds the other.
+// TestAllowanceEventsOnRedis: overdue people get all calls except one a second for events;
+// people who are due get none.
+func TestAllowanceEventsOnRedis(t *testing.T) {
+	server := realtool.StartRedis(t)
+	one, two := open(t, server.URL()), open(t, server.URL())
+	replicas := []*ratelimit.Budget{{Shared: one.Allowance("e"), Rate: 40}, {Shared: two.Allowance("e"), Rate: 40}}
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	defer cancel()
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	got := map[ratelimit.Class]int{}
+	for _, b := range replicas {
+		for _, class := range []ratelimit.Class{ratelimit.Overdue, ratelimit.Event, ratelimit.Due} {
+			for range 5 {
+				all.Go(func() {
+					for b.Wait(ctx, "a", class, false) == nil {
+						mu.Lock()
+						got[class]++
+						mu.Unlock()
+					}
+				})
+			}
+		}
+	}
+	all.Wait()
+	if o, e, d := got[ratelimit.Overdue], got[ratelimit.Event], got[ratelimit.Due]; o < 130 || o > 165 || e < 3 || e > 6 || d > 3 {
+		t.Errorf("in 4 s: %v, want about 156 for people overdue, 4 for events, none for people due", got)
+	}
+}
+
+// TestAllowanceNamedOnRedis: an overdue person whom an event named has the call a second of events
+// while sign-ins wait.
+func TestAllowanceNamedOnRedis(t *testing.T) {
+	server := realtool.StartRedis(t)
+	one, two := open(t, server.URL()), open(t, server.URL())
+	here := &ratelimit.Budget{Shared: one.Allowance("n"), Rate: 40}
+	elsewhere := &ratelimit.Budget{Shared: two.Allowance("n"), Rate: 40}
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	defer cancel()
+	var all sync.WaitGroup
+	var overdue, named int
+	for i := range 5 {
+		all.Go(func() {
+			for n := 0; ctx.Err() == nil; n++ {
+				_, _ = elsewhere.Enter(ctx, fmt.Sprint(i, n), []string{"a"}, time.Hour)
+			}
+		})
+	}
+	all.Go(func() {
+		for elsewhere.Wait(ctx, "a", ratelimit.Overdue, false) == nil {
+			overdue++
+		}
+	})
+	all.Go(func() {
+		for here.WaitFirst(ctx, "a", ratelimit.Overdue) == nil {
+			named++
+		}
+	})
+	all.Wait()
+	if named < 3 || named > 6 || overdue > 3 {
+		t.Errorf("in 4 s: %d calls of the person whom an event named, want about 4; %d of others, want none", named, overdue)
+	}
+}
+
+// TestAllowanceThrottledOnRedis: one replica's refusal pauses the other.
 func TestAllowanceThrottledOnRedis(t *testing.T) {
 	server := realtool.StartRedis(t)
 	one, two := open(t, server.URL()).Allowance("x"), open(t, server.URL()).Allowance("x")

@@ -10,13 +10,12 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Bindings keeps which DingTalk person is which account, for all replicas, in
-// hashes on one node of a cluster. They have no time to live: give Redis a
-// persistence and an eviction policy that spare them. Safe for concurrent use.
+// Bindings stores which DingTalk person is which account, for all replicas, in hashes on one node
+// of a cluster. They never expire: configure Redis with persistence and an eviction policy that
+// keeps them. Safe for concurrent use.
 //
-// Others may write to this Redis (threats K19): a binding is sealed, for its
-// place. They can take bindings away, and put a copy back that they kept; they
-// cannot make one.
+// Other programs may write to this Redis (threats K19): a binding is sealed, for its place. They
+// can remove bindings, and restore a copy; they cannot make one.
 type Bindings struct {
 	s       *Store
 	records account.Records
@@ -24,19 +23,20 @@ type Bindings struct {
 
 var _ account.Bindings = (*Bindings)(nil)
 
-// Bindings gives the bindings of this store; the scope of records is the store's.
+// Bindings returns the bindings of this store; the scope of records is the store's.
 func (s *Store) Bindings(sealer account.Sealer) *Bindings {
 	return &Bindings{s, account.Records{Sealer: sealer, Scope: s.prefix}}
 }
 
 // The hashes:
 //
-//	people    a person's place → box
-//	accounts  an account's place → box
-//	looks     a look's place → the places of the accounts that look so, one after the other;
-//	          `table` → which table of looks that is by
+//	people    a person's place → sealed binding
+//	accounts  an account's place → sealed binding
+//	looks     a look's place → the places of the accounts with that look, concatenated;
 //
-// and those of releases that did not seal: unionId → account, account → unionId.
+//	          `table` → the version of the table of looks
+//
+// and those of releases without sealing: unionId → account, account → unionId.
 func (b *Bindings) keys() []string {
 	at := b.s.prefix + "{bindings}:"
 	return []string{at + "sealed:people", at + "sealed:accounts", at + "sealed:looks", at + "people", at + "accounts"}
@@ -50,15 +50,15 @@ const (
 	plainAccounts
 )
 
-// kept is what the store has about a person or an account.
-type kept struct {
-	box   string // "" when there is none
-	plain string // the other name, of an older release
+// stored is what the store has about a person or an account.
+type stored struct {
+	box   string // "" if there is none
+	plain string // the other name, of a release without sealing
 }
 
-// ask reads what the store has about each of these, in one trip.
-func (b *Bindings) ask(ctx context.Context, by ...account.Binding) ([]kept, error) {
-	var all []kept
+// fetch reads what the store has about each of these, in one round trip.
+func (b *Bindings) fetch(ctx context.Context, by ...account.Binding) ([]stored, error) {
+	var all []stored
 	err := b.s.do(ctx, "find", func(ctx context.Context) (err error) {
 		all, err = b.trip(ctx, by)
 		return err
@@ -66,7 +66,7 @@ func (b *Bindings) ask(ctx context.Context, by ...account.Binding) ([]kept, erro
 	return all, err
 }
 
-func (b *Bindings) trip(ctx context.Context, by []account.Binding) ([]kept, error) {
+func (b *Bindings) trip(ctx context.Context, by []account.Binding) ([]stored, error) {
 	keys := b.keys()
 	boxes, plain := make([]*redis.StringCmd, len(by)), make([]*redis.StringCmd, len(by))
 	_, err := b.s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
@@ -84,20 +84,20 @@ func (b *Bindings) trip(ctx context.Context, by []account.Binding) ([]kept, erro
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return nil, err
 	}
-	all := make([]kept, len(by))
+	all := make([]stored, len(by))
 	for i := range by {
 		for _, cmd := range []*redis.StringCmd{boxes[i], plain[i]} {
 			if err := cmd.Err(); err != nil && !errors.Is(err, redis.Nil) {
 				return nil, err
 			}
 		}
-		all[i] = kept{boxes[i].Val(), plain[i].Val()}
+		all[i] = stored{boxes[i].Val(), plain[i].Val()}
 	}
 	return all, nil
 }
 
-// read opens what the store has about by.
-func (b *Bindings) read(by account.Binding, k kept) (account.Binding, error) {
+// read opens the stored record of by.
+func (b *Bindings) read(by account.Binding, k stored) (account.Binding, error) {
 	place := b.records.PersonPlace(by.UnionID)
 	if by.UnionID == "" {
 		place = b.records.AccountPlace(by.Username)
@@ -114,35 +114,41 @@ func (b *Bindings) read(by account.Binding, k kept) (account.Binding, error) {
 	return account.Binding{UnionID: by.UnionID, Username: k.plain}, account.ErrUnsealed
 }
 
-// Find looks one binding up. Both records say the same, otherwise another program has
-// written here.
+// Find looks one binding up. If its two records differ, another program has written to Redis.
 func (b *Bindings) Find(ctx context.Context, by account.Binding) (account.Binding, error) {
 	if by.UnionID != "" {
 		by.Username = ""
 	}
-	all, err := b.ask(ctx, by)
+	all, err := b.fetch(ctx, by)
 	if err != nil {
 		return account.Binding{}, err
 	}
-	found, err := b.read(by, all[0])
-	if err != nil {
-		return found, err
+	for range tries {
+		found, err := b.read(by, all[0])
+		if err != nil {
+			return found, err
+		}
+		other := account.Binding{UnionID: found.UnionID}
+		if by.UnionID != "" {
+			other = account.Binding{Username: found.Username}
+		}
+		now, err := b.fetch(ctx, other, by)
+		if err != nil {
+			return account.Binding{}, err
+		}
+		if same, err := b.read(other, now[0]); err == nil && same == found {
+			return found, nil
+		}
+		if now[1] == all[0] {
+			return account.Binding{}, account.ErrSealed
+		}
+		all = now[1:] // changed between the two reads
 	}
-	other := account.Binding{UnionID: found.UnionID}
-	if by.UnionID != "" {
-		other = account.Binding{Username: found.Username}
-	}
-	if all, err = b.ask(ctx, other); err != nil {
-		return account.Binding{}, err
-	}
-	if same, err := b.read(other, all[0]); err != nil || same != found {
-		return account.Binding{}, account.ErrSealed
-	}
-	return found, nil
+	return account.Binding{}, errRace
 }
 
-// Resembles looks for names that can be taken for this one; of those that are
-// not sealed, for the very same.
+// Resembles reports whether a bound name looks like this one; of unsealed bindings, whether it is
+// equal.
 func (b *Bindings) Resembles(ctx context.Context, name string) (found bool, err error) {
 	err = b.s.do(ctx, "find", func(ctx context.Context) error {
 		var all []*redis.StringCmd
@@ -170,10 +176,10 @@ func (b *Bindings) Resembles(ctx context.Context, name string) (found bool, err 
 	return found, err
 }
 
-// change is an argument of the scripts, but for the new boxes.
+// change is an argument of the scripts, without the new sealed bindings.
 type change struct {
 	account.Binding
-	person, name       string // the boxes now
+	person, name       string // the current sealed bindings
 	newPerson, newName string
 }
 
@@ -190,7 +196,7 @@ func (b *Bindings) argument(c change) string {
 	return arg
 }
 
-// seal makes the new boxes.
+// seal adds the new sealed bindings.
 func (b *Bindings) seal(c change) (change, error) {
 	person, err := b.records.Seal(b.records.PersonPlace(c.UnionID), c.Binding)
 	if err != nil {
@@ -201,14 +207,14 @@ func (b *Bindings) seal(c change) (change, error) {
 	return c, err
 }
 
-// tries is how often a change is begun anew because others changed the same.
+// tries is how often a change is repeated because another caller changed the same binding.
 const tries = 20
 
 var errRace = errors.New("redisstore: binding: others change the same bindings all the time")
 
-// Add makes all of them or none.
+// Add adds all of them or none.
 func (b *Bindings) Add(ctx context.Context, all ...account.Binding) error {
-	// What is wrong among themselves needs no server.
+	// Conflicts among them are found without the server.
 	if _, err := account.Plan(all, func(account.Binding) (account.Binding, error) {
 		return account.Binding{}, account.ErrNone
 	}); err != nil {
@@ -233,9 +239,9 @@ func (b *Bindings) add(ctx context.Context, all []account.Binding) (int64, error
 	for _, one := range all {
 		by = append(by, account.Binding{UnionID: one.UnionID}, account.Binding{Username: one.Username})
 	}
-	found := map[account.Binding]kept{}
+	found := map[account.Binding]stored{}
 	for part := range chunks(by) {
-		now, err := b.ask(ctx, part...)
+		now, err := b.fetch(ctx, part...)
 		if err != nil {
 			return 0, err
 		}
@@ -263,7 +269,7 @@ func (b *Bindings) add(ctx context.Context, all []account.Binding) (int64, error
 			continue
 		}
 		if plain = true; !writes[one] {
-			write, writes[one] = append(write, one), true // what an older release left beside it goes
+			write, writes[one] = append(write, one), true // removes what a release without sealing left beside it
 		}
 	}
 	if len(write) == 0 {
@@ -298,7 +304,7 @@ func (b *Bindings) run(ctx context.Context, op string, script *redis.Script, pla
 	return answer, err
 }
 
-// chunks cuts a list into what one trip asks for.
+// chunks splits a list into the requests of one round trip each.
 func chunks(all []account.Binding) func(yield func([]account.Binding) bool) {
 	const most = 1000
 	return func(yield func([]account.Binding) bool) {
@@ -312,7 +318,7 @@ func chunks(all []account.Binding) func(yield func([]account.Binding) bool) {
 	}
 }
 
-// Remove takes one binding away.
+// Remove removes one binding.
 func (b *Bindings) Remove(ctx context.Context, name string) (account.Binding, error) {
 	for range tries {
 		answer, one, err := b.remove(ctx, name)
@@ -327,12 +333,12 @@ func (b *Bindings) Remove(ctx context.Context, name string) (account.Binding, er
 }
 
 func (b *Bindings) remove(ctx context.Context, name string) (int64, account.Binding, error) {
-	asked := []account.Binding{{Username: name}, {UnionID: name}}
+	keys := []account.Binding{{Username: name}, {UnionID: name}}
 	if name == "" {
-		asked = asked[:1]
+		keys = keys[:1]
 	}
-	for _, by := range asked {
-		all, err := b.ask(ctx, by)
+	for _, by := range keys {
+		all, err := b.fetch(ctx, by)
 		if err != nil {
 			return 0, account.Binding{}, err
 		}
@@ -343,9 +349,16 @@ func (b *Bindings) remove(ctx context.Context, name string) (int64, account.Bind
 		if err != nil && !errors.Is(err, account.ErrUnsealed) {
 			return 0, account.Binding{}, err
 		}
-		both, err := b.ask(ctx, account.Binding{UnionID: one.UnionID}, account.Binding{Username: one.Username})
+		both, err := b.fetch(ctx, account.Binding{UnionID: one.UnionID}, account.Binding{Username: one.Username})
 		if err != nil {
 			return 0, account.Binding{}, err
+		}
+		side := both[0]
+		if by.UnionID == "" {
+			side = both[1]
+		}
+		if side != all[0] { // bound again between the two reads
+			return -2, account.Binding{}, nil
 		}
 		answer, err := b.run(ctx, "unbind", unbindScript, both[0].plain != "" || both[1].plain != "",
 			b.argument(change{Binding: one, person: both[0].box, name: both[1].box}))

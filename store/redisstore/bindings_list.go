@@ -9,8 +9,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// scan walks a hash in pieces, so that other callers of Redis do not wait. A
-// field may come twice.
+// scan reads a hash in pieces, so that other clients of Redis do not wait. A field may be returned
+// twice.
 func (b *Bindings) scan(ctx context.Context, key string,
 	each func(ctx context.Context, field, value string) error) error {
 	seen := 0
@@ -29,7 +29,7 @@ func (b *Bindings) scan(ctx context.Context, key string,
 	}
 }
 
-// List returns all that open.
+// List returns all bindings that can be opened.
 func (b *Bindings) List(ctx context.Context) ([]account.Binding, error) {
 	found, foreign := map[account.Binding]bool{}, false
 	err := b.scan(ctx, b.keys()[people], func(_ context.Context, place, box string) error {
@@ -53,9 +53,8 @@ func (b *Bindings) List(ctx context.Context) ([]account.Binding, error) {
 	return all, nil
 }
 
-// Unsealed lists what an older release left, which counts for nothing: others
-// who write to this Redis may have written it. An administrator looks it through and
-// imports it.
+// Unsealed lists the bindings of a release without sealing. They are not valid, since any program
+// that writes to this Redis may have written them. An administrator reviews and imports them.
 func (b *Bindings) Unsealed(ctx context.Context) ([]account.Binding, error) {
 	found := map[string]string{}
 	err := b.scan(ctx, b.keys()[plainPeople], func(_ context.Context, id, name string) error {
@@ -73,7 +72,8 @@ func (b *Bindings) Unsealed(ctx context.Context) ([]account.Binding, error) {
 	return all, nil
 }
 
-// Renew seals anew what is under an old key, and counts what does not count.
+// Renew seals again the records that were sealed with an old key, and counts those that are
+// invalid.
 func (b *Bindings) Renew(ctx context.Context) (done account.Renewed, err error) {
 	var aged, all []account.Binding
 	err = b.scan(ctx, b.keys()[people], func(_ context.Context, place, box string) error {
@@ -108,9 +108,9 @@ func (b *Bindings) Renew(ctx context.Context) (done account.Renewed, err error) 
 	return done, err
 }
 
-const tableField = "table" // no place: those are of another length
+const tableField = "table" // no place: places have another length
 
-// renewLooks notes what names look like, where that is not by the table of now.
+// renewLooks records the looks of names that were not made with the current table.
 func (b *Bindings) renewLooks(ctx context.Context, all []account.Binding) error {
 	key, table := b.keys()[looks], ""
 	err := b.s.do(ctx, "find", func(ctx context.Context) (err error) {
@@ -133,12 +133,11 @@ func (b *Bindings) renewLooks(ctx context.Context, all []account.Binding) error 
 	})
 }
 
-// renew writes a binding again that is there: under the first key, or as it is,
-// and what its name looks like. One that somebody changes meanwhile is left to
-// them.
+// renew writes an existing binding again, sealed with the first key or unchanged, and the look of
+// its name. A binding that another caller changes meanwhile is left to that caller.
 func (b *Bindings) renew(ctx context.Context, one account.Binding, anew bool) (done bool, err error) {
 	sides := []account.Binding{{UnionID: one.UnionID}, {Username: one.Username}}
-	both, err := b.ask(ctx, sides...)
+	both, err := b.fetch(ctx, sides...)
 	if err != nil {
 		return false, err
 	}

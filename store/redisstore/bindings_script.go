@@ -2,15 +2,16 @@ package redisstore
 
 import "github.com/redis/go-redis/v9"
 
-// The scripts read their arguments as texts of 6 digits of length and what they
-// say, since a box is bytes. An argument is one binding:
+// The scripts parse their arguments as texts, each preceded by 6 digits of length, since a sealed
+// binding is binary. An argument is one binding:
 //
-//	unionid  username  person's place  its box now  its new box
-//	account's place  its box now  its new box  places of looks, one after the other
+//	unionid  username  person's place  its value now  its new value
 //
-// "" is no box. They answer -2 when a box is another one by now. The hashes of
-// older releases are among the keys only where something is in them: a cluster
-// whose slots move refuses keys that are not there.
+//	account's place  its value now  its new value  places of looks, concatenated
+//
+// "" is no value. They return -2 if a value has changed. The hashes of releases without sealing
+// are among the keys only if they contain anything: a cluster whose slots move refuses missing
+// keys.
 const scriptStart = `
 local function texts(arg)
 	local list, at = {}, 1
@@ -38,7 +39,7 @@ local function looks(t, present)
 end
 `
 
-// bindScript answers with 0 when all are written, -1 when there is no room.
+// bindScript returns 0 if all are written, -1 if a bound is reached.
 var bindScript = redis.NewScript(scriptStart + `
 local all, new = {}, 0
 for i = 2, #ARGV do
@@ -60,6 +61,16 @@ for _, t in ipairs(all) do
 		if person then redis.call('HDEL', KEYS[4], person) end
 	end
 end
+return 0`)
+
+// rebindScript has two arguments: the binding as it is, and the one to replace it. Its account is
+// the same.
+var rebindScript = redis.NewScript(scriptStart + `
+local old, new = texts(ARGV[1]), texts(ARGV[2])
+if not same(old) or not same(new) then return -2 end
+redis.call('HDEL', KEYS[1], old[3])
+redis.call('HSET', KEYS[1], new[3], new[5])
+redis.call('HSET', KEYS[2], new[6], new[8])
 return 0`)
 
 var unbindScript = redis.NewScript(scriptStart + `

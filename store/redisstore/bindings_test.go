@@ -27,10 +27,10 @@ func TestBindingsOnMiniredis(t *testing.T) {
 	})
 }
 
-// bindingsACL is what binding accounts needs beside acl; docs/accounts.md shows it.
+// bindingsACL is what bindings require besides acl; docs/accounts.md documents it.
 const bindingsACL = " +hget +hset +hdel +hlen +hscan +eval +evalsha"
 
-// TestBindingsOnRedis runs as a user that may do no more than the documentation says.
+// TestBindingsOnRedis runs as a user with only the documented permissions.
 func TestBindingsOnRedis(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "acl")
 	if err := os.WriteFile(file, []byte("user default off\n"+acl+bindingsACL+"\n"), 0o600); err != nil {
@@ -45,7 +45,7 @@ func TestBindingsOnRedis(t *testing.T) {
 	})
 }
 
-// TestBindingsOfReplicas: two replicas bind the same account at once, one wins.
+// TestBindingsOfReplicas: if two replicas bind the same account at once, one succeeds.
 func TestBindingsOfReplicas(t *testing.T) {
 	server := realtool.StartRedis(t)
 	replicas := []*Bindings{open(t, server.URL()).Bindings(newKeyring(t, 1)),
@@ -68,7 +68,7 @@ func TestBindingsOfReplicas(t *testing.T) {
 	}
 }
 
-func TestBindingsOfAnIllRedis(t *testing.T) {
+func TestBindingsOfAFailingRedis(t *testing.T) {
 	b := open(t, "redis://127.0.0.1:1").Bindings(newKeyring(t, 1))
 	one := account.Binding{UnionID: "u", Username: "n"}
 	_, find := b.Find(t.Context(), one)
@@ -77,7 +77,7 @@ func TestBindingsOfAnIllRedis(t *testing.T) {
 	_, resembles := b.Resembles(t.Context(), "n")
 	_, renew := b.Renew(t.Context())
 	for name, err := range map[string]error{"Find": find, "List": list, "Remove": remove, "Resembles": resembles,
-		"Renew": renew, "Add": b.Add(t.Context(), one)} {
+		"Renew": renew, "Add": b.Add(t.Context(), one), "Rebind": b.Rebind(t.Context(), one, "u2")} {
 		if err == nil || errors.Is(err, account.ErrNone) || Reason(err) != "refused" {
 			t.Errorf("%s without a server = %v (%s), want refused", name, err, Reason(err))
 		}
@@ -101,10 +101,9 @@ func newKeyring(t testing.TB, first ...byte) *keyring.Keyring {
 	return k
 }
 
-// TestAWriterMakesNobodyAnybody: whatever somebody else puts into this Redis, no
-// person is another account by it (threats K19). They can end a binding; importing
-// it again restores it.
-func TestAWriterMakesNobodyAnybody(t *testing.T) {
+// TestForeignWriterBindsNoPerson: whatever another program writes to this Redis, it binds no person to
+// another account (threats K19). It can remove a binding; importing restores it.
+func TestForeignWriterBindsNoPerson(t *testing.T) {
 	server := realtool.StartRedis(t)
 	store := open(t, server.URL())
 	b := store.Bindings(newKeyring(t, 1))
@@ -134,7 +133,7 @@ func TestAWriterMakesNobodyAnybody(t *testing.T) {
 	for _, tt := range []struct {
 		what  string
 		write func()
-		want  string // what mallory is: an account, an error, or nobody
+		want  string // mallory's account, an error, or ""
 	}{
 		{"nothing", func() {}, "mallory"},
 		{"plain, where sealed ones are", func() { do("HSET", people, hm, "admin") }, "sealed"},
@@ -167,14 +166,24 @@ func TestAWriterMakesNobodyAnybody(t *testing.T) {
 		if errors.Is(err, account.ErrUnsealed) && got.Username != "admin" {
 			t.Errorf("%s: an unsealed binding is shown as %v", tt.what, got)
 		}
-		said := ""
+		logged := ""
 		for one, word := range is {
 			if errors.Is(err, one) {
-				said = word
+				logged = word
 			}
 		}
-		if said != tt.want {
+		if logged != tt.want {
 			t.Errorf("%s: Find(mallory) = %v, %v, want %s", tt.what, got, err, tt.want)
+		}
+		moved := b.Rebind(t.Context(), mallory, "U-new")
+		if got, err := b.Find(t.Context(), account.Binding{UnionID: "U-new"}); (moved == nil) != (err == nil) ||
+			err == nil && got.Username != "mallory" || moved == nil && tt.want != "mallory" {
+			t.Errorf("%s: Rebind = %v, Find(the new unionid) = %v, %v", tt.what, moved, got, err)
+		}
+		if moved == nil {
+			if err := b.Rebind(t.Context(), account.Binding{UnionID: "U-new", Username: "mallory"}, "UM"); err != nil {
+				t.Errorf("%s: Rebind back = %v", tt.what, err)
+			}
 		}
 		if err := b.Add(t.Context(), mallory, admin); err != nil {
 			t.Errorf("%s: importing them again = %v", tt.what, err)
@@ -195,8 +204,8 @@ func TestAWriterMakesNobodyAnybody(t *testing.T) {
 	}
 }
 
-// TestUnsealedBindings: what an older release left counts for nothing, nobody has
-// its names meanwhile, and an import restores it.
+// TestUnsealedBindings: bindings of a release without sealing are not valid, their names are
+// reserved, and an import restores them.
 func TestUnsealedBindings(t *testing.T) {
 	server := realtool.StartRedis(t)
 	b := open(t, server.URL()).Bindings(newKeyring(t, 1))
@@ -211,7 +220,7 @@ func TestUnsealedBindings(t *testing.T) {
 		}
 	}
 	if alike, err := b.Resembles(t.Context(), "admin"); err != nil || !alike {
-		t.Errorf("Resembles(admin) = %v, %v, want true: nobody is to have it meanwhile", alike, err)
+		t.Errorf("Resembles(admin) = %v, %v, want true: the name is reserved", alike, err)
 	}
 	if all, err := b.List(t.Context()); err != nil || len(all) != 0 {
 		t.Errorf("List() = %v, %v, want none", all, err)
@@ -237,7 +246,7 @@ func TestUnsealedBindings(t *testing.T) {
 	}
 }
 
-// TestKeysOfBindingsRotate: replicas seal anew at once, and the old secret may go.
+// TestKeysOfBindingsRotate: replicas seal again concurrently, and the old secret can be removed.
 func TestKeysOfBindingsRotate(t *testing.T) {
 	server := realtool.StartRedis(t)
 	var all []account.Binding

@@ -11,9 +11,9 @@ import (
 	"dinggate/store/storetest"
 )
 
-// TestClusterJournal: each of three masters is away for 10 s in turn. The journal
-// stays live, entries are taken and received all the time, and a follower that
-// begins meanwhile is live too; with two masters away it says that it is not.
+// TestClusterJournal: each of three masters is unavailable for 10 s in turn. The journal stays
+// live, entries are appended and received all the time, and a follower that begins meanwhile is
+// live too; with two masters unavailable it reports that it is not.
 func TestClusterJournal(t *testing.T) {
 	url, masters := realtool.StartCluster(t, 3, time.Minute, "no")
 	a, b := open(t, url, impatient), open(t, url, impatient)
@@ -51,16 +51,16 @@ func TestClusterJournal(t *testing.T) {
 		}
 		l.Wait(t, "live all the time", func(_ []string, lives []bool) bool {
 			if len(lives) != 1 {
-				t.Errorf("master %d away: live said %v, want it once", i, lives)
+				t.Errorf("master %d away: live was %v, want it once", i, lives)
 			}
 			return true
 		})
 		r.Start()
 		r.Await("all slots", func() bool { return a.Ping(t.Context()) == nil })
-		later := open(t, url, impatient) // whose streams are all live before the next one goes
+		later := open(t, url, impatient) // whose streams are all live before the next master stops
 		storetest.Listen(t, later).Live(t)
 		r.Await("the third stream", func() bool { return b.client.XLen(t.Context(), b.streams[slotStream(b, i)]).Val() > 1 })
-		followers := 1 + 2*(i+1) // b and, for each master so far, two that began while it was away and later
+		followers := 1 + 2*(i+1) // b and, for each master so far, two that began during and after its outage
 		r.Await("every follower at this stream again", func() bool {
 			_, blocked, _ := strings.Cut(r.Do("INFO", "clients"), "blocked_clients:")
 			n, _ := strconv.Atoi(strings.Fields(blocked + " 0")[0])
@@ -79,7 +79,7 @@ func TestClusterJournal(t *testing.T) {
 	masters[1].Await("all slots", func() bool { return a.Ping(t.Context()) == nil })
 }
 
-// slotStream is the stream that is on master i of three.
+// slotStream is the stream on master i of three.
 func slotStream(s *Store, i int) int {
 	for n, name := range s.streams {
 		if slotOf(name)*3/slotCount == i {
@@ -89,8 +89,8 @@ func slotStream(s *Store, i int) int {
 	return -1
 }
 
-// TestStreamsHang: a master that hangs is waited for no longer than one operation,
-// and an entry of one writer comes before the next one of the same.
+// TestStreamsHang: a master that hangs delays a call by no more than one operation, and the
+// entries of one writer stay in order.
 func TestStreamsHang(t *testing.T) {
 	url, masters := realtool.StartCluster(t, 3, time.Minute, "no")
 	a, b := open(t, url, impatient), open(t, url, impatient)

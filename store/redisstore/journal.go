@@ -14,22 +14,21 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// The journal is a capped stream, not pub/sub: a stream can be read again, so
-// that a follower that lost its connection misses nothing, and it can see
-// whether it missed anything. In a cluster there are three (journal_streams.go).
+// The journal is a capped stream, not pub/sub: a stream can be read again, so that a follower that
+// lost its connection misses nothing, and can detect whether it missed anything. A cluster has
+// three (journal_streams.go).
 //
-// A follower first appends an anchor of its own; once it reads that back it has
-// read everything older, and knows that it is at a server that takes writes.
-// From then on, every time it has waited, it asks for two more things in one
-// trip: a write that changes nothing (a demoted master refuses it), and the
-// entry it read last. As long as that one is still there nothing behind it was
-// cut off, for streams are cut from the old end; when it is gone (FLUSHALL, a
-// failover that lost it, more entries at once than the stream holds) entries may
-// be missing, and the follower says so and begins again.
+// A follower first appends an anchor of its own; when it reads the anchor, it has read everything
+// older, and knows that the server accepts writes. From then on, after every wait, it makes two
+// more requests in one round trip: a write that changes nothing (a demoted master refuses it), and
+// a read of the entry it read last. As long as that entry exists, nothing after it was cut off,
+// since streams are cut from the old end. If it is gone (FLUSHALL, a failover that lost it, more
+// entries at once than the stream holds), entries may be missing, and the follower reports that
+// and begins again.
 const (
 	journalKey   = "journal"
 	journalMax   = 10_000                 // entries, about 1 MB
-	journalLife  = 24 * time.Hour         // a stream that nobody uses any more goes
+	journalLife  = 24 * time.Hour         // expiry of an unused stream
 	journalBlock = 500 * time.Millisecond // how long one read waits
 	// what is read again after a failure: a replica that became master may be behind
 	journalBack  = 2 * time.Minute
@@ -80,7 +79,7 @@ type follower struct {
 	receive func(redis.XMessage)
 	live    func(up bool, why error)
 	alive   bool
-	last    string // the entry read last; "" when none is known
+	last    string // the entry read last; "" if none
 }
 
 // run follows until ctx ends.
@@ -144,10 +143,10 @@ func (f *follower) anchor(ctx context.Context) (id string, err error) {
 	return id, err
 }
 
-// read waits for entries behind from; none is no error.
+// read waits for entries after from; none is no error.
 func (f *follower) read(ctx context.Context, from string) ([]redis.XMessage, error) {
 	begin := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, journalBlock+f.s.patience) // a connection that is half open hangs no longer
+	ctx, cancel := context.WithTimeout(ctx, journalBlock+f.s.patience) // bounds the wait on a half-open connection
 	defer cancel()
 	streams, err := f.s.client.XRead(ctx, &redis.XReadArgs{
 		Streams: []string{f.stream, from},
@@ -166,12 +165,12 @@ func (f *follower) read(ctx context.Context, from string) ([]redis.XMessage, err
 	return streams[0].Messages, nil
 }
 
-// confirm makes sure that nothing behind the entry newest is missing.
+// confirm verifies that nothing after the entry newest is missing.
 func (f *follower) confirm(ctx context.Context, newest string) error {
 	var found *redis.XMessageSliceCmd
 	err := f.s.do(ctx, "follow", func(ctx context.Context) error {
 		_, err := f.s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-			p.XTrimMaxLenApprox(ctx, f.stream, 2*journalMax, 0) // cuts nothing: a write all the same
+			p.XTrimMaxLenApprox(ctx, f.stream, 2*journalMax, 0) // a write that cuts nothing
 			found = p.XRangeN(ctx, f.stream, newest, newest, 1)
 			return nil
 		})
@@ -183,7 +182,7 @@ func (f *follower) confirm(ctx context.Context, newest string) error {
 	return err
 }
 
-// back is the id of a moment journalBack before id.
+// back is the id of the time journalBack before id.
 func back(id string) string {
 	ms, _ := parts(id)
 	return strconv.FormatUint(ms-min(ms, uint64(journalBack.Milliseconds())), 10) + "-0"

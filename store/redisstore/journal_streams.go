@@ -10,20 +10,20 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// In a cluster the journal is three streams, a third of the slots apart, so that
-// of evenly shared slots each lies on another master. An entry is appended to all
-// of them, and that has succeeded when most of them have it; a follower follows
-// all, and is live while it is live at most of them. Any two majorities have a
-// stream in common: with one master away nothing is missed, and nobody notices.
+// In a cluster the journal is three streams, a third of the slots apart, so that each is on
+// another master if slots are evenly shared. An entry is appended to all of them, which succeeds
+// if a majority has it; a follower follows all, and is live while a majority is live. Any two
+// majorities have a stream in common: if one master is unavailable, nothing is missed and nothing
+// is reported.
 //
 //	Append ─┬─ journal       ── follower ─┐
 //	        ├─ journal{a}    ── follower ─┼─ merged ── receive, live
 //	        └─ journal{b}    ── follower ─┘
 //
-// The first one has the name that it has outside of a cluster, and that it had
-// before there were three: replicas of both releases receive each other.
+// The first one has the same name as outside of a cluster, and as before there were three:
+// replicas of both releases receive each other's entries.
 
-// clusterStreams is how many streams there are in a cluster.
+// clusterStreams is the number of streams in a cluster.
 const clusterStreams = 3
 
 // streamNames are the keys of the journal.
@@ -38,12 +38,12 @@ func streamNames(prefix string, clustered bool) []string {
 
 func (s *Store) most() int { return len(s.streams)/2 + 1 }
 
-// stragglerWait is how long Append waits for the last stream when most have the
-// entry: then entries of one writer have the same order everywhere.
+// stragglerWait is how long Append waits for the last stream if a majority has the entry: entries
+// of one writer then have the same order everywhere.
 const stragglerWait = 50 * time.Millisecond
 
-// addToMost appends an entry to all streams, and returns when most have it, or
-// cannot have it.
+// addToMost appends an entry to all streams, and returns when a majority has it, or cannot have
+// it.
 func (s *Store) addToMost(ctx context.Context, values []string) error {
 	if len(s.streams) == 1 {
 		_, err := s.add(ctx, s.streams[0], values)
@@ -87,7 +87,7 @@ func (s *Store) addToMost(ctx context.Context, values []string) error {
 	return nil
 }
 
-// Follow hands over entries until ctx ends.
+// Follow delivers entries until ctx ends.
 func (s *Store) Follow(ctx context.Context, receive func(entry []byte), live func(bool)) {
 	m := merged{
 		receive: receive,
@@ -103,14 +103,14 @@ func (s *Store) Follow(ctx context.Context, receive func(entry []byte), live fun
 			s:       s,
 			stream:  stream,
 			receive: m.take,
-			live:    func(up bool, why error) { m.turn(i, up, why) },
+			live:    func(up bool, why error) { m.setLive(i, up, why) },
 		}
 		all.Go(func() { f.run(ctx) })
 	}
 	all.Wait()
 }
 
-// merged makes one journal of several streams.
+// merged merges several streams into one journal.
 type merged struct {
 	receive func([]byte)
 	live    func(bool)
@@ -119,13 +119,13 @@ type merged struct {
 
 	mu    sync.Mutex
 	up    []bool // which streams are live
-	alive bool   // most of them are
+	alive bool   // a majority of them is
 	seen  map[string]bool
-	ring  []string // what is in seen, as it came; at most journalMax
+	ring  []string // the contents of seen, in order of arrival; at most journalMax
 	next  int
 }
 
-// take hands an entry over, unless another stream has brought it.
+// take delivers an entry, unless another stream has delivered it.
 func (m *merged) take(e redis.XMessage) {
 	value, ok := e.Values[entryField].(string)
 	if !ok {
@@ -142,7 +142,7 @@ func (m *merged) take(e redis.XMessage) {
 	m.receive([]byte(value))
 }
 
-// remember notes an id in the place of the oldest one.
+// remember records an id, replacing the oldest one.
 func (m *merged) remember(id string) {
 	m.seen[id] = true
 	if len(m.ring) < journalMax {
@@ -154,10 +154,9 @@ func (m *merged) remember(id string) {
 	m.next = (m.next + 1) % journalMax
 }
 
-// turn notes that stream i has become live or is so no more. One that may have
-// lost entries makes everything uncertain, however many are live: it may have been
-// one of those that had an entry.
-func (m *merged) turn(i int, up bool, why error) {
+// setLive records whether stream i is live. A stream that may have lost entries makes everything
+// uncertain, however many are live: it may be one of those that had an entry.
+func (m *merged) setLive(i int, up bool, why error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.up[i] = up

@@ -9,19 +9,19 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Health is what a Probe found.
+// Health is the result of a Probe.
 type Health struct {
-	Writes float64 // share of the slots that take writes, 0 to 1; of a server alone 0 or 1
-	Reads  float64 // share that answers what it is asked, whether it takes writes or not
-	Err    error   // why Writes is below 1; nil: it is not
+	Writes float64 // share of the slots that accept writes, 0 to 1; of a single server 0 or 1
+	Reads  float64 // share that answers reads, whether it accepts writes or not
+	Err    error   // why Writes is below 1; nil if it is not
 }
 
-// probes is how many places of a cluster's slots are asked: a share is known to
-// a sixteenth, and no node is asked for more than a few keys a second.
+// probes is the number of slots of a cluster that are probed: a share is known to a sixteenth, and
+// no node gets more than a few requests a second.
 const probes = 16
 
-// probeKeys are the keys that a Probe writes: in a cluster spread evenly over the
-// slots, whatever node has them.
+// probeKeys are the keys that a Probe writes: in a cluster evenly spread over the slots,
+// independent of the nodes.
 func probeKeys(prefix string, clustered bool) (keys []string) {
 	if !clustered {
 		return []string{prefix + "ping"}
@@ -32,8 +32,8 @@ func probeKeys(prefix string, clustered bool) (keys []string) {
 	return keys
 }
 
-// Probe asks every part of the store whether it is there and takes writes. One
-// that hangs costs a Probe the time of one operation.
+// Probe checks whether every part of the store is reachable and accepts writes. A part that hangs
+// delays a Probe by the time of one operation.
 func (s *Store) Probe(ctx context.Context) Health {
 	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
@@ -53,7 +53,7 @@ func (s *Store) Probe(ctx context.Context) Health {
 		if err == nil {
 			h.Writes++
 		} else if h.Err == nil || !Reads(err) {
-			h.Err = fmt.Errorf("redisstore: ping: %w", tame(err))
+			h.Err = fmt.Errorf("redisstore: ping: %w", redact(err))
 		}
 		if Reads(err) {
 			h.Reads++

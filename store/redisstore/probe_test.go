@@ -26,8 +26,7 @@ func TestSlots(t *testing.T) {
 	}
 }
 
-// TestProbe: all or nothing of a server alone, a share of a cluster, whichever
-// master dies.
+// TestProbe: all or nothing of a single server, a share of a cluster, whichever master dies.
 func TestProbe(t *testing.T) {
 	server := miniredis.RunT(t)
 	alone := open(t, "redis://"+server.Addr())

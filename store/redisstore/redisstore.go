@@ -1,16 +1,17 @@
-// Package redisstore keeps session records in Redis, where every replica finds
-// them.
+// Package redisstore stores session records in Redis, for all replicas.
 //
 //	Get, Put, Add, Take ── one command each, one key each: any Redis from 5.0 on,
 //	                       alone, behind sentinels, or a cluster
 //	Append, Follow ─────── a stream of its own (journal.go), in a cluster three:
-//	                       what just ended
-//	Ping, Probe ────────── small writes: is the server there, is it the master; of
-//	                       a cluster, which share of the slots has one
+//	                       recent revocations
+//	Ping, Probe ────────── small writes: is the server reachable, is it the master; of
+//	                       a cluster, which share of the slots has a master
+//	Allowance ──────────── the calls to DingTalk that all replicas share
+//	Bindings ───────────── which DingTalk person is which account
 //
-// Only what does no harm twice is tried a second time, within the same deadline: who
-// is asked to redeem a code once would redeem it twice.
-// An ill Redis is an error soon, never an answer.
+// Only operations that are harmless when repeated are tried a second time, within the same
+// deadline: a repeated Take of a code would redeem it twice. If Redis fails, every call returns an
+// error soon, never a result.
 package redisstore
 
 import (
@@ -31,24 +32,23 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// Store is a store.Store and a store.Journal in Redis; make it with Open.
-// Safe for concurrent use.
+// Store is a store.Store and a store.Journal in Redis; make it with Open. Safe for concurrent use.
 type Store struct {
-	// Observe is called after every operation: get, put, add, take, append, ping, and of what Follow does,
-	// save its waiting; what went wrong is what Reason says. Set it before first use. If nil, it is
-	// not called.
+	// Observe is called after every operation: get, put, add, take, append, ping, and those of
+	// Follow except its waits; Reason classifies err. Set it before first use. If nil, it is not
+	// called.
 	Observe func(ctx context.Context, op string, d time.Duration, err error)
 
-	// OnFollow is called when what Follow receives has become complete, and when that
+	// OnFollow is called when the entries that Follow receives have become complete, and when that
 	// is no longer certain, with the reason. Set it before first use. If nil, it is not called.
 	OnFollow func(live bool, why error)
 
 	client     redis.UniversalClient
-	lookAround func(context.Context) // of a cluster: learn anew which node has what; nil: there is but one
+	lookAround func(context.Context) // of a cluster: learns the nodes of the slots again; nil for a single server
 	prefix     string
 	probed     []string       // keys that a Probe writes
 	streams    []string       // keys of the journal
-	writers    sync.WaitGroup // that append to one of several streams
+	writers    sync.WaitGroup // append to one of several streams
 	patience   time.Duration  // for one operation
 	old        atomic.Bool    // before 6.2: GETDEL is a script
 }
@@ -58,8 +58,8 @@ var (
 	_ store.Journal = (*Store)(nil)
 )
 
-// Open makes a store and opens no connection: Redis may come later. Errors are
-// those of the configuration.
+// Open makes a store and opens no connection: Redis may be started later. Errors are those of the
+// configuration.
 func Open(c Config) (*Store, error) {
 	t, err := parse(c.URL.Reveal())
 	if err != nil {
@@ -77,20 +77,21 @@ func Open(c Config) (*Store, error) {
 	}
 	patience := cmp.Or(c.Timeout, opTimeout)
 	part := patience * 3 / 4  // of each of dial, read, write and wait
-	redis.SetLogger(silent{}) // its own words go to stderr, around our log
+	redis.SetLogger(silent{}) // its messages would go to stderr, bypassing our log
 	options := &redis.UniversalOptions{
 		Addrs: t.addrs, IsClusterMode: t.kind == cluster, MasterName: t.master, DB: t.db, TLSConfig: secure,
 		Username: or(c.Username, t.username), Password: or(c.Password.Reveal(), t.password),
 		SentinelUsername: c.SentinelUsername, SentinelPassword: c.SentinelPassword.Reveal(),
 
-		// A fault is reported in a fraction of a second; with the defaults it takes 2 to 5.
-		ContextTimeoutEnabled: true, // else a server that hangs is waited for past the context
+		// A failure is reported in a fraction of a second; with the defaults it takes 2 to 5.
+		ContextTimeoutEnabled: true, // otherwise a server that hangs delays a call past its context
 		DialTimeout:           part, ReadTimeout: part, WriteTimeout: part, PoolTimeout: part,
 		DialerRetries: 1, MaxRetries: -1,
 		PoolSize: connections, MaxActiveConns: connections, PipelinePoolSize: -1,
 		ReadBufferSize: 4 << 10, WriteBufferSize: 4 << 10,
 
-		// RESP2 and no greeting beyond HELLO and AUTH: proxies and narrow ACLs refuse more.
+		// RESP2 and no commands besides HELLO and AUTH at the start: proxies and narrow ACLs
+		// refuse more.
 		Protocol: 2, DisableIdentity: true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
@@ -104,8 +105,8 @@ func Open(c Config) (*Store, error) {
 		s.client = redis.NewUniversalClient(options)
 		return s, nil
 	}
-	// The client learns from a node that lives that the cluster has changed, from
-	// one that died it does not: then it would ask the dead for another minute.
+	// The client learns of a change of the cluster from a live node, not from one that died:
+	// without this it would try the dead node for another minute.
 	nodes := options.Cluster()
 	nodes.ClusterStateReloadInterval = 10 * time.Second
 	all := redis.NewClusterClient(nodes)
@@ -117,14 +118,14 @@ type silent struct{}
 
 func (silent) Printf(context.Context, string, ...any) {}
 
-// Close ends all connections; Follow and all calls are to have returned.
+// Close ends all connections; Follow and all calls must have returned.
 func (s *Store) Close() error {
 	s.writers.Wait()
 	return s.client.Close()
 }
 
-// do runs one operation with its deadline. f returns an answer of the Store, or
-// what went wrong.
+// do runs one operation with its deadline. f returns a result of the Store, or the cause of a
+// failure.
 func (s *Store) do(ctx context.Context, op string, f func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
@@ -136,16 +137,16 @@ func (s *Store) do(ctx context.Context, op string, f func(ctx context.Context) e
 	answer := isAnswer(err)
 	if !answer {
 		if s.lookAround != nil && ctx.Err() != context.Canceled {
-			s.lookAround(ctx) // it does so in the background, and not more often than five times a second
+			s.lookAround(ctx) // in the background, and at most five times a second
 		}
-		err = fmt.Errorf("redisstore: %s: %w", op, tame(err))
+		err = fmt.Errorf("redisstore: %s: %w", op, redact(err))
 	}
 	if s.Observe != nil {
-		told := err
+		observed := err
 		if answer {
-			told = nil
+			observed = nil
 		}
-		s.Observe(ctx, op, time.Since(begin), told)
+		s.Observe(ctx, op, time.Since(begin), observed)
 	}
 	return err
 }
@@ -154,14 +155,13 @@ func isAnswer(err error) bool {
 	return err == nil || err == store.ErrNotFound || err == store.ErrExists
 }
 
-// repeatable are the operations that do no harm when Redis carries them out twice.
+// repeatable are the operations that are harmless when Redis performs them twice.
 var repeatable = map[string]bool{"get": true, "put": true, "ping": true}
 
-// twice tries f once more, in what is left of the deadline, when a connection broke
-// or could not be made, and that can do no harm: of an operation that may be
-// repeated, and of any whose connection was never made. One that asks for a code
-// once would else redeem it twice. A server that hangs is not asked again: it would
-// only get more connections.
+// twice retries f once, in the rest of the deadline, if a connection broke or could not be made
+// and a retry is harmless: for a repeatable operation, and for any whose connection was never
+// made. A repeated Take would redeem a code twice. A server that hangs is not tried again: it
+// would only get more connections.
 func (s *Store) twice(ctx context.Context, op string, f func(ctx context.Context) error) error {
 	err := f(ctx)
 	failed, broke := errors.AsType[*net.OpError](err)
@@ -195,7 +195,7 @@ func (s *Store) Put(ctx context.Context, key string, value []byte, ttl time.Dura
 	})
 }
 
-// Add writes the value where there is none.
+// Add writes the value if there is none.
 func (s *Store) Add(ctx context.Context, key string, value []byte, ttl time.Duration) error {
 	return s.do(ctx, "add", func(ctx context.Context) error {
 		life, err := life(ttl)
@@ -234,9 +234,9 @@ var takeScript = redis.NewScript(
 	`local v = redis.call('GET', KEYS[1]); if v then redis.call('DEL', KEYS[1]) end; return v`,
 )
 
-// Ping writes keys of its own, in a cluster one for each sixteenth of the slots: a
-// server that cannot be written to (a replica, one without memory, one that forbids
-// it) is as ill as one that is away.
+// Ping writes keys of its own, in a cluster one for each sixteenth of the slots: a server that
+// cannot be written to (a replica, one without memory, one that forbids it) is as unavailable as
+// one that is unreachable.
 func (s *Store) Ping(ctx context.Context) error { return s.Probe(ctx).Err }
 
 func none(err error) error {
@@ -246,10 +246,10 @@ func none(err error) error {
 	return err
 }
 
-// life rounds up to what Redis counts in.
+// life rounds up to the resolution of Redis.
 func life(ttl time.Duration) (time.Duration, error) {
 	if ttl <= 0 {
-		return 0, errors.New("nothing is kept for ever: no time to live")
+		return 0, errors.New("the ttl is not positive")
 	}
 	return max(ttl.Truncate(time.Millisecond), time.Millisecond), nil
 }

@@ -19,10 +19,15 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if url := os.Getenv("REDISSTORE_REBIND_CHILD"); url != "" {
+		rebindChild(url)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
-// open gives a store with all the time that a busy machine needs; impatient
-// leaves it as it serves.
+// open opens a store with enough time for a loaded machine; impatient leaves the product's timeout.
 func open(t *testing.T, url string, set ...func(*Config)) *Store {
 	t.Helper()
 	c := Defaults()
@@ -41,7 +46,7 @@ func open(t *testing.T, url string, set ...func(*Config)) *Store {
 
 func impatient(c *Config) { c.Timeout = 0 }
 
-// passing moves the clock of a miniredis, which stands still by itself.
+// passing moves the clock of a miniredis, which does not advance by itself.
 type passing struct {
 	*Store
 	server *miniredis.Miniredis
@@ -65,7 +70,7 @@ func TestStoreOnRedis(t *testing.T) {
 }
 
 func TestStoreOnSocket(t *testing.T) {
-	dir, err := os.MkdirTemp("", "redis") // the path of a socket has 107 bytes
+	dir, err := os.MkdirTemp("", "redis") // the path of a socket is limited to 107 bytes
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,11 +89,11 @@ func TestStoreOnSocket(t *testing.T) {
 	}
 }
 
-// acl is all that dinggate's Redis user needs; docs/scaling.md shows it.
+// acl are all permissions of dinggate's Redis user; docs/scaling.md documents them.
 const acl = "user gate on >canary-77 resetkeys ~dinggate:* resetchannels -@all +hello +auth +ping +select +get " +
 	"+set +getdel +xadd +xread +xrange +xtrim +pexpire"
 
-// TestDocumentedUser: what the documentation lets the user do is what the tests do with it.
+// TestDocumentedUser runs the tests with the documented permissions.
 func TestDocumentedUser(t *testing.T) {
 	_, rights, _ := strings.Cut(acl, "resetkeys")
 	for _, page := range []string{"../../docs/scaling.md", "../../docs/scaling.zh-CN.md"} {
@@ -112,7 +117,7 @@ func TestNarrowUser(t *testing.T) {
 	}
 	server := realtool.StartRedis(t, "--aclfile", file)
 	url := "redis://gate:canary-77@" + server.Addr
-	storetest.Run(t, func(t *testing.T) store.Store { // every law uses keys of its own prefix
+	storetest.Run(t, func(t *testing.T) store.Store { // every subtest uses keys of its own prefix
 		return open(t, url, func(c *Config) { c.Prefix = "dinggate:" + t.Name() + ":" })
 	})
 	storetest.RunJournal(t, func(t *testing.T) func() store.Journal {
@@ -206,13 +211,13 @@ func ends(up bool) func(_ []string, lives []bool) bool {
 	return func(_ []string, lives []bool) bool { return len(lives) > 0 && lives[len(lives)-1] == up }
 }
 
-func TestJournalNoticesTrouble(t *testing.T) {
+func TestJournalNoticesFailure(t *testing.T) {
 	server := realtool.StartRedis(t)
 	a, b := open(t, server.URL()), open(t, server.URL())
 	l := storetest.Listen(t, a)
 	l.Live(t)
 
-	server.Hang() // half open: the connection stands, nothing comes
+	server.Hang() // half open: the connection stays, no data arrives
 	l.Wait(t, "live(false) of a server that hangs", ends(false))
 	if err := b.Append(t.Context(), []byte("lost?")); Reason(err) != "timeout" {
 		t.Errorf("Append(hanging) = %v (%s), want timeout", err, Reason(err))
@@ -225,7 +230,7 @@ func TestJournalNoticesTrouble(t *testing.T) {
 	if err := b.Append(t.Context(), []byte("lost")); Reason(err) != "refused" {
 		t.Errorf("Append(dead) = %v (%s), want refused", err, Reason(err))
 	}
-	server.Start() // empty: it kept nothing
+	server.Start() // empty: nothing was stored
 	l.Live(t)
 	if err := b.Append(t.Context(), []byte("after the restart")); err != nil {
 		t.Errorf("Append(after the restart) = %v", err)
@@ -248,7 +253,7 @@ func TestJournalNoticesLoss(t *testing.T) {
 	server.Await("a refusal to write", func() bool { // after the connections that it closed
 		err := a.Ping(t.Context())
 		if err == nil {
-			t.Error("Ping(replica) = nil, want trouble")
+			t.Error("Ping(replica) = nil, want a failure")
 		}
 		return Reason(err) == "readonly"
 	})
@@ -276,9 +281,9 @@ func TestJournalIsBounded(t *testing.T) {
 
 func TestAbsentRedis(t *testing.T) {
 	s := open(t, "redis://"+realtool.FreeAddr(t))
-	var told []string
+	var ops []string
 	s.Observe = func(_ context.Context, op string, _ time.Duration, err error) {
-		told = append(told, op+" "+Reason(err))
+		ops = append(ops, op+" "+Reason(err))
 	}
 	_, err := s.Get(t.Context(), "k")
 	if err == nil || errors.Is(err, store.ErrNotFound) || Reason(err) != "refused" {
@@ -289,7 +294,7 @@ func TestAbsentRedis(t *testing.T) {
 	if _, err := s.Get(ctx, "k"); Reason(err) != "cancelled" {
 		t.Errorf("Get(ended) = %v (%s), want cancelled", err, Reason(err))
 	}
-	if got := strings.Join(told, ", "); got != "get refused, get cancelled" {
-		t.Errorf("Observe heard %q", got)
+	if got := strings.Join(ops, ", "); got != "get refused, get cancelled" {
+		t.Errorf("Observe received %q", got)
 	}
 }

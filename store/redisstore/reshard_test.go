@@ -12,9 +12,9 @@ import (
 	"dinggate/store/storetest"
 )
 
-// TestClusterReshard: while slots of a cluster move, a node answers ASK and the
-// client says ASKING to the other one. The user has no more rights than
-// docs/scaling.md gives, and everything goes on.
+// TestClusterReshard: while slots of a cluster move, a node answers ASK and the client sends
+// ASKING to the other one. The user has only the permissions in docs/scaling.md, and every
+// operation works.
 func TestClusterReshard(t *testing.T) {
 	url, nodes := startCluster(t, 2)
 	for _, r := range nodes {
@@ -69,10 +69,16 @@ func TestClusterReshard(t *testing.T) {
 	if err := bindings.Add(t.Context(), account.Binding{UnionID: "u2", Username: "n2"}); err != nil {
 		t.Errorf("Add while the slot of the bindings moves = %v", err)
 	}
+	if err := bindings.Rebind(t.Context(), account.Binding{UnionID: "u2", Username: "n2"}, "u3"); err != nil {
+		t.Errorf("Rebind while the slot of the bindings moves = %v", err)
+	}
+	if b, err := bindings.Find(t.Context(), account.Binding{Username: "n2"}); err != nil || b.UnionID != "u3" {
+		t.Errorf("Find while its slot moves = %v, %v", b, err)
+	}
 }
 
-// migrate begins to move the slots of all keys that from holds to the other
-// node, and moves the keys: from then on from answers ASK for them.
+// migrate begins to move the slots of all keys on from to the other node, and moves the keys: from
+// then on from answers ASK for them.
 func migrate(t *testing.T, nodes []*realtool.Redis, from *realtool.Redis) (slots []string) {
 	t.Helper()
 	to := nodes[(slices.Index(nodes, from)+1)%len(nodes)]
@@ -97,7 +103,7 @@ func migrate(t *testing.T, nodes []*realtool.Redis, from *realtool.Redis) (slots
 	return slots
 }
 
-// importing reports a slot that is on its way to r.
+// importing returns a slot that is moving to r.
 func importing(r *realtool.Redis, slot string) bool {
 	return strings.Contains(r.Do("CLUSTER", "NODES"), "["+slot+"-<-")
 }

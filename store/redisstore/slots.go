@@ -30,8 +30,8 @@ func slotOf(key string) int {
 	return int(crc) % slotCount
 }
 
-// tagNear finds a hash tag whose slot is at most 64 away from slot: the same tag
-// for the same slot, always.
+// tagNear finds a hash tag whose slot is at most 64 from slot: always the same tag for the same
+// slot.
 func tagNear(slot int) string {
 	for i := 0; ; i++ {
 		tag := strconv.Itoa(i)

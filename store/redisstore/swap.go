@@ -12,8 +12,7 @@ import (
 
 var _ store.Swapper = (*Store)(nil)
 
-// swapScript answers 0 where there is nothing, 1 where there is another value, 2
-// where it wrote.
+// swapScript returns 0 if there is no value, 1 if there is another one, 2 if it wrote.
 var swapScript = redis.NewScript(`
 local now = redis.call('GET', KEYS[1])
 if not now then return 0 end
@@ -21,7 +20,7 @@ if now ~= ARGV[1] then return 1 end
 redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 return 2`)
 
-// Swap writes new in the place of old.
+// Swap replaces old by new.
 func (s *Store) Swap(ctx context.Context, key string, old, new []byte, ttl time.Duration) error {
 	return s.do(ctx, "swap", func(ctx context.Context) error {
 		life, err := life(ttl)

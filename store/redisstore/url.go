@@ -19,7 +19,7 @@ const (
 	cluster
 )
 
-// target is what a URL says.
+// target is a parsed URL.
 type target struct {
 	kind               kind
 	tls                bool
@@ -39,21 +39,21 @@ var schemes = map[string]target{
 	"rediss-cluster":  {kind: cluster, tls: true},
 }
 
-// Mistakes in a URL; none quotes it, since a password may be in it.
+// Mistakes in a URL; none quotes it, since it may contain a password.
 var (
 	errNoURL  = conf.Errorf("is missing; write redis://host:6379/0")
-	errScheme = conf.Errorf("begins with none of redis://, rediss://, unix://, redis-sentinel://, redis-cluster://")
+	errScheme = conf.Errorf("does not begin with redis://, rediss://, unix://, redis-sentinel:// or redis-cluster://")
 	errUser   = conf.Errorf("has a user or password that is not percent-encoded, such as p%40ss for p@ss")
 	errHost   = conf.Errorf("has a host that is not host or host:port")
-	errMany   = conf.Errorf("names several hosts; only redis-sentinel:// and redis-cluster:// may")
+	errMany   = conf.Errorf("has several hosts, which only redis-sentinel:// and redis-cluster:// allow")
 	errDB     = conf.Errorf("has a database that is not a number from 0 to 1023")
-	errMaster = conf.Errorf("names no master: redis-sentinel://host:26379/NAME")
-	errPath   = conf.Errorf("has a path that is not understood")
-	errQuery  = conf.Errorf("has a query that is not understood")
-	errSocket = conf.Errorf("names no socket: unix:///path/to/redis.sock")
+	errMaster = conf.Errorf("has no master name: redis-sentinel://host:26379/NAME")
+	errPath   = conf.Errorf("has an unsupported path")
+	errQuery  = conf.Errorf("has an unsupported query")
+	errSocket = conf.Errorf("has no socket: unix:///path/to/redis.sock")
 )
 
-// parse reads a URL. net/url takes no list of hosts.
+// parse parses a URL. net/url does not accept a list of hosts.
 func parse(text string) (target, error) {
 	if text == "" {
 		return target{}, errNoURL
@@ -63,8 +63,8 @@ func parse(text string) (target, error) {
 	if !ok || !known {
 		return target{}, errScheme
 	}
-	rest, query, asked := strings.Cut(rest, "?")
-	if asked && t.kind != socket || strings.Contains(rest+query, "#") {
+	rest, query, found := strings.Cut(rest, "?")
+	if found && t.kind != socket || strings.Contains(rest+query, "#") {
 		return target{}, errQuery
 	}
 	hosts, path, _ := strings.Cut(rest, "/")
@@ -148,7 +148,7 @@ func address(text, port string) (string, bool) {
 	return net.JoinHostPort(host, strconv.FormatUint(n, 10)), true
 }
 
-// place reads what follows the hosts: db, master or master/db, or nothing.
+// place parses what follows the hosts: db, master or master/db, or nothing.
 func (t *target) place(path string) error {
 	if t.kind == sentinel {
 		name, db, _ := strings.Cut(path, "/")

@@ -68,8 +68,8 @@ func TestURL(t *testing.T) {
 	}
 }
 
-// FuzzURL: what is accepted names hosts that can be dialled, and no mistake
-// repeats what was written, since a password may be in it.
+// FuzzURL: an accepted URL names hosts that can be dialled, and no mistake quotes the text, since
+// it may contain a password.
 func FuzzURL(f *testing.F) {
 	for _, seed := range []string{"redis://u:p@h:1/0", "redis-sentinel://a,b:1/m/1", "redis-cluster://[::1]:1,b",
 		"unix:///s?db=1", "redis://u:p@@h", "redis://[:1]"} {
@@ -107,16 +107,16 @@ func TestConfigMistakes(t *testing.T) {
 	}{
 		{Config{}, "redis.url is missing; write redis://host:6379/0"},
 		{Config{URL: secret("redis://u:canary@h"), Username: "v", Password: secret("canary2")},
-			"redis.password is given, and so is a password in redis.url; keep one|redis.username is another user " +
-				"than that of redis.url; keep one"},
+			"redis.password is set, and redis.url contains a password too; remove one|redis.username differs " +
+				"from the user in redis.url; remove one"},
 		{Config{URL: secret("redis://127.0.0.1"), SentinelPassword: secret("canary")},
-			"redis.sentinel_password is given, but redis.url names no sentinels"},
+			"redis.sentinel_password is set, but redis.url is not redis-sentinel://"},
 		{Config{URL: secret("redis://localhost"), CAFile: "ca"},
-			"redis.ca_file or cert_file is given, but redis.url speaks no TLS; write rediss://"},
-		{Config{URL: secret("rediss://h"), CertFile: "c"}, "redis.key_file is missing beside redis.cert_file"},
-		{Config{URL: secret("rediss://h"), KeyFile: "k"}, "redis.cert_file is missing beside redis.key_file"},
+			"redis.ca_file or cert_file is set, but redis.url does not use TLS; write rediss://"},
+		{Config{URL: secret("rediss://h"), CertFile: "c"}, "redis.key_file is missing; redis.cert_file is set"},
+		{Config{URL: secret("rediss://h"), KeyFile: "k"}, "redis.cert_file is missing; redis.key_file is set"},
 		{Config{URL: secret("rediss://h"), Prefix: "{a}:"},
-			"redis.prefix holds a brace or a blank; with a brace all keys would lie on one node of a cluster"},
+			"redis.prefix contains a brace or a space; with a brace all keys would be on one node of a cluster"},
 		{Config{URL: secret("unix:///s")}, ""},
 		{Config{URL: secret("rediss://h"), CAFile: "ca", CertFile: "c", KeyFile: "k"}, ""},
 	} {

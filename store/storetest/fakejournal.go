@@ -1,6 +1,3 @@
-// Package paper is a store.Journal in memory, for tests with several replicas
-// in one process. It imports no other package of dinggate, so that tests inside package
-// session can use it.
 package storetest
 
 import (
@@ -12,8 +9,9 @@ import (
 	"dinggate/store"
 )
 
-// FakeJournal is a store.Journal in memory, for tests with several replicas in
-// one process. The zero value is ready. It works in virtual time.
+// FakeJournal is a store.Journal in memory, for tests with several replicas in one process. The
+// zero value is ready to use. It works in virtual time. It imports no other package of dinggate,
+// so that tests inside package session can use it.
 type FakeJournal struct {
 	mu      sync.Mutex
 	entries [][]byte
@@ -26,7 +24,7 @@ var errCut = errors.New("storetest: the journal is unreachable")
 // Cut makes the journal unreachable until Mend.
 func (j *FakeJournal) Cut() { j.turn(1) }
 
-// Mend ends what Cut began.
+// Mend makes it reachable again.
 func (j *FakeJournal) Mend() { j.turn(0) }
 
 func (j *FakeJournal) turn(to int) {
@@ -38,8 +36,8 @@ func (j *FakeJournal) turn(to int) {
 	}
 }
 
-// Lose forgets every entry and breaks the connections, as a server does that
-// restarts without its data.
+// Lose deletes every entry and breaks the connections, like a server that restarts without its
+// data.
 func (j *FakeJournal) Lose() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -48,7 +46,7 @@ func (j *FakeJournal) Lose() {
 	j.wake()
 }
 
-// wake needs j.mu.
+// wake requires j.mu.
 func (j *FakeJournal) wake() {
 	if j.changed != nil {
 		close(j.changed)
@@ -74,8 +72,8 @@ func (j *FakeJournal) Append(ctx context.Context, entry []byte) error {
 	return nil
 }
 
-// Follow hands over all entries there are and come, all of them again after each Cut.
-func (j *FakeJournal) Follow(ctx context.Context, heard func(entry []byte), live func(bool)) {
+// Follow delivers all existing and new entries, and all of them again after each Cut.
+func (j *FakeJournal) Follow(ctx context.Context, receive func(entry []byte), live func(bool)) {
 	next, cut, alive := 0, -1, false
 	for ctx.Err() == nil {
 		j.mu.Lock()
@@ -98,7 +96,7 @@ func (j *FakeJournal) Follow(ctx context.Context, heard func(entry []byte), live
 		}
 		cut = now
 		for _, entry := range fresh {
-			heard(bytes.Clone(entry))
+			receive(bytes.Clone(entry))
 		}
 		if now%2 == 0 && !alive {
 			alive = true

@@ -13,16 +13,15 @@ import (
 	"dinggate/store"
 )
 
-// RunJournal checks that a store.Journal keeps its promises. open gives a
-// function that makes one replica's journal after the other, all over the same
-// fresh list; open cleans up by t.Cleanup.
+// RunJournal tests an implementation of store.Journal. open returns a function that returns one
+// replica's journal after another, all with the same new list; open cleans up with t.Cleanup.
 func RunJournal(t *testing.T, open func(t *testing.T) (replica func() store.Journal)) {
 	for _, law := range []struct {
 		name string
 		test func(*testing.T, func() store.Journal)
 	}{
-		{"every replica receives all, in order", allHear},
-		{"a late follower receives what was just written", lateHears},
+		{"every replica receives all, in order", allReceive},
+		{"a late follower receives what was just written", lateReceives},
 		{"live comes after everything so far", liveMeans},
 		{"an entry is whole", wholeEntries},
 		{"an entry has a size", entrySizes},
@@ -34,7 +33,7 @@ func RunJournal(t *testing.T, open func(t *testing.T) (replica func() store.Jour
 	}
 }
 
-// Listener follows a journal and remembers what it received.
+// Listener follows a journal and records what it received.
 type Listener struct {
 	mu      sync.Mutex
 	entries []string
@@ -65,8 +64,8 @@ func (l *Listener) note(f func()) {
 	l.changed = make(chan struct{})
 }
 
-// Wait waits until ok, which sees the entries heard so far and every word of
-// live; it fails the test after 20 s.
+// Wait waits until ok, which gets the entries received so far and every argument of live; it fails
+// the test after 20 s.
 func (l *Listener) Wait(t *testing.T, what string, ok func(entries []string, lives []bool) bool) {
 	t.Helper()
 	limit := time.NewTimer(20 * time.Second)
@@ -82,12 +81,12 @@ func (l *Listener) Wait(t *testing.T, what string, ok func(entries []string, liv
 		select {
 		case <-changed:
 		case <-limit.C:
-			t.Fatalf("waited for %s; heard %.200q, live %v", what, entries, lives)
+			t.Fatalf("waited for %s; received %.200q, live %v", what, entries, lives)
 		}
 	}
 }
 
-// Live waits for the latest word of live to be true.
+// Live waits until the last argument of live is true.
 func (l *Listener) Live(t *testing.T) {
 	t.Helper()
 	l.Wait(t, "live", func(_ []string, lives []bool) bool { return len(lives) > 0 && lives[len(lives)-1] })
@@ -104,7 +103,7 @@ func appends(t *testing.T, j store.Journal, entry string) {
 	wantErr(t, "Append", j.Append(t.Context(), []byte(entry)), nil)
 }
 
-func allHear(t *testing.T, replica func() store.Journal) {
+func allReceive(t *testing.T, replica func() store.Journal) {
 	a, b := replica(), replica()
 	all := []*Listener{Listen(t, a), Listen(t, b)}
 	for _, l := range all {
@@ -119,13 +118,13 @@ func allHear(t *testing.T, replica func() store.Journal) {
 		l.Receives(t, want[19])
 		l.mu.Lock()
 		if !slices.Equal(l.entries, want) {
-			t.Errorf("heard %q, want %q", l.entries, want)
+			t.Errorf("received %q, want %q", l.entries, want)
 		}
 		l.mu.Unlock()
 	}
 }
 
-func lateHears(t *testing.T, replica func() store.Journal) {
+func lateReceives(t *testing.T, replica func() store.Journal) {
 	appends(t, replica(), "early")
 	Listen(t, replica()).Receives(t, "early")
 }
@@ -156,14 +155,14 @@ func wholeEntries(t *testing.T, replica func() store.Journal) {
 
 func entrySizes(t *testing.T, replica func() store.Journal) {
 	j := replica()
-	wantTrouble(t, "Append(nothing)", j.Append(t.Context(), nil))
-	wantTrouble(t, "Append(too much)", j.Append(t.Context(), make([]byte, store.MaxEntry+1)))
+	wantFailure(t, "Append(nothing)", j.Append(t.Context(), nil))
+	wantFailure(t, "Append(too much)", j.Append(t.Context(), make([]byte, store.MaxEntry+1)))
 }
 
 func endedAppend(t *testing.T, replica func() store.Journal) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	wantTrouble(t, "Append(ended)", replica().Append(ctx, []byte("x")))
+	wantFailure(t, "Append(ended)", replica().Append(ctx, []byte("x")))
 }
 
 func followEnds(t *testing.T, replica func() store.Journal) {

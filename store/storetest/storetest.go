@@ -1,4 +1,4 @@
-// Package storetest checks that a store.Store keeps its promises.
+// Package storetest tests implementations of store.Store and store.Journal.
 //
 //	func TestStore(t *testing.T) {
 //		storetest.Run(t, func(t *testing.T) store.Store { return open(t) })
@@ -18,11 +18,11 @@ import (
 	"dinggate/store"
 )
 
-// Passer is a Store whose clock a test can move, such as one over a fake
-// server whose clock stands still. For any other Store Run waits in real time.
+// Passer is a Store whose clock a test can move, such as one over a fake server whose clock does
+// not advance. With any other Store, Run waits in real time.
 type Passer interface{ Pass(d time.Duration) }
 
-// Run calls open for an empty store in each subtest; open cleans up by t.Cleanup.
+// Run calls open for an empty store in each subtest; open cleans up with t.Cleanup.
 func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	for _, law := range []struct {
 		name string
@@ -35,7 +35,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"take is once", takes},
 		{"records expire", expires},
 		{"put begins a new life", renews},
-		{"nothing is kept for ever", forever},
+		{"a ttl is required", ttlRequired},
 		{"an ended context is an error", ended},
 		{"one of many adds wins", addRace},
 		{"one of many takes wins", takeRace},
@@ -113,10 +113,10 @@ func renews(t *testing.T, s store.Store) {
 	want(t, s, "k", "2")
 }
 
-func forever(t *testing.T, s store.Store) {
+func ttlRequired(t *testing.T, s store.Store) {
 	for _, ttl := range []time.Duration{0, -time.Second} {
-		wantTrouble(t, "Put(no ttl)", s.Put(t.Context(), "k", nil, ttl))
-		wantTrouble(t, "Add(no ttl)", s.Add(t.Context(), "k", nil, ttl))
+		wantFailure(t, "Put(no ttl)", s.Put(t.Context(), "k", nil, ttl))
+		wantFailure(t, "Add(no ttl)", s.Add(t.Context(), "k", nil, ttl))
 	}
 	wantErr(t, "Get", second(s.Get(t.Context(), "k")), store.ErrNotFound)
 }
@@ -125,11 +125,11 @@ func ended(t *testing.T, s store.Store) {
 	wantErr(t, "Put", s.Put(t.Context(), "k", []byte("1"), time.Hour), nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	wantTrouble(t, "Get(ended)", second(s.Get(ctx, "k")))
-	wantTrouble(t, "Get(ended, absent)", second(s.Get(ctx, "absent")))
-	wantTrouble(t, "Take(ended)", second(s.Take(ctx, "k")))
-	wantTrouble(t, "Add(ended)", s.Add(ctx, "k", nil, time.Hour))
-	wantTrouble(t, "Put(ended)", s.Put(ctx, "k", []byte("2"), time.Hour))
+	wantFailure(t, "Get(ended)", second(s.Get(ctx, "k")))
+	wantFailure(t, "Get(ended, absent)", second(s.Get(ctx, "absent")))
+	wantFailure(t, "Take(ended)", second(s.Take(ctx, "k")))
+	wantFailure(t, "Add(ended)", s.Add(ctx, "k", nil, time.Hour))
+	wantFailure(t, "Put(ended)", s.Put(ctx, "k", []byte("2"), time.Hour))
 	want(t, s, "k", "1")
 }
 
@@ -142,7 +142,7 @@ func takeRace(t *testing.T, s store.Store) {
 	race(t, store.ErrNotFound, func() error { return second(s.Take(t.Context(), "k")) })
 }
 
-// race calls f from many goroutines: one wins, the others get lost.
+// race calls f from many goroutines: one call succeeds, the others return lost.
 func race(t *testing.T, lost error, f func() error) {
 	t.Helper()
 	var won atomic.Int32
@@ -163,10 +163,10 @@ func race(t *testing.T, lost error, f func() error) {
 	}
 }
 
-// brief is the life of a record that a test sees expire.
+// brief is the ttl of a record that a test sees expire.
 const brief = 50 * time.Millisecond
 
-// pass lets brief go by until key has expired.
+// pass waits until key has expired.
 func pass(t *testing.T, s store.Store, key string) {
 	t.Helper()
 	if p, ok := s.(Passer); ok {
@@ -199,8 +199,8 @@ func wantErr(t *testing.T, what string, got, want error) {
 	}
 }
 
-// wantTrouble accepts any error that is not an answer.
-func wantTrouble(t *testing.T, what string, got error) {
+// wantFailure accepts any error that is not a result.
+func wantFailure(t *testing.T, what string, got error) {
 	t.Helper()
 	if got == nil || errors.Is(got, store.ErrNotFound) || errors.Is(got, store.ErrExists) {
 		t.Errorf("%s = %v, want an error that is no answer", what, got)

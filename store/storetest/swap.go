@@ -11,7 +11,7 @@ import (
 	"dinggate/store"
 )
 
-// swapping runs a law of store.Swapper, which every store is.
+// swapping runs a test of store.Swapper, which every store implements.
 func swapping(law func(*testing.T, store.Swapper)) func(*testing.T, store.Store) {
 	return func(t *testing.T, s store.Store) {
 		swapper, ok := s.(store.Swapper)
@@ -32,7 +32,7 @@ func swaps(t *testing.T, s store.Swapper) {
 	wantErr(t, "Swap", s.Swap(ctx, "k", []byte("\x00\xff1"), []byte("\xfe"), time.Hour), nil)
 	want(t, s, "k", "\xfe")
 	wantErr(t, "Swap again", s.Swap(ctx, "k", []byte("\x00\xff1"), []byte("4"), time.Hour), store.ErrExists)
-	wantTrouble(t, "Swap(no ttl)", s.Swap(ctx, "k", []byte("\xfe"), []byte("5"), 0))
+	wantFailure(t, "Swap(no ttl)", s.Swap(ctx, "k", []byte("\xfe"), []byte("5"), 0))
 	wantErr(t, "Put(empty)", s.Put(ctx, "e", nil, time.Hour), nil)
 	wantErr(t, "Swap(empty)", s.Swap(ctx, "e", []byte{}, []byte("x"), time.Hour), nil)
 	want(t, s, "e", "x")
@@ -57,7 +57,7 @@ func swapRace(t *testing.T, s store.Swapper) {
 	})
 }
 
-// swapCount adds to one number from many goroutines: none is lost.
+// swapCount increments one number from many goroutines: no increment is lost.
 func swapCount(t *testing.T, s store.Swapper) {
 	ctx := t.Context()
 	wantErr(t, "Put", s.Put(ctx, "k", []byte("0"), time.Hour), nil)

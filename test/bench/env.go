@@ -1,9 +1,6 @@
 package main
 
 import (
-	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -11,22 +8,22 @@ import (
 	"os/exec"
 	"path/filepath"
 
-	"dinggate/internal/conf"
-	"dinggate/internal/identity"
-	"dinggate/internal/keyring"
-	"dinggate/session"
+	"dinggate/internal/i18n"
 )
 
 // env holds the running processes that are measured.
 type env struct {
-	dir                      string
-	handler, proxy, up, gate *process
-	gateEnv                  []string
-	cookie                   string // a valid session, as a Cookie header
-	binary                   string
-	like, likeRefused        *process // bare handlers that answer with the same status and header as dinggate
-	drawn                    []bar    // what the picture shows
-	facts                    []fact
+	dir                          string
+	handler, proxy, up, dinggate *process
+	dinggateEnv                  []string
+	secret                       string // cookie.secrets
+	cookie                       string // a valid session, as a Cookie header
+	binary                       string
+	like, likeRefused            *process // bare handlers that answer with the same status and header as dinggate
+	drawn                        []bar    // the bars of the picture
+	conditions                   []bar    // the same request on other machines, with TLS, over HTTP/2
+	facts                        []fact
+	setting                      i18n.Message // how and on what the figures were measured
 }
 
 const corpID = "dingbench"
@@ -58,22 +55,31 @@ func build() (*env, error) {
 	if h.proxy, err = start(nil, self, "yardstick", "proxy", h.up.base); err != nil {
 		return h, err
 	}
-	var raw [32]byte
-	rand.Read(raw[:])
-	secret := base64.StdEncoding.EncodeToString(raw[:])
-	if err := h.signIn(secret); err != nil {
+	h.secret = newSecret()
+	m, err := h.manager(nil)
+	if err != nil {
 		return h, err
 	}
-	h.gateEnv = []string{
+	cookie, err := cookieOf(m, 0)
+	if err != nil {
+		return h, err
+	}
+	h.cookie = "Cookie: " + cookie
+	none := filepath.Join(h.dir, "none.yaml") // not /etc/dinggate of this machine
+	if err := os.WriteFile(none, nil, 0o600); err != nil {
+		return h, err
+	}
+	h.dinggateEnv = []string{
+		"DINGGATE_CONFIG=" + none,
 		"DINGGATE_PUBLIC_URL=http://127.0.0.1:4180", "DINGGATE_LISTEN=127.0.0.1:0",
 		"DINGGATE_ADMIN_LISTEN=127.0.0.1:0", "DINGGATE_TRUSTED_PROXIES=127.0.0.1/32",
 		"DINGGATE_DINGTALK_CLIENT_ID=dingbench", "DINGGATE_DINGTALK_CLIENT_SECRET=unused",
 		"DINGGATE_DINGTALK_CORP_ID=" + corpID, "DINGGATE_DINGTALK_EVENTS=false",
-		// nobody there: the hot path asks nobody
+		// not reachable: the hot path makes no call
 		"DINGGATE_DINGTALK_API_URL=http://127.0.0.1:9", "DINGGATE_DINGTALK_OAPI_URL=http://127.0.0.1:9",
-		"DINGGATE_SESSION_RECHECK=12h", "DINGGATE_COOKIE_SECRETS=" + secret, "DINGGATE_UPSTREAM=" + h.up.base,
+		"DINGGATE_SESSION_RECHECK=12h", "DINGGATE_COOKIE_SECRETS=" + h.secret, "DINGGATE_UPSTREAM=" + h.up.base,
 	}
-	if h.gate, err = start(h.gateEnv, h.binary, "serve"); err != nil {
+	if h.dinggate, err = start(h.dinggateEnv, h.binary, "serve"); err != nil {
 		return h, err
 	}
 	if h.like, err = h.alike(h.header()); err != nil {
@@ -83,9 +89,9 @@ func build() (*env, error) {
 	return h, err
 }
 
-// alike starts a bare handler that answers what dinggate answers on /oauth2/auth.
+// alike starts a bare handler with the same response as dinggate's /oauth2/auth.
 func (h *env) alike(header http.Header) (*process, error) {
-	r, err := http.NewRequest(http.MethodGet, h.gate.base+"/oauth2/auth", nil)
+	r, err := http.NewRequest(http.MethodGet, h.dinggate.base+"/oauth2/auth", nil)
 	if err != nil {
 		return nil, err
 	}
@@ -108,32 +114,8 @@ func (h *env) alike(header http.Header) (*process, error) {
 	return start(nil, self, "yardstick", "like", string(text))
 }
 
-// signIn makes the cookie that a sign-in would have left in the browser.
-func (h *env) signIn(secret string) error {
-	keyring, err := keyring.New([]conf.Secret{conf.NewSecret(secret)})
-	if err != nil {
-		return err
-	}
-	m := &session.Manager{Keyring: keyring, Config: session.Defaults(), Realm: corpID}
-	_, cookie, err := m.Create(context.Background(),
-		identity.User{
-			UnionID:     "bench-union-id-0123456789",
-			UserID:      "zhangsan",
-			Username:    "zhangsan",
-			Name:        "张三",
-			Email:       "zhangsan@example.com",
-			Departments: []int64{42, 4201},
-			Roles:       []identity.Role{{ID: 1, Name: "主管"}},
-		}, identity.Token{})
-	if err != nil {
-		return err
-	}
-	h.cookie = "Cookie: " + cookie.Name + "=" + cookie.Value
-	return nil
-}
-
 func (h *env) close() {
-	for _, p := range []*process{h.gate, h.proxy, h.up, h.handler, h.like, h.likeRefused} {
+	for _, p := range []*process{h.dinggate, h.proxy, h.up, h.handler, h.like, h.likeRefused} {
 		if p != nil {
 			p.stop()
 		}

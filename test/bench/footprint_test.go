@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"net/netip"
 	"runtime"
 	"strings"
 	"sync"
@@ -44,7 +45,7 @@ func grows(n int, f func(i int)) int64 {
 //
 //	go test ./test/bench -run TestFootprint -v
 func TestFootprint(t *testing.T) {
-	const n = 10_000 // what a replica remembers unless it is told otherwise
+	const n = 10_000 // what a replica caches by default
 	keyring, err := keyring.New(
 		[]conf.Secret{conf.NewSecret(base64.StdEncoding.EncodeToString([]byte("a key that all the replicas know")))},
 	)
@@ -124,7 +125,45 @@ func TestFootprint(t *testing.T) {
 		}
 		runtime.KeepAlive(m)
 	}
+	listed, recheck := fresh(redis, session.StoreRedis), make(chan struct{}, n)
+	listed.Index = redis
+	listed.Recheck = func(_ context.Context, s *session.Session) (identity.User, error) {
+		recheck <- struct{}{}
+		return s.User, nil
+	}
+	running, stop := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() { defer close(ended); listed.Run(running) }()
+	plain := used(server)
+	bare := fresh(redis, session.StoreRedis)
+	for i := range n {
+		if _, _, err := bare.Create(ctx, member(i), identity.Token{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	plain = used(server) - plain
 	before := used(server)
+	for i := range n {
+		in := session.SignIn{User: member(i), Device: "Chrome · Windows", Client: netip.MustParseAddr("198.51.100.7")}
+		if _, _, err := listed.Begin(ctx, in); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reader := fresh(redis, session.StoreRedis) // which has seen none of them
+	reader.Index = redis
+	server.Await("the list of sessions", func() bool { return len(session.List(ctx, reader).Sessions) >= n })
+	check("its line in the list of sessions in Redis", (used(server)-before-plain)/n, 400)
+	before = used(server)
+	listed.RecheckPlaces(session.Everybody())
+	for range n {
+		<-recheck
+	}
+	server.Await("what the rechecks found", func() bool { return settled(server) })
+	check("what a recheck of a person found, in Redis", (used(server)-before)/n, 1000)
+	stop()
+	<-ended
+
+	before = used(server)
 	for i := range n {
 		if err := redis.Append(ctx, fmt.Appendf(nil, "%0120d", i)); err != nil {
 			t.Fatal(err)
@@ -145,6 +184,13 @@ func TestFootprint(t *testing.T) {
 		callers)
 	t.Logf("the embedded file takes %d sign-outs a second from %d callers, each on the disk before the answer",
 		rateOf(func() { table.Put(ctx, fmt.Sprint(time.Now().UnixNano()), []byte("1"), time.Hour) }), callers)
+}
+
+// settled reports whether the server's data have stopped to change.
+func settled(server *realtool.Redis) bool {
+	before := server.Do("DBSIZE")
+	time.Sleep(6 * time.Second) // leases have expired by then
+	return server.Do("DBSIZE") == before
 }
 
 // used is the memory that the server's data take.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"encoding/base64"
 	"flag"
@@ -15,14 +14,15 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"dinggate/dingtalk"
 	"dinggate/internal/conf"
 	"dinggate/internal/identity"
 	"dinggate/internal/keyring"
+	"dinggate/internal/ratelimit"
 	"dinggate/session"
+	"dinggate/session/membership"
 	"dinggate/store"
 	"dinggate/store/storetest"
-
-	"golang.org/x/time/rate"
 )
 
 var (
@@ -30,7 +30,7 @@ var (
 	growthReplicas = flag.String("replicas", "1,2,3,5,10", "numbers of replicas in it")
 )
 
-// counted is a Store that all replicas share and that counts what it is asked.
+// counted is a Store that all replicas share and that counts its calls.
 type counted struct {
 	store.Memory
 	mu  sync.Mutex
@@ -63,14 +63,26 @@ func (c *counted) Take(ctx context.Context, key string) ([]byte, error) {
 	return c.Memory.Take(ctx, key)
 }
 
+// countedAllowance is the Allowance that all replicas share; each Draw is a call of the store.
+type countedAllowance struct {
+	ratelimit.Local
+	store *counted
+}
+
+func (c *countedAllowance) Draw(ctx context.Context, d ratelimit.Draw) (ratelimit.Drawn, error) {
+	c.store.count("draw")
+	return c.Local.Draw(ctx, d)
+}
+
 // town is people at work behind some replicas, in virtual time. The code of the
 // replicas is the real one; Redis, the network and DingTalk are counters that
 // answer after a fixed time.
 type town struct {
-	replicas []*session.Manager
-	store    *counted
-	journal  storetest.FakeJournal
-	random   *rand.Rand
+	replicas  []*session.Manager
+	store     *counted
+	allowance *countedAllowance
+	journal   storetest.FakeJournal
+	random    *rand.Rand
 
 	mu              sync.Mutex
 	lookups         map[int64]int // by second
@@ -109,6 +121,7 @@ func (h hearing) Follow(ctx context.Context, received func([]byte), live func(bo
 func newTown(tb testing.TB, replicas int, now func() time.Time) *town {
 	t := &town{store: &counted{ops: map[string]int{}}, random: rand.New(rand.NewPCG(1, 2)), lookups: map[int64]int{}}
 	t.store.Max = 10_000_000
+	t.allowance = &countedAllowance{store: t.store}
 	cfg := session.Defaults()
 	cfg.Store = session.StoreRedis
 	keyring, err := keyring.New(
@@ -118,8 +131,7 @@ func newTown(tb testing.TB, replicas int, now func() time.Time) *town {
 		tb.Fatal(err)
 	}
 	for range replicas {
-		// as the command sets them
-		pace, together := rate.NewLimiter(15, 15), store.SharedLimiter{Store: t.store, Name: "app", PerSecond: 15}
+		budget := &ratelimit.Budget{Shared: t.allowance, Rate: dingtalk.Defaults().Rate} // as the command sets it
 		t.replicas = append(t.replicas, &session.Manager{
 			Keyring: keyring,
 			Config:  cfg,
@@ -128,8 +140,8 @@ func newTown(tb testing.TB, replicas int, now func() time.Time) *town {
 			Journal: hearing{&t.journal, t},
 			Now:     now,
 			Recheck: func(ctx context.Context, s *session.Session) (identity.User, error) {
-				if err := cmp.Or(pace.Wait(ctx), together.Wait(ctx, time.Second/2)); err != nil {
-					return identity.User{}, err
+				if err := budget.Wait(ctx, "lookup", ratelimit.Due, false); err != nil {
+					return identity.User{}, membership.ErrPostponed
 				}
 				t.mu.Lock()
 				t.lookups[time.Now().Unix()]++
@@ -158,7 +170,7 @@ func (t *town) request(m *session.Manager, texts []string) {
 }
 
 const (
-	settling = 6 * time.Minute // everybody signs in, first rechecks
+	settling = 6 * time.Minute // all sign in, first rechecks
 	watched  = 15 * time.Minute
 	pageGap  = 15 * time.Second // a person opens a page
 	perPage  = 4                // requests for it
@@ -214,7 +226,7 @@ func (t *town) live(tb testing.TB, people int) row {
 				all.Go(func() { t.request(m, b.texts) })
 			}
 		}
-		if measuring && int(now.Sub(begin)/time.Minute) > signOuts { // somebody leaves every minute or so
+		if measuring && int(now.Sub(begin)/time.Minute) > signOuts { // one person leaves about every minute
 			signOuts++
 			if err := t.anyone().RevokeUser(ctx, session.Person{UserID: fmt.Sprint("user-gone-", signOuts)},
 				"left"); err != nil {
@@ -285,7 +297,7 @@ func TestGrowth(t *testing.T) {
 	// One lookup a person and recheck, however many replicas; a recheck comes up to a fifth early.
 	most := int(float64(*growthPeople) * (watched.Minutes()/(session.Defaults().Recheck.Minutes()*0.8) + 1))
 	for _, r := range rows {
-		if r.refused > 0 && r.people <= 4000 { // what DingTalk lets us ask in one recheck
+		if r.refused > 0 && r.people <= 4000 { // the lookups of one recheck period within the budget
 			t.Errorf("%d replicas refused %d requests of people who are signed in", r.replicas, r.refused)
 		}
 		if r.lookups > most {
@@ -296,7 +308,7 @@ func TestGrowth(t *testing.T) {
 			t.Errorf("%d replicas made %d lookups in one second, more than DingTalk takes", r.replicas, r.peak)
 		}
 		if r.ops > 6*r.requests {
-			t.Errorf("%d replicas ask the store %.1f times a request", r.replicas, r.ops/r.requests)
+			t.Errorf("%d replicas call the store %.1f times a request", r.replicas, r.ops/r.requests)
 		}
 	}
 }

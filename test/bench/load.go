@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// load is what one run of wrk saw.
+// load is the result of one run of wrk.
 type load struct {
 	requests int
 	errors   int // answers other than 2xx, and socket errors
@@ -23,11 +23,13 @@ var (
 	socketErr = regexp.MustCompile(`Socket errors: .*`)
 )
 
-// press lets wrk ask p for path, from the second core, and divides the CPU time
-// that p used by the requests it answered.
-func press(p *process, path string, headers []string, d time.Duration, connections int) (load, error) {
+// press makes wrk request path from p, on the second core, and divides the CPU time that p
+// used by the number of answered requests.
+func press(p *process, path string, headers []string, d time.Duration, connections int,
+	arguments ...string) (load, error) {
 	args := []string{"-c", "1", "wrk", "-t", "1", "-c", strconv.Itoa(connections), "-d",
 		fmt.Sprintf("%ds", int(d.Seconds())), "--latency"}
+	args = append(args, arguments...)
 	for _, h := range headers {
 		args = append(args, "-H", h)
 	}

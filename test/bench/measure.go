@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// opened is how many connections the application has seen so far.
+// opened is the number of connections that the application has accepted so far.
 func (h *env) opened() int {
 	res, err := http.Get(h.up.base + "/opened")
 	if err != nil {
@@ -25,18 +25,23 @@ func (h *env) opened() int {
 	return n
 }
 
-// browser is what wrk pretends to be, beside its own headers.
+// browser are browser headers that wrk sends in addition to its own.
 var browser = []string{"User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36",
 	"Accept: text/html,application/xhtml+xml", "Accept-Language: zh-CN,zh;q=0.9", "Sec-Fetch-Mode: navigate"}
 
+// authRequest are the headers of a gateway's authorization subrequest besides the cookie.
+func (h *env) authRequest() []string {
+	return append(slices.Clone(browser), "X-Original-URL: http://127.0.0.1:4180/reports/daily?day=1",
+		"X-Original-Method: GET", "X-Forwarded-For: 192.0.2.1")
+}
+
 // ratios compares CPU per request, pair by pair.
 func (h *env) ratios(rounds int, d time.Duration, connections int) error {
-	question := append(slices.Clone(browser), "X-Original-URL: http://127.0.0.1:4180/reports/daily?day=1",
-		"X-Original-Method: GET", "X-Forwarded-For: 192.0.2.1")
-	signedIn := append(slices.Clone(question), h.cookie)
+	headers := h.authRequest()
+	signedIn := append(slices.Clone(headers), h.cookie)
 	page := append(slices.Clone(browser), h.cookie)
-	fmt.Printf("%-32s %10s %9s %6s %13s %9s %8s %18s %18s\n",
-		fmt.Sprintf("CPU per request, %d connections", connections), "yardstick", "dinggate", "ratio", "min … max",
+	fmt.Printf("%-32s %10s %9s %6s %20s %9s %8s %18s %18s\n",
+		fmt.Sprintf("CPU per request, %d connections", connections), "yardstick", "dinggate", "ratio", "rounds",
 		"target", "rps", "p50 bare/ours", "p99 bare/ours")
 	for _, c := range []struct {
 		name, zh  string
@@ -47,14 +52,14 @@ func (h *env) ratios(rounds int, d time.Duration, connections int) error {
 		refused   bool
 		target    float64
 	}{
-		{"/oauth2/auth, signed in", "/oauth2/auth，已登录", h.handler, h.like, "/oauth2/auth", signedIn, false, 1.30},
-		{"/oauth2/auth, nobody (401)", "/oauth2/auth，未登录（401）", h.handler, h.likeRefused, "/oauth2/auth", question,
-			true, 1.30},
-		{"GET 1 KiB through the proxy", "经代理 GET 1 KiB", h.proxy, nil, "/reports/daily?day=1", page, false, 1.25},
+		{"/oauth2/auth, signed in", "/oauth2/auth，已登录", h.handler, h.like, "/oauth2/auth", signedIn, false, 1.25},
+		{"/oauth2/auth, anonymous (401)", "/oauth2/auth，未登录（401）", h.handler, h.likeRefused, "/oauth2/auth", headers,
+			true, 1.20},
+		{"GET 1 KiB through the proxy", "经代理 GET 1 KiB", h.proxy, nil, "/reports/daily?day=1", page, false, 1.12},
 	} {
-		var ratio, speed []float64
+		var speed []float64
 		var bares, likes, all []time.Duration
-		fresh, asked := 0, 0
+		fresh, requests := 0, 0
 		var bare, ours load
 		for range rounds {
 			var err error
@@ -69,31 +74,33 @@ func (h *env) ratios(rounds int, d time.Duration, connections int) error {
 				likes = append(likes, like.cpu)
 			}
 			before := h.opened()
-			if ours, err = press(h.gate, c.path, c.headers, d, connections); err != nil {
+			if ours, err = press(h.dinggate, c.path, c.headers, d, connections); err != nil {
 				return err
 			}
 			if want := map[bool]int{true: ours.requests}[c.refused]; ours.errors != want {
 				return fmt.Errorf("%s: %d of %d answers are no 2xx, want %d", c.name, ours.errors, ours.requests, want)
 			}
-			ratio = append(ratio, float64(ours.cpu)/float64(bare.cpu))
 			bares, all = append(bares, bare.cpu), append(all, ours.cpu)
 			speed = append(speed, float64(ours.requests)/float64(bare.requests))
-			fresh, asked = fresh+h.opened()-before-1, asked+ours.requests // one of them is the question itself
+			fresh, requests = fresh+h.opened()-before-1, requests+ours.requests // one of them is this request itself
 		}
-		slices.Sort(ratio)
 		slices.Sort(speed)
-		b := bar{fmt.Sprintf("%s, %d connections", c.name, connections), fmt.Sprintf("%s，%d 个连接", c.zh, connections),
-			median(bares), median(likes), median(all), ratio[len(ratio)/2], ratio[0], ratio[len(ratio)-1], c.target}
+		b := compare(bares, all)
+		b.name, b.zh = fmt.Sprintf("%s, %d connections", c.name, connections), fmt.Sprintf("%s，%d 个连接", c.zh, connections)
+		b.target = c.target
+		if c.like != nil {
+			b.like = slices.Min(likes)
+		}
 		h.drawn = append(h.drawn, b)
-		fmt.Printf("%-32s %10v %9v %6.2f %6.2f … %.2f %9.2f %8.2f %18s %18s\n", c.name, tenths(b.bare),
-			tenths(b.ours), b.ratio, ratio[0], ratio[len(ratio)-1], c.target,
+		fmt.Printf("%-32s %10v %9v %6.2f %6.2f (%.2f … %.2f) %9.2f %8.2f %18s %18s\n", c.name, tenths(b.bare),
+			tenths(b.ours), b.ratio, b.median, b.least, b.most, c.target,
 			speed[len(speed)/2], bare.p50+"/"+ours.p50, bare.p99+"/"+ours.p99)
 		if c.like != nil {
 			fmt.Printf("%-32s %10s %9v %6.2f\n", "  bare, with the same header", "", tenths(b.like),
 				float64(b.like)/float64(b.bare))
 		} else {
 			h.note(fmt.Sprintf("new upstream connections per request, %d connections", connections),
-				fmt.Sprintf("每个请求新建的后端连接，%d 个连接", connections), "≤ 0.03", "%.4f", float64(fresh)/float64(asked))
+				fmt.Sprintf("每个请求新建的后端连接，%d 个连接", connections), "≤ 0.03", "%.4f", float64(fresh)/float64(requests))
 		}
 	}
 	return nil
@@ -126,7 +133,7 @@ func (h *env) transfers(rounds int) error {
 	}
 	fmt.Println()
 	for _, up := range []bool{false, true} {
-		before, err := h.gate.memory()
+		before, err := h.dinggate.memory()
 		if err != nil {
 			return err
 		}
@@ -136,20 +143,20 @@ func (h *env) transfers(rounds int) error {
 			if err != nil {
 				return err
 			}
-			ours, err := move(h.gate, up)
+			ours, err := move(h.dinggate, up)
 			if err != nil {
 				return err
 			}
 			ratio = append(ratio, float64(bare)/float64(ours))
 		}
-		after, err := h.gate.memory()
+		after, err := h.dinggate.memory()
 		if err != nil {
 			return err
 		}
 		slices.Sort(ratio)
 		name := map[bool][2]string{false: {"down", "下载"}, true: {"up", "上传"}}[up]
 		h.note("100 MiB "+name[0]+", throughput beside a bare proxy; memory", name[1]+" 100 MiB，与裸代理相比的吞吐；内存",
-			"≥ 0.95", "%.2f (%.2f … %.2f); %+d KiB", ratio[len(ratio)/2], ratio[0], ratio[len(ratio)-1],
+			"≥ 0.98", "%.2f (%.2f … %.2f); %+d KiB", ratio[len(ratio)/2], ratio[0], ratio[len(ratio)-1],
 			(after-before)>>10)
 	}
 	return nil
@@ -159,7 +166,7 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
-// footprint starts fresh servers and counts what they hold.
+// footprint starts fresh servers and measures their memory.
 func (h *env) footprint() error {
 	self, err := os.Executable()
 	if err != nil {
@@ -170,21 +177,21 @@ func (h *env) footprint() error {
 		return err
 	}
 	defer bare.stop()
-	gate, err := start(h.gateEnv, h.binary, "serve")
+	second, err := start(h.dinggateEnv, h.binary, "serve")
 	if err != nil {
 		return err
 	}
-	defer gate.stop()
+	defer second.stop()
 	file, err := os.Stat(h.binary)
 	if err != nil {
 		return err
 	}
-	time.Sleep(2 * time.Second) // let the start be over
-	idle, err := gate.memory()
+	time.Sleep(2 * time.Second) // wait until the start is complete
+	idle, err := second.memory()
 	if err != nil {
 		return err
 	}
-	own, err := gate.status("RssAnon:")
+	own, err := second.status("RssAnon:")
 	if err != nil {
 		return err
 	}
@@ -192,11 +199,11 @@ func (h *env) footprint() error {
 	if err != nil {
 		return err
 	}
-	oursEach, err := perConnection(gate)
+	oursEach, err := perConnection(second)
 	if err != nil {
 		return err
 	}
-	h.note("start to ready", "启动到就绪", "≤ 200 ms", "%v", gate.ready.Round(time.Millisecond))
+	h.note("start to ready", "启动到就绪", "≤ 50 ms", "%v", second.ready.Round(time.Millisecond))
 	h.note("resident when idle; of it of its own, the rest is the program file", "空闲时常驻内存；其中自身占用，其余为程序文件", "≤ 12 MiB",
 		"%.1f MiB; %.1f MiB", float64(idle)/(1<<20), float64(own)/(1<<20))
 	h.note("memory per idle connection; bare", "每个空闲连接的内存；裸程序", "≤ 21 KiB", "%.1f KiB; %.1f KiB", oursEach/1024,
@@ -207,7 +214,7 @@ func (h *env) footprint() error {
 
 // perConnection is the resident memory that 1,000 connections add, each after one request.
 func perConnection(p *process) (float64, error) {
-	const n, warm = 1000, 50 // the first requests bring the program itself into memory
+	const n, warm = 1000, 500 // the first requests load the program itself into memory
 	var before int64
 	var open []net.Conn
 	defer func() {
@@ -237,11 +244,11 @@ func perConnection(p *process) (float64, error) {
 	return float64(after-before) / n, err
 }
 
-// handlers runs the benchmarks beside the hot path: what is ours alone, without
-// net/http around it.
+// handlers runs the benchmarks of the hot path: our code only, without net/http around
+// it.
 func (h *env) handlers() error {
 	out, err := exec.Command("go", "test", "-run", "^$", "-bench",
-		"BenchmarkAuth$|BenchmarkLoadKnown$|BenchmarkLoadFirst$", "-benchmem", "./cmd/dinggate",
+		"BenchmarkAuth$|BenchmarkLoadKnown$|BenchmarkLoadFirst$", "-benchmem", "./cmd/dinggate/internal/server",
 		"./session").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("handlers: %w: %s", err, out)
@@ -254,18 +261,9 @@ func (h *env) handlers() error {
 			allocations[name] = f[6]
 		}
 	}
-	h.note("`/oauth2/auth` inside our handler, allocations", "`/oauth2/auth` 在我们的处理函数中的内存分配次数", "≤ 20", "%s",
+	h.note("`/oauth2/auth` inside our handler, allocations", "`/oauth2/auth` 在我们的处理函数中的内存分配次数", "≤ 2", "%s",
 		allocations["BenchmarkAuth"])
-	h.note("first sight of a cookie, more than a known one", "首次见到的 cookie 比已知的多花", "≤ 2 µs", "%.1f µs",
+	h.note("first request with a cookie, more than a known one", "首次见到的 Cookie 比已知的多花", "≤ 2 µs", "%.1f µs",
 		(took["BenchmarkLoadFirst"]-took["BenchmarkLoadKnown"])/1000)
 	return nil
-}
-
-// median is the middle of some times, 0 of none.
-func median(all []time.Duration) time.Duration {
-	if len(all) == 0 {
-		return 0
-	}
-	slices.Sort(all)
-	return all[len(all)/2]
 }

@@ -11,8 +11,9 @@ import (
 	"time"
 )
 
-// nginxConf is nginx twice: alone in front of the upstream, and asking dinggate
-// first, as deploy/nginx does. One process, so that its accounting is whole.
+// nginxConf runs nginx twice: alone in front of the upstream, and with auth_request to
+// dinggate, as in deploy/nginx. It uses one process, so that its CPU accounting is
+// complete.
 const nginxConf = `
 daemon off; master_process off; worker_processes 1; pid DIR/pid; error_log DIR/error.log;
 events { worker_connections 1024; }
@@ -43,7 +44,7 @@ http {
 }
 `
 
-// behindNginx prints what a request costs nginx alone, and nginx and dinggate
+// behindNginx prints the cost of a request for nginx alone, and for nginx and dinggate
 // together.
 func (h *env) behindNginx(rounds int, d time.Duration, connections int) error {
 	path, err := exec.LookPath("nginx")
@@ -64,7 +65,7 @@ func (h *env) behindNginx(rounds int, d time.Duration, connections int) error {
 		return err
 	}
 	conf := strings.NewReplacer("DIR", dir, "UPSTREAM", strings.TrimPrefix(h.up.base, "http://"), "GATE",
-		strings.TrimPrefix(h.gate.base, "http://"), "ALONE", alone, "ASKING", asking).Replace(nginxConf)
+		strings.TrimPrefix(h.dinggate.base, "http://"), "ALONE", alone, "ASKING", asking).Replace(nginxConf)
 	file := filepath.Join(dir, "nginx.conf")
 	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
 		return err
@@ -80,7 +81,7 @@ func (h *env) behindNginx(rounds int, d time.Duration, connections int) error {
 	if err := answers(alone); err != nil {
 		return err
 	}
-	both := &process{cmd: p.cmd, base: "http://" + asking, with: h.gate}
+	both := &process{cmd: p.cmd, base: "http://" + asking, with: h.dinggate}
 	headers := append(slices.Clone(browser), h.cookie)
 	var bare, ours []time.Duration
 	for range rounds {
@@ -120,12 +121,12 @@ func twoPorts() (a, b string, err error) {
 	return first.Addr().String(), second.Addr().String(), nil
 }
 
-// answers waits until somebody listens.
+// answers waits until a server listens.
 func answers(address string) error {
 	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if c, err := net.Dial("tcp", address); err == nil {
 			return c.Close()
 		}
 	}
-	return fmt.Errorf("nobody listens on %s", address)
+	return fmt.Errorf("no program listens on %s", address)
 }

@@ -11,19 +11,24 @@ import (
 	"time"
 )
 
-// process is one of our servers, pinned to the first core.
+// process is a server, pinned to the first core.
 type process struct {
 	cmd   *exec.Cmd
 	base  string        // http://127.0.0.1:port
 	ready time.Duration // from start to the line that names the address
-	with  *process      // whose CPU time counts as well; nil: nobody's
+	with  *process      // a process whose CPU time is added; nil: none
 }
 
 var address = regexp.MustCompile(`https?://[0-9.]+:[0-9]+`)
 
-// start runs a command and waits for the first line that names an address.
+// start is startOn the first core.
 func start(env []string, name string, args ...string) (*process, error) {
-	p := &process{cmd: exec.Command("taskset", append([]string{"-c", "0", name}, args...)...)}
+	return startOn("0", env, name, args...)
+}
+
+// startOn runs a command on some cores and waits for the first line that names an address.
+func startOn(cores string, env []string, name string, args ...string) (*process, error) {
+	p := &process{cmd: exec.Command("taskset", append([]string{"-c", cores, name}, args...)...)}
 	p.cmd.Env = append(os.Environ(), env...)
 	log, err := os.CreateTemp("", "bench-*.log")
 	if err != nil {
@@ -43,7 +48,7 @@ func start(env []string, name string, args ...string) (*process, error) {
 	for lines.Scan() {
 		if p.base = address.FindString(lines.Text()); p.base != "" {
 			p.ready = time.Since(began)
-			go func() { // keep reading, so that the process never waits for us
+			go func() { // keep reading, so that the process never blocks on its output
 				for lines.Scan() {
 				}
 			}()
@@ -88,7 +93,7 @@ func (p *process) cpu() (time.Duration, error) {
 // memory is the resident set, in bytes.
 func (p *process) memory() (int64, error) { return p.status("VmRSS:") }
 
-// status reads one size from the kernel's account of the process, in bytes.
+// status reads one size from the process's /proc/PID/status, in bytes.
 func (p *process) status(name string) (int64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {

@@ -50,7 +50,7 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// streams compares how late an event is, and how fast a WebSocket answers.
+// streams measures the delay of an event and the round trip of a WebSocket.
 func (h *env) streams(rounds int) error {
 	var late, slow []float64
 	for range rounds {
@@ -58,7 +58,7 @@ func (h *env) streams(rounds int) error {
 		if err != nil {
 			return err
 		}
-		ours, err := h.eventDelay(h.gate)
+		ours, err := h.eventDelay(h.dinggate)
 		if err != nil {
 			return err
 		}
@@ -66,7 +66,7 @@ func (h *env) streams(rounds int) error {
 		if bare, err = h.echoTime(h.proxy); err != nil {
 			return err
 		}
-		if ours, err = h.echoTime(h.gate); err != nil {
+		if ours, err = h.echoTime(h.dinggate); err != nil {
 			return err
 		}
 		slow = append(slow, float64(ours)/float64(bare))

@@ -10,19 +10,21 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"sync/atomic"
 )
 
-// yardstick serves what we compare with, until it is killed: `handler` answers
-// 200 and nothing else, `proxy` is a bare httputil.ReverseProxy with a
-// BufferPool, `upstream` is the application behind both proxies. `like` is the
-// handler with a likeness's status and header: what net/http takes for writing them.
+// yardstick serves a server to compare with, until it is killed. `handler` only answers
+// 200 (`handler-tls` over TLS, with the certificate in the folder target), `proxy` is a
+// bare httputil.ReverseProxy with a BufferPool, `upstream` is the application behind both
+// proxies. `like` is the handler with the status and header of a likeness: it measures
+// what net/http needs to write them.
 func yardstick(kind, target string) error {
 	var h http.Handler
 	switch kind {
-	case "handler":
+	case "handler", "handler-tls":
 		h = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusOK) })
 	case "like":
 		var as likeness
@@ -53,16 +55,20 @@ func yardstick(kind, target string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("listening on http://%s\n", l.Addr())
 	server := &http.Server{Handler: h, ConnState: func(_ net.Conn, state http.ConnState) {
 		if state == http.StateNew {
 			connections.Add(1)
 		}
 	}}
+	if kind == "handler-tls" {
+		fmt.Printf("listening on https://%s\n", l.Addr())
+		return server.ServeTLS(l, filepath.Join(target, certFile), filepath.Join(target, keyFile))
+	}
+	fmt.Printf("listening on http://%s\n", l.Addr())
 	return server.Serve(l)
 }
 
-// likeness is what an answer looks like.
+// likeness is the status and header of a response.
 type likeness struct {
 	Status int
 	Header http.Header
@@ -73,7 +79,7 @@ func (l likeness) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	w.WriteHeader(l.Status)
 }
 
-var connections atomic.Int64 // that the application was asked on
+var connections atomic.Int64 // accepted by the application
 
 // application is behind both proxies.
 func application(w http.ResponseWriter, r *http.Request) {
@@ -89,8 +95,8 @@ func application(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// upstream answers 1 KiB, or as many bytes as `?bytes=` says, after reading
-// whatever body came.
+// upstream answers 1 KiB, or as many bytes as `?bytes=` requests, after it has read the
+// body.
 func upstream(w http.ResponseWriter, r *http.Request) {
 	if r.ContentLength != 0 {
 		io.Copy(io.Discard, r.Body)

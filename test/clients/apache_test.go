@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/cookiejar"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,6 +33,7 @@ func TestApache(t *testing.T) {
 			t.Skipf("%v: scripts/tools installs it", err)
 		}
 	}
+	seen := row(t, "mod_auth_openidc 2.4.12, Apache")
 	port := freePort(t)
 	site := "http://localhost:" + port
 	e := open(t, site+apacheRedirect)
@@ -60,11 +62,14 @@ func TestApache(t *testing.T) {
 	write("secret.conf", fmt.Sprintf("OIDCClientSecret %q\n", clientSecret))
 	write("secret.passphrase", "0123456789abcdefghijklmnopqrstuv")
 	os.MkdirAll(filepath.Join(dir, "www"), 0o755)
-	write("www/index.html", `<!--#echo var="REMOTE_USER" --> <!--#echo var="OIDC_CLAIM_name" --> <!--#echo var="OIDC_CLAIM_groups" -->`)
+	write("www/index.html", `<!--#echo var="REMOTE_USER" --> <!--#echo var="OIDC_CLAIM_name" --> <!--#echo var="OIDC_CLAIM_groups" --> `+
+		`token=<!--#echo var="OIDC_access_token" -->;`)
 	modules := ""
 	for _, m := range []string{"mpm_event", "authn_core", "authz_core", "authz_user", "dir", "include", "mime", "auth_openidc"} {
 		modules += fmt.Sprintf("LoadModule %s_module %s/mod_%s.so\n", m, apacheModules, m)
 	}
+	settings := strings.NewReplacer("/run/secrets/"+clientID, secret, // and a refresh token, which few applications need
+		`email groups"`, `email groups offline_access"`).Replace(string(printed))
 	config := write("apache.conf", fmt.Sprintf(`ServerRoot %[1]s
 ServerName localhost
 Listen 127.0.0.1:%[2]s
@@ -81,13 +86,13 @@ AddOutputFilter INCLUDES .html
 <Directory %[1]s/www>
   Options +Includes
 </Directory>
-%[4]s`, dir, port, modules, strings.ReplaceAll(string(printed), "/run/secrets/"+clientID, secret)))
+%[4]s`, dir, port, modules, settings))
 	serve := exec.Command(apache, "-f", config, "-DFOREGROUND")
-	said, err := os.Create(filepath.Join(dir, "said"))
+	stderr, err := os.Create(filepath.Join(dir, "stderr"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	serve.Stderr = said
+	serve.Stderr = stderr
 	if err := serve.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +100,7 @@ AddOutputFilter INCLUDES .html
 		serve.Process.Kill()
 		serve.Wait()
 		if t.Failed() {
-			for _, name := range []string{"said", "error.log"} {
+			for _, name := range []string{"stderr", "error.log"} {
 				text, _ := os.ReadFile(filepath.Join(dir, name))
 				t.Logf("Apache's %s:\n%s", name, text)
 			}
@@ -115,6 +120,8 @@ AddOutputFilter INCLUDES .html
 	if !strings.Contains(page, "zhangsan") || !strings.Contains(page, "张三") || !strings.Contains(page, "主管") {
 		t.Fatalf("Apache's page says %q", page)
 	}
+	refreshes(t, b, site)
+	seen.ok("refresh")
 	// Who signs out at the provider is out here, by the back channel.
 	b.send(http.MethodPost, e.issuer+"/oauth2/sign_out", map[string][]string{})
 	for limit := time.Now().Add(10 * time.Second); ; {
@@ -128,8 +135,32 @@ AddOutputFilter INCLUDES .html
 		time.Sleep(50 * time.Millisecond)
 	}
 	jar, _ := cookiejar.New(nil)
-	stranger := &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	if res, err := stranger.Get(site + apacheRedirect + "?code=x&state=y"); err != nil || res.StatusCode < 400 {
-		t.Errorf("an answer that nobody asked for: %v, %v", res, err)
+	other := &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	if res, err := other.Get(site + apacheRedirect + "?code=x&state=y"); err != nil || res.StatusCode < 400 {
+		t.Errorf("a callback without a request: %v, %v", res, err)
 	}
+	seen.ok("discovery", "pkce", "nonce", "userinfo", "groups", "logout", "wrong")
+}
+
+// refreshes has the module renew the access token (its refresh hook), which it answers
+// by sending the browser on.
+func refreshes(t *testing.T, b *browser, site string) {
+	t.Helper()
+	before := accessToken(t, b, site)
+	query := url.Values{"refresh": {site + "/"}, "access_token": {before}}
+	status, location, body := b.send(http.MethodGet, site+apacheRedirect+"?"+query.Encode(), nil)
+	if status != http.StatusFound || location != site+"/" {
+		t.Fatalf("the refresh hook: %d to %q: %s", status, location, body)
+	}
+	if after := accessToken(t, b, site); after == before || after == "" {
+		t.Errorf("after the refresh the access token is the old one")
+	}
+}
+
+func accessToken(t *testing.T, b *browser, site string) string {
+	t.Helper()
+	_, page := b.visit(site+"/", "")
+	_, rest, _ := strings.Cut(page, "token=")
+	token, _, _ := strings.Cut(rest, ";")
+	return token
 }

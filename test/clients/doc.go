@@ -1,3 +1,3 @@
-// Package clients signs in through dinggate with OpenID Connect clients that others
-// wrote. It is a module of its own: what they need is not the product's.
+// Package clients signs in through dinggate with third-party OpenID Connect clients. It is
+// a separate module, so that the product does not depend on them.
 package clients

@@ -45,9 +45,12 @@ const (
 
 // env is a running dinggate, and a DingTalk to sign in at.
 type env struct {
-	t      *testing.T
-	issuer string
-	sim    *simulator.Platform
+	t        *testing.T
+	issuer   string
+	callback string
+	sim      *simulator.Platform
+
+	transport http.RoundTripper // by which dinggate is reached; nil: http.DefaultTransport
 }
 
 // open starts dinggate with one confidential and one public client that are sent
@@ -58,7 +61,7 @@ func open(t *testing.T, callbacks ...string) *env {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &env{t: t, sim: simulator.Demo()}
+	e := &env{t: t, callback: callbacks[0], sim: simulator.Demo()}
 	dingtalk := httptest.NewServer(e.sim)
 	t.Cleanup(dingtalk.Close)
 	t.Cleanup(e.sim.Close)
@@ -89,6 +92,8 @@ oidc:
       backchannel_logout_uri: "%[13]s"
     - client_id: %[12]s
       redirect_uris: [%[11]s, "http://127.0.0.1/callback", "http://localhost/callback"]
+      post_logout_redirect_uris: [%[11]s]
+      groups: [roles, departments]
 `, e.issuer, strings.TrimPrefix(e.issuer, "http://"), filepath.Join(dir, "state"), simulator.DemoClientID,
 		simulator.DemoClientSecret, simulator.DemoCorpID, dingtalk.URL, secret,
 		clientID, clientSecret, strings.Join(callbacks, ", "), publicID, backchannel(callbacks[0]))
@@ -100,7 +105,7 @@ oidc:
 	return e
 }
 
-// backchannel is where the client is told of a logout, "" where it is not.
+// backchannel is the back-channel logout address of the client, or "".
 func backchannel(callback string) string {
 	if strings.HasSuffix(callback, apacheRedirect) {
 		return callback + "?logout=backchannel"
@@ -135,11 +140,12 @@ func (e *env) start(program, config string) {
 		<-done
 		serve.Wait()
 		if e.t.Failed() {
-			e.t.Logf("dinggate said:\n%s", log.String())
+			e.t.Logf("output of dinggate:\n%s", log.String())
 		}
 	})
 	for limit := time.Now().Add(20 * time.Second); time.Now().Before(limit); {
-		if res, err := http.Get(e.issuer + "/.well-known/openid-configuration"); err == nil {
+		client := http.Client{Transport: e.transport}
+		if res, err := client.Get(e.issuer + "/.well-known/openid-configuration"); err == nil {
 			res.Body.Close()
 			return
 		}
@@ -173,12 +179,13 @@ func (e *env) browser(person string) *browser {
 	return &browser{e.t,
 		&http.Client{
 			Jar:           jar,
+			Transport:     e.transport,
 			Timeout:       20 * time.Second,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		}, person}
 }
 
-// visit follows redirects, signs in where DingTalk asks, and stops at an address
+// visit follows redirects, signs in on the page of DingTalk, and stops at an address
 // that begins with stop, or at a page.
 func (b *browser) visit(address, stop string) (at *url.URL, page string) {
 	b.t.Helper()

@@ -41,7 +41,7 @@ func (p person) check(t *testing.T, what string) {
 // TestGoOIDC is coreos/go-oidc with golang.org/x/oauth2, as Argo CD, Kubernetes and
 // Vault are built on it.
 func TestGoOIDC(t *testing.T) {
-	e := open(t, callback)
+	e, seen := open(t, callback), row(t, "coreos/go-oidc, golang.org/x/oauth2")
 	ctx := t.Context()
 	provider, err := oidc.NewProvider(ctx, e.issuer)
 	if err != nil {
@@ -83,9 +83,9 @@ func TestGoOIDC(t *testing.T) {
 	if err != nil || info.Subject != id.Subject {
 		t.Fatalf("userinfo: %v", err)
 	}
-	var told person
-	info.Claims(&told)
-	told.check(t, "userinfo")
+	var claims person
+	info.Claims(&claims)
+	claims.check(t, "userinfo")
 	if _, err := provider.Verifier(&oidc.Config{ClientID: "another"}).Verify(ctx, raw); err == nil {
 		t.Errorf("another client takes the ID token")
 	}
@@ -110,24 +110,14 @@ func TestGoOIDC(t *testing.T) {
 		url.QueryEscape(callback+"/x"), 1), ""); !strings.Contains(page, "oidc_redirect") {
 		t.Errorf("a wrong redirect_uri: %s", page)
 	}
+	signOutGoOIDC(t, b, provider, conf)
+	seen.ok(features...)
 }
 
-// TestSignOutGoOIDC: who signs out is out of the application's tokens at once.
-func TestSignOutGoOIDC(t *testing.T) {
-	e := open(t, callback)
+// signOutGoOIDC: who signs out is out of the application's tokens at once.
+func signOutGoOIDC(t *testing.T, b *browser, provider *oidc.Provider, conf oauth2.Config) {
+	t.Helper()
 	ctx := t.Context()
-	provider, err := oidc.NewProvider(ctx, e.issuer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conf := oauth2.Config{
-		ClientID:     clientID,
-		ClientSecret: clientSecret,
-		Endpoint:     provider.Endpoint(),
-		RedirectURL:  callback,
-		Scopes:       allScopes,
-	}
-	b := e.browser("zhangsan")
 	at, _ := b.visit(conf.AuthCodeURL("S"), callback)
 	token, err := conf.Exchange(ctx, at.Query().Get("code"))
 	if err != nil {
@@ -157,7 +147,7 @@ func TestSignOutGoOIDC(t *testing.T) {
 
 // TestDeviceOAuth2 is the device flow of golang.org/x/oauth2, as kubelogin has it.
 func TestDeviceOAuth2(t *testing.T) {
-	e := open(t, callback)
+	e, seen := open(t, callback), row(t, "golang.org/x/oauth2, RFC 8628")
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	provider, err := oidc.NewProvider(ctx, e.issuer)
@@ -183,14 +173,27 @@ func TestDeviceOAuth2(t *testing.T) {
 		token.Extra("id_token").(string)); err != nil {
 		t.Errorf("ID token: %v", err)
 	}
+	info, err := provider.UserInfo(ctx, oauth2.StaticTokenSource(token))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var who person
+	info.Claims(&who)
+	who.check(t, "userinfo")
 	if _, err := conf.TokenSource(ctx, &oauth2.Token{RefreshToken: token.RefreshToken}).Token(); err != nil {
 		t.Errorf("refresh: %v", err)
 	}
+	wrong := conf
+	wrong.ClientID = "unknown"
+	if _, err := wrong.DeviceAuth(ctx); err == nil || !strings.Contains(err.Error(), "invalid_client") {
+		t.Errorf("an unknown client: %v", err)
+	}
+	seen.ok("discovery", "userinfo", "groups", "refresh", "wrong")
 }
 
 // TestCap is hashicorp/cap, the client of Vault and Boundary.
 func TestCap(t *testing.T) {
-	e := open(t, callback)
+	e, seen := open(t, callback), row(t, "hashicorp/cap")
 	ctx := t.Context()
 	config, err := capoidc.NewConfig(e.issuer, clientID, capoidc.ClientSecret(clientSecret),
 		[]capoidc.Alg{capoidc.RS256}, []string{callback})
@@ -232,23 +235,45 @@ func TestCap(t *testing.T) {
 	if _, err := p.Exchange(ctx, request, "another", at.Query().Get("code")); err == nil {
 		t.Errorf("another state is taken")
 	}
+	config.ClientSecret = "wrong"
+	if _, err := p.Exchange(ctx, request, at.Query().Get("state"), at.Query().Get("code")); err == nil {
+		t.Errorf("a wrong secret is taken")
+	}
+	seen.ok("discovery", "pkce", "nonce", "userinfo", "groups", "wrong")
 }
+
+// nonceOf is where a context has the nonce that is expected: a refresh has none.
+type nonceOf struct{}
 
 // TestZitadelRP is the relying party of zitadel/oidc.
 func TestZitadelRP(t *testing.T) {
-	e := open(t, callback)
+	e, seen := open(t, callback), row(t, "zitadel/oidc, `rp`")
 	ctx := t.Context()
-	party, err := rp.NewRelyingPartyOIDC(ctx, e.issuer, clientID, clientSecret, callback, allScopes)
+	nonce := rp.WithVerifierOpts(rp.WithNonce(func(ctx context.Context) string {
+		nonce, _ := ctx.Value(nonceOf{}).(string)
+		return nonce
+	}))
+	party, err := rp.NewRelyingPartyOIDC(ctx, e.issuer, clientID, clientSecret, callback, allScopes, nonce)
 	if err != nil {
 		t.Fatal(err)
 	}
 	verifier := oauth2.GenerateVerifier()
 	b := e.browser("zhangsan")
-	at, _ := b.visit(rp.AuthURL("S", party, rp.WithCodeChallenge(oauth2.S256ChallengeFromVerifier(verifier))), callback)
-	tokens, err := rp.CodeExchange[*zoidc.IDTokenClaims](ctx, at.Query().Get("code"), party,
-		rp.WithCodeVerifier(verifier))
+	exchange := func(party rp.RelyingParty, expected string) (*zoidc.Tokens[*zoidc.IDTokenClaims], error) {
+		ctx := context.WithValue(ctx, nonceOf{}, expected)
+		at, _ := b.visit(rp.AuthURL("S", party, rp.WithCodeChallenge(oauth2.S256ChallengeFromVerifier(verifier)),
+			rp.AuthURLOpt(rp.WithURLParam("nonce", "N"))), callback)
+		return rp.CodeExchange[*zoidc.IDTokenClaims](ctx, at.Query().Get("code"), party, rp.WithCodeVerifier(verifier))
+	}
+	if _, err := exchange(party, "another"); err == nil || !strings.Contains(err.Error(), "nonce") {
+		t.Errorf("another nonce: %v", err)
+	}
+	tokens, err := exchange(party, "N")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if groups, _ := tokens.IDTokenClaims.Claims["groups"].([]any); !slices.Contains(groups, any("主管")) {
+		t.Errorf("groups = %v", groups)
 	}
 	info, err := rp.Userinfo[*zoidc.UserInfo](ctx, tokens.AccessToken, "Bearer", tokens.IDTokenClaims.Subject, party)
 	if err != nil || info.Name != "张三" || info.PreferredUsername != "zhangsan" {
@@ -258,16 +283,41 @@ func TestZitadelRP(t *testing.T) {
 	if err != nil || again.IDTokenClaims.Subject != tokens.IDTokenClaims.Subject {
 		t.Fatalf("refresh: %v", err)
 	}
-	to, err := rp.EndSession(ctx, party, tokens.IDToken, callback, "bye", "", nil)
-	if err != nil || to == nil {
-		t.Logf("its end-session call comes without the browser's cookie: %v", err)
-	}
 	if err := rp.RevokeToken(ctx, party, again.RefreshToken, "refresh_token"); err != nil {
 		t.Errorf("revocation: %v", err)
 	}
 	if _, err := rp.RefreshTokens[*zoidc.IDTokenClaims](ctx, party, again.RefreshToken, "", ""); err == nil {
 		t.Errorf("after the revocation there are new tokens")
 	}
+	tokens, err = exchange(party, "N")
+	if err != nil {
+		t.Fatal(err)
+	}
+	to, err := rp.EndSession(ctx, party, tokens.IDToken, callback, "bye", "", nil)
+	if err != nil || to == nil {
+		t.Fatalf("end session: %v", err)
+	}
+	if !strings.HasPrefix(to.String(), callback) {
+		t.Errorf("end session leads to %s", to)
+	}
+	if _, err := rp.RefreshTokens[*zoidc.IDTokenClaims](ctx, party, tokens.RefreshToken, "", ""); err != nil {
+		t.Errorf("a call without the person's browser ended the session: %v", err)
+	}
+	out := url.Values{"id_token_hint": {tokens.IDToken}, "post_logout_redirect_uri": {callback}, "state": {"bye"}}
+	if at, _ := b.visit(party.GetEndSessionEndpoint()+"?"+out.Encode(), callback); at.Query().Get("state") != "bye" {
+		t.Errorf("after the sign-out: %v", at)
+	}
+	if _, err := rp.RefreshTokens[*zoidc.IDTokenClaims](ctx, party, tokens.RefreshToken, "", ""); err == nil {
+		t.Errorf("after the sign-out there are new tokens")
+	}
+	wrong, err := rp.NewRelyingPartyOIDC(ctx, e.issuer, clientID, "wrong", callback, allScopes, nonce)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := exchange(wrong, "N"); err == nil || !strings.Contains(err.Error(), "invalid_client") {
+		t.Errorf("with a wrong secret: %v", err)
+	}
+	seen.ok(features...)
 }
 
 // TestDiscovery is what every client reads first.

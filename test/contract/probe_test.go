@@ -115,7 +115,7 @@ func TestCommands(t *testing.T) {
 var clients atomic.Uint32
 
 // served is a running dinggate with everything that has endpoints.
-type served struct{ gate, admin string }
+type served struct{ public, admin string }
 
 const htpasswd = "alice:$2a$04$5fJ0SA/Hp10bPJrYUp0pWuMPMx7fI2NQKbcSJlsQO9YpdmwcjhwZC\n"
 
@@ -156,8 +156,8 @@ routes:
 		t.Fatal(err)
 	}
 	cmd := exec.Command(file, "serve", "--config", path)
-	said := &strings.Builder{}
-	cmd.Stderr = said
+	stderr := &strings.Builder{}
+	cmd.Stderr = stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -168,16 +168,16 @@ routes:
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	var s served
 	listening := regexp.MustCompile(`^(\S+) listening on (?:https?://)?(127\.0\.0\.1:\d+)`)
-	for lines := bufio.NewScanner(out); (s.gate == "" || s.admin == "") && lines.Scan(); {
+	for lines := bufio.NewScanner(out); (s.public == "" || s.admin == "") && lines.Scan(); {
 		if m := listening.FindStringSubmatch(lines.Text()); m != nil && m[1] == "admin" {
 			s.admin = m[2]
 		} else if m != nil {
-			s.gate = m[2]
+			s.public = m[2]
 		}
 	}
-	if s.gate == "" || s.admin == "" {
+	if s.public == "" || s.admin == "" {
 		cmd.Wait()
-		t.Fatalf("dinggate did not start:\n%s", said)
+		t.Fatalf("dinggate did not start:\n%s", stderr)
 	}
 	return s
 }
@@ -207,7 +207,7 @@ func TestEndpoints(t *testing.T) {
 	s := serve(t)
 	var lines []string
 	for _, site := range []struct{ name, address, prefix string }{
-		{"gate", s.gate, ""}, {"gate", s.gate, "/oauth2"}, {"gate", s.gate, "/dingtalk"}, {"gate", s.gate, "/api/v1"},
+		{"gate", s.public, ""}, {"gate", s.public, "/oauth2"}, {"gate", s.public, "/dingtalk"}, {"gate", s.public, "/api/v1"},
 		{"admin", s.admin, ""},
 	} {
 		usual := probe(t, site.address, site.prefix+"/no-such-path", site.name == "admin")

@@ -10,8 +10,8 @@ import (
 	"dinggate/internal/headername"
 )
 
-// claimSpellings write a header's name as some application reads it back:
-// letters and digits stay, what is between them is its own affair.
+// claimSpellings write a header name in ways that some application folds to the same name. Letters
+// and digits stay, and the characters between them differ.
 var claimSpellings = []struct {
 	name  string
 	spell func(string) string
@@ -35,8 +35,8 @@ var claimSpellings = []struct {
 
 const claimed = "CLAIMED"
 
-// claimNames are all names that no client may set, for a gateway that removes by
-// prefix with one more of each family.
+// claimNames returns all names that a client must not set. Unless byName is set, it adds one more
+// name of each family, which a gateway that removes headers by prefix must also remove.
 func claimNames(byName bool) []string {
 	names := slices.Clone(headername.Names)
 	if !byName {
@@ -47,8 +47,9 @@ func claimNames(byName bool) []string {
 	return names
 }
 
-// claims say something in each of the names in one spelling, some at a time:
-// programs take about a hundred headers of a request.
+// claims returns the header lines that claim an identity in each of the names in one spelling. The
+// names are split into several requests because programs accept about a hundred headers per
+// request.
 func claims(names []string, spell func(string) string) (requests [][]string) {
 	for names := range slices.Chunk(names, 40) {
 		var lines []string
@@ -60,9 +61,9 @@ func claims(names []string, spell func(string) string) (requests [][]string) {
 	return requests
 }
 
-// gatewayClaims: of all that a client says of itself or of another request
-// nothing reaches an application, on pages it may see and on public ones, and
-// none of it opens anything (threats H16, H17).
+// gatewayClaims checks that no claim of a client about itself or about another request reaches an
+// application, on authorized pages and on public ones, and that no claim gives access (threats
+// H16, H17).
 func gatewayClaims(t *testing.T, h *gatewayEnv, people map[string]*gatewayVisitor) {
 	for _, s := range claimSpellings {
 		for i, lines := range claims(claimNames(h.kind.byName), s.spell) {
@@ -80,9 +81,9 @@ func gatewayClaims(t *testing.T, h *gatewayEnv, people map[string]*gatewayVisito
 			} {
 				what := fmt.Sprintf("claims spelled with %s, part %d: %s %s by %q", s.name, i+1, c.method, c.path,
 					c.who)
-				h.app.took()
-				res := people[c.who].do(c.method, c.path, "", append(slices.Clone(lines), gatewayPage)...)
-				got := h.app.took()
+				h.app.takeRequests()
+				res := people[c.who].do(c.method, c.path, "", append(slices.Clone(lines), acceptHTML)...)
+				got := h.app.takeRequests()
 				for _, r := range got {
 					claimsArrived(t, what, r)
 				}
@@ -100,8 +101,8 @@ func gatewayClaims(t *testing.T, h *gatewayEnv, people map[string]*gatewayVisito
 	}
 }
 
-// claimsArrived reports what of the claims an application got.
-func claimsArrived(t *testing.T, what string, r gatewayRequest) {
+// claimsArrived reports the claims that an application received.
+func claimsArrived(t *testing.T, what string, r receivedRequest) {
 	t.Helper()
 	var names []string
 	for name, values := range r.header {
@@ -114,25 +115,26 @@ func claimsArrived(t *testing.T, what string, r gatewayRequest) {
 	}
 }
 
-// gatewayPort: the application sees the host as the browser wrote it, with its
-// port, without which its links lead elsewhere.
+// gatewayPort checks that the application receives the host with the port, as the browser sent it.
+// Without the port the application's links would be wrong.
 func gatewayPort(t *testing.T, h *gatewayEnv, member *gatewayVisitor) {
-	h.app.took()
+	h.app.takeRequests()
 	res := member.page("/a")
-	got := h.app.took()
+	got := h.app.takeRequests()
 	if len(got) != 1 {
 		t.Fatalf("GET /a = %d, the application got %d requests", res.StatusCode, len(got))
 	}
-	if told := got[0].header.Get("X-Forwarded-Host"); got[0].host != h.site.public || told != h.site.public {
-		t.Errorf("GET http://%s/a: the application got Host %q and X-Forwarded-Host %q", h.site.public, got[0].host,
-			told)
+	if forwarded := got[0].header.Get("X-Forwarded-Host"); got[0].host != h.addresses.public ||
+		forwarded != h.addresses.public {
+		t.Errorf("GET http://%s/a: the application got Host %q and X-Forwarded-Host %q", h.addresses.public,
+			got[0].host, forwarded)
 	}
 }
 
-// standinLeaks is what a simulated gateway cannot remove, by the spelling;
-// docs/gateways.md says so.
-var standinLeaks = map[string]func(name, spelling string) bool{
-	"gateway api": func(name, spelling string) bool { // takes 16 names, in one spelling
+// simulatedLeaks describes the names that a simulated gateway cannot remove, by the spelling.
+// docs/gateways.md documents them.
+var simulatedLeaks = map[string]func(name, spelling string) bool{
+	"gateway api": func(name, spelling string) bool { // removes 16 names, in one spelling
 		return strings.ContainsAny(spelling, "_.~!") || !slices.Contains(headername.Names[:16], name)
 	},
 	"higress": func(_, spelling string) bool { return strings.ContainsAny(spelling, ".~!") },
@@ -141,29 +143,29 @@ var standinLeaks = map[string]func(name, spelling string) bool{
 	},
 }
 
-// TestStandinClaims asks of the simulations what gatewayClaims asks of programs.
-// Envoy Gateway refuses names with _; ingress-nginx hands another account of the
-// request on to the question, which dinggate refuses.
-func TestStandinClaims(t *testing.T) {
-	town := newStandinTown(t)
-	all := town.everywhere()
-	town.enter("zhaoliu")
-	for _, s := range standins(t) {
+// TestSimulatedGatewayClaims makes the checks of gatewayClaims with the simulations. Envoy Gateway refuses
+// names with _. ingress-nginx forwards a second description of the request to the authorization
+// subrequest, which dinggate refuses.
+func TestSimulatedGatewayClaims(t *testing.T) {
+	env := newSimulatedEnv(t)
+	all := env.gateways()
+	env.startSession("zhaoliu")
+	for _, s := range simulatedGateways(t) {
 		for _, spelling := range claimSpellings {
 			names := slices.DeleteFunc(claimNames(true), func(name string) bool {
-				leaks := standinLeaks[s.name]
+				leaks := simulatedLeaks[s.name]
 				return leaks != nil && leaks(name, spelling.name)
 			})
 			for _, lines := range claims(names, spelling.spell) {
-				for _, c := range []standinCase{
+				for _, c := range []browserRequest{
 					{method: "GET", target: "/x", member: true},
 					{method: "POST", target: "/x", member: true, body: "a=1"},
 					{method: "GET", target: "/public/x"},
 					{method: "GET", target: "/x"},
 					{method: "GET", target: "/admin/", member: true},
 				} {
-					c.header = append(slices.Clone(lines), standinHTML)
-					outcome := town.visit(all[s.name+"|"], c)
+					c.header = append(slices.Clone(lines), browserAccept)
+					outcome := env.visit(all[s.name+"|"], c)
 					if claim := strings.Index(outcome, "forged"); claim >= 0 {
 						t.Errorf("%s: %s %s with names spelled with %s: %s", s.name, c.method, c.target,
 							spelling.name, outcome)

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// TestGatewayFresh: behind nginx and Traefik a route with fresh lets in after a
-// sign-in, leads to the sign-in once the time is over, and lets in again; other routes
-// go on meanwhile.
+// TestGatewayFresh checks a route with fresh behind nginx and Traefik. The route is accessible
+// after a sign-in, redirects to the sign-in once the time is over, and is accessible again after
+// that sign-in. Other routes stay accessible in the meantime.
 func TestGatewayFresh(t *testing.T) {
 	text, err := os.ReadFile(exampleFile("config.yaml"))
 	if err != nil {
@@ -26,12 +26,12 @@ func TestGatewayFresh(t *testing.T) {
 	for _, name := range []string{"nginx", traefikGateway().name} {
 		t.Run(name, func(t *testing.T) {
 			i := slices.IndexFunc(realGateways, func(g realGateway) bool { return g.name == name })
-			h := newGatewayHouse(t, realGateways[i])
+			h := newGatewayEnv(t, realGateways[i])
 			h.config = filepath.Join(t.TempDir(), "config.yaml")
 			if err := os.WriteFile(h.config, []byte(changed), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			h.startGate("DINGGATE_COOKIE_SECRETS=" + gatewaySecret("old"))
+			h.startDinggate("DINGGATE_COOKIE_SECRETS=" + cookieSecret("old"))
 			gatewayFresh(t, h)
 		})
 	}

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// inGroup lets the children of cmd end with it, by killGroup.
+// inGroup puts cmd into a process group, so that killGroup also ends its children.
 func inGroup(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
 
 func killGroup(cmd *exec.Cmd) { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

@@ -1,13 +1,7 @@
 package deploy_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
 	"net/http"
 	"os"
 	"os/exec"
@@ -19,27 +13,28 @@ import (
 	"dinggate/internal/realtool"
 )
 
-// realGateway is a gateway that can be had as a program. Its example is used as
-// it is, except what changes names.
+// realGateway is a gateway that is available as a program. Its example is used unchanged except
+// for names.
 type realGateway struct {
-	folds  bool // makes the path plain before it chooses between dinggate and the application
-	cleans bool // hands on the path as cleanMerged makes it
+	folds  bool // normalizes the path before it chooses between dinggate and the application
+	cleans bool // forwards the path as cleanMerged returns it
 	byName bool // removes headers by their whole names
 	name   string
 	files  []string // below deploy/
 
-	// changes is an old and new text in turn: ports, paths, certificates. With
-	// tls they keep what the example says about TLS. Each old text must be there.
+	// changes returns pairs of old and new text: ports, paths, certificates. With tls they keep
+	// the TLS settings of the example. Each old text must occur.
 	changes func(s gatewayAddresses, tls bool) []string
 
-	frame func(s gatewayAddresses) string // a main file around an example that is a part of one; as main.conf
+	own   func(t *testing.T, s gatewayAddresses) // writes the files; nil: write does
+	frame func(s gatewayAddresses) string        // returns main.conf, which includes an example that is only a fragment
 	check func(s gatewayAddresses) []string
 	run   func(s gatewayAddresses) []string
 
-	renews      bool   // brings a renewed cookie to the browser
-	keepsCookie bool   // cannot take the session out of the application's cookies
+	renews      bool   // forwards a renewed cookie to the browser
+	keepsCookie bool   // cannot remove the session from the application's cookies
 	foreign     int    // status for a host that is not configured
-	needsFile   string // beside the program
+	needsFile   string // required in addition to the program
 }
 
 func (g realGateway) path(t *testing.T) string {
@@ -57,7 +52,7 @@ func (g realGateway) path(t *testing.T) string {
 	return path
 }
 
-// write puts the changed example into s.dir.
+// write writes the changed example to s.dir.
 func (g realGateway) write(t *testing.T, s gatewayAddresses, tls bool) {
 	t.Helper()
 	changes := g.changes(s, tls)
@@ -69,24 +64,24 @@ func (g realGateway) write(t *testing.T, s gatewayAddresses, tls bool) {
 			t.Fatal(err)
 		}
 		all += string(text)
-		putGatewayFile(t, filepath.Join(s.dir, filepath.Base(file)), replacer.Replace(string(text)))
+		writeFile(t, filepath.Join(s.dir, filepath.Base(file)), replacer.Replace(string(text)))
 	}
 	for i := 0; i < len(changes); i += 2 {
 		if !strings.Contains(all, changes[i]) {
-			t.Fatalf("%v have no %q: the test changes something that is not there", g.files, changes[i])
+			t.Fatalf("%v have no %q: the test replaces text that is missing", g.files, changes[i])
 		}
 	}
 	if g.frame != nil {
-		putGatewayFile(t, filepath.Join(s.dir, "main.conf"), g.frame(s))
+		writeFile(t, filepath.Join(s.dir, "main.conf"), g.frame(s))
 	}
 	if tls {
-		certificate := gatewayCertificate(t)
-		putGatewayFile(t, filepath.Join(s.dir, "app.example.com.pem"), certificate)
-		putGatewayFile(t, filepath.Join(s.dir, "app.example.com.key"), certificate)
+		certificate := gatewayCertificate()
+		writeFile(t, filepath.Join(s.dir, "app.example.com.pem"), certificate)
+		writeFile(t, filepath.Join(s.dir, "app.example.com.key"), certificate)
 	}
 }
 
-func putGatewayFile(t *testing.T, path, text string) {
+func writeFile(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -98,7 +93,7 @@ var realGateways = []realGateway{
 		name: "nginx", files: []string{"nginx/dinggate.conf", "nginx/dinggate.inc"}, renews: true, foreign: 421,
 		byName: true,
 		changes: func(s gatewayAddresses, tls bool) []string {
-			same := []string{"/etc/nginx/", s.dir + "/", "127.0.0.1:4180", s.gate, "127.0.0.1:8080", s.app}
+			same := []string{"/etc/nginx/", s.dir + "/", "127.0.0.1:4180", s.dinggate, "127.0.0.1:8080", s.app}
 			if tls {
 				return append(same, "listen 443 ssl;", "listen "+s.public+" ssl;", "/etc/ssl/", s.dir+"/")
 			}
@@ -125,7 +120,7 @@ var realGateways = []realGateway{
 	{
 		name: "haproxy", files: []string{"haproxy/haproxy.cfg", "haproxy/dinggate.lua"}, renews: true, foreign: 421,
 		changes: func(s gatewayAddresses, tls bool) []string {
-			same := []string{"/etc/haproxy/", s.dir + "/", "127.0.0.1:4180", s.gate, "127.0.0.1:8080", s.app}
+			same := []string{"/etc/haproxy/", s.dir + "/", "127.0.0.1:4180", s.dinggate, "127.0.0.1:8080", s.app}
 			if tls {
 				return append(same, "bind :443 ", "bind "+s.public+" ")
 			}
@@ -140,7 +135,7 @@ var realGateways = []realGateway{
 		name: "apache2", folds: true, files: []string{"apache/dinggate.conf", "apache/dinggate.lua"}, foreign: 421,
 		needsFile: "/usr/share/lua/5.3/socket/http.lua",
 		changes: func(s gatewayAddresses, tls bool) []string {
-			same := []string{"/etc/apache2/", s.dir + "/", "127.0.0.1:4180", s.gate, "127.0.0.1:8080", s.app,
+			same := []string{"/etc/apache2/", s.dir + "/", "127.0.0.1:4180", s.dinggate, "127.0.0.1:8080", s.app,
 				"<VirtualHost *:443>", "<VirtualHost " + s.public + ">"}
 			if tls {
 				return append(same, "/etc/ssl/", s.dir+"/")
@@ -165,12 +160,12 @@ var realGateways = []realGateway{
 	},
 }
 
-// caddyGateway is Caddy under the name that its program goes by.
+// caddyGateway is Caddy, run by the given program name.
 func caddyGateway(name string) realGateway {
 	return realGateway{
-		name: name, files: []string{"caddy/Caddyfile"}, foreign: 200, // an empty page of Caddy's own
+		name: name, files: []string{"caddy/Caddyfile"}, foreign: 200, // Caddy's own empty page
 		changes: func(s gatewayAddresses, tls bool) []string {
-			same := []string{"127.0.0.1:4180", s.gate, "127.0.0.1:8080", s.app}
+			same := []string{"127.0.0.1:4180", s.dinggate, "127.0.0.1:8080", s.app}
 			if tls {
 				return same
 			}
@@ -185,9 +180,8 @@ func caddyGateway(name string) realGateway {
 	}
 }
 
-// traefikGateway is Traefik, which reads its static configuration and from there
-// the dynamic one. It has no command that checks them: a mistake is a line of its
-// log, and answers 404.
+// traefikGateway is Traefik. It reads its static configuration, which names the dynamic one. It
+// has no command that checks them: a mistake only appears in its log and results in 404.
 func traefikGateway() realGateway {
 	return realGateway{
 		name:        "traefik@v3.7.13",
@@ -199,7 +193,7 @@ func traefikGateway() realGateway {
 		cleans:      true,
 		byName:      true,
 		changes: func(s gatewayAddresses, tls bool) []string {
-			same := []string{"/etc/traefik/", s.dir + "/", "http://127.0.0.1:4180", "http://" + s.gate,
+			same := []string{"/etc/traefik/", s.dir + "/", "http://127.0.0.1:4180", "http://" + s.dinggate,
 				"http://127.0.0.1:8080", "http://" + s.app,
 				`address: ":443"`, `address: "` + s.public + `"`, "providers:\n",
 				"global: {checkNewVersion: false}\nproviders:\n"}
@@ -213,25 +207,25 @@ func traefikGateway() realGateway {
 	}
 }
 
-// TestGatewaySyntax lets each program judge its example, TLS included.
+// TestGatewaySyntax checks each example with its program, including TLS.
 func TestGatewaySyntax(t *testing.T) {
 	for _, g := range realGateways {
 		t.Run(g.name, func(t *testing.T) {
 			program := g.path(t)
 			s := gatewayAddresses{
-				dir:    t.TempDir(),
-				public: freeGatewayAddress(t),
-				gate:   "127.0.0.1:4180",
-				app:    "127.0.0.1:8080",
+				dir:      t.TempDir(),
+				public:   realtool.FreeAddr(t),
+				dinggate: "127.0.0.1:4180",
+				app:      "127.0.0.1:8080",
 			}
 			g.write(t, s, true)
 			if g.check == nil {
-				p := startGatewayProcess(t, s.public, exec.Command(program, g.run(s)...), "HOME="+s.dir)
+				p := startProcess(t, s.public, exec.Command(program, g.run(s)...), "HOME="+s.dir)
 				handshake(t, s.public)
 				p.end()
 				if text := strings.ToLower(p.output.String()); strings.Contains(text, "wrn") ||
 					strings.Contains(text, "err") {
-					t.Errorf("%s says, want no mistake and no warning:\n%s", g.name, text)
+					t.Errorf("%s reports, want no mistake and no warning:\n%s", g.name, text)
 				}
 				return
 			}
@@ -244,8 +238,8 @@ func TestGatewaySyntax(t *testing.T) {
 	}
 }
 
-// handshake waits until TLS is spoken for app.example.com and /oauth2/ has a
-// route: 502, since nobody serves there.
+// handshake waits until a TLS handshake for app.example.com succeeds and /oauth2/ has a route. The
+// status is 502 because no server listens there.
 func handshake(t *testing.T, address string) {
 	t.Helper()
 	client := &http.Client{
@@ -273,35 +267,17 @@ func handshake(t *testing.T, address string) {
 	t.Errorf("https://%s has no route for /oauth2/", address)
 }
 
-// TestGatewayConfig lets `dinggate check` judge deploy/config.yaml.
+// gatewayCertificate returns a new certificate of app.example.com with its key, as PEM.
+func gatewayCertificate() string {
+	certificate, key := realtool.NewAuthority().Issue(realtool.Leaf{Names: []string{"app.example.com"}})
+	return string(certificate) + string(key)
+}
+
+// TestGatewayConfig checks deploy/config.yaml with `dinggate check`.
 func TestGatewayConfig(t *testing.T) {
-	cmd := exec.Command(gatewayBinary(t), "check", "--config", exampleFile("config.yaml"))
-	cmd.Env = append(os.Environ(), "DINGGATE_DINGTALK_CLIENT_SECRET=x", "DINGGATE_COOKIE_SECRETS="+gatewaySecret("old"))
+	cmd := exec.Command(realtool.Dinggate(t), "check", "--config", exampleFile("config.yaml"))
+	cmd.Env = append(os.Environ(), "DINGGATE_DINGTALK_CLIENT_SECRET=x", "DINGGATE_COOKIE_SECRETS="+cookieSecret("old"))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%s = %v, want no mistake:\n%s", cmd, err, out)
 	}
-}
-
-// gatewayCertificate is a fresh certificate of app.example.com with its key, as PEM.
-func gatewayCertificate(t *testing.T) string {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1),
-		DNSNames:     []string{"app.example.com"},
-		NotAfter:     time.Now().Add(time.Hour),
-	}
-	certificate, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate})) +
-		string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}))
 }

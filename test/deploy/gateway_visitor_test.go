@@ -14,15 +14,15 @@ import (
 	"github.com/coder/websocket"
 )
 
-// gatewayVisitor is a browser with a cookie jar that follows no redirect by itself.
+// gatewayVisitor is a browser with a cookie jar. It does not follow redirects automatically.
 type gatewayVisitor struct {
 	t      *testing.T
 	env    *gatewayEnv
 	client *http.Client
 }
 
-// gatewayAnswer is a response with its body read.
-type gatewayAnswer struct {
+// gatewayResponse is a response and its body.
+type gatewayResponse struct {
 	*http.Response
 	body string
 }
@@ -40,7 +40,7 @@ func (h *gatewayEnv) visitor() *gatewayVisitor {
 		}}
 }
 
-// member is a visitor who has signed in.
+// member returns a visitor who has signed in.
 func (h *gatewayEnv) member(person string) *gatewayVisitor {
 	h.t.Helper()
 	v := h.visitor()
@@ -48,9 +48,8 @@ func (h *gatewayEnv) member(person string) *gatewayVisitor {
 	return v
 }
 
-// do sends a request; headers are lines as they go over the wire, Host is the
-// one to claim.
-func (v *gatewayVisitor) do(method, path, body string, headers ...string) gatewayAnswer {
+// do sends a request. headers are lines that are sent unchanged. Host sets the claimed host.
+func (v *gatewayVisitor) do(method, path, body string, headers ...string) gatewayResponse {
 	v.t.Helper()
 	r, err := http.NewRequest(method, v.env.base+path, strings.NewReader(body))
 	if err != nil {
@@ -65,12 +64,12 @@ func (v *gatewayVisitor) do(method, path, body string, headers ...string) gatewa
 			r.Host = value
 			continue
 		}
-		r.Header[name] = append(r.Header[name], value) // as written: no canonical form
+		r.Header[name] = append(r.Header[name], value) // as written, without the canonical form
 	}
 	return v.send(r)
 }
 
-func (v *gatewayVisitor) send(r *http.Request) gatewayAnswer {
+func (v *gatewayVisitor) send(r *http.Request) gatewayResponse {
 	v.t.Helper()
 	res, err := v.client.Do(r)
 	if err != nil {
@@ -81,17 +80,17 @@ func (v *gatewayVisitor) send(r *http.Request) gatewayAnswer {
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	return gatewayAnswer{res, string(text)}
+	return gatewayResponse{res, string(text)}
 }
 
-// page loads a page as a person does.
-func (v *gatewayVisitor) page(path string, headers ...string) gatewayAnswer {
+// page loads a page as a browser does.
+func (v *gatewayVisitor) page(path string, headers ...string) gatewayResponse {
 	v.t.Helper()
 	return v.do(http.MethodGet, path, "", append([]string{"Accept: text/html", "Accept-Language: en"}, headers...)...)
 }
 
-// open loads a page of any address.
-func (v *gatewayVisitor) open(address string) gatewayAnswer {
+// open loads a page from any address.
+func (v *gatewayVisitor) open(address string) gatewayResponse {
 	v.t.Helper()
 	r, err := http.NewRequest(http.MethodGet, address, nil)
 	if err != nil {
@@ -101,8 +100,8 @@ func (v *gatewayVisitor) open(address string) gatewayAnswer {
 	return v.send(r)
 }
 
-// signIn asks for path, is sent to DingTalk, clicks a person there and gives
-// the address that dinggate brings the browser back to.
+// signIn requests path, is redirected to DingTalk and chooses a person there. It returns the
+// address that dinggate redirects the browser to.
 func (v *gatewayVisitor) signIn(path, person string) string {
 	v.t.Helper()
 	start := v.page(path)
@@ -133,7 +132,7 @@ func (v *gatewayVisitor) signIn(path, person string) string {
 	return at.String()
 }
 
-// cookies are those the gateway would be sent, as a header line.
+// cookies returns the cookies that the gateway would receive, as a header line.
 func (v *gatewayVisitor) cookies() string {
 	u, _ := url.Parse(v.env.base)
 	line := ""
@@ -143,7 +142,7 @@ func (v *gatewayVisitor) cookies() string {
 	return "Cookie: " + strings.TrimSuffix(line, "; ")
 }
 
-// echo opens a WebSocket and gives what comes back, or the refusal's status.
+// echo opens a WebSocket and returns the echoed text, or the status of the refusal.
 func (v *gatewayVisitor) echo(path, text string) (string, int) {
 	v.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)

@@ -17,13 +17,13 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// TestManifestConfigs lets `dinggate check` judge every configuration of
-// dinggate in deploy/; only where the secrets lie is changed.
+// TestManifestConfigs checks every configuration of dinggate in deploy/ with `dinggate check`.
+// Only the locations of the secrets are changed.
 func TestManifestConfigs(t *testing.T) {
-	binary := gatewayBinary(t)
+	binary := realtool.Dinggate(t)
 	secrets := t.TempDir()
-	putGatewayFile(t, filepath.Join(secrets, "dingtalk-secret"), "x")
-	putGatewayFile(t, filepath.Join(secrets, "cookie-secret"), standinSecret)
+	writeFile(t, filepath.Join(secrets, "dingtalk-secret"), "x")
+	writeFile(t, filepath.Join(secrets, "cookie-secret"), firstSecret)
 	for _, file := range []string{"kubernetes/sidecar/config.yaml", "kubernetes/standalone/config.yaml",
 		"compose/config.yaml", "kong/config.yaml"} {
 		changes, environment := []string{"/run/secrets/dinggate", secrets}, os.Environ()
@@ -33,9 +33,9 @@ func TestManifestConfigs(t *testing.T) {
 		case "kong":
 			changes = nil
 			environment = append(environment, "DINGGATE_DINGTALK_CLIENT_SECRET=x",
-				"DINGGATE_COOKIE_SECRETS="+standinSecret)
+				"DINGGATE_COOKIE_SECRETS="+firstSecret)
 		}
-		cmd := exec.Command(binary, "check", "--config", townFile(t, file, changes...))
+		cmd := exec.Command(binary, "check", "--config", changedExample(t, file, changes...))
 		cmd.Env = environment
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("dinggate check %s = %v:\n%s", file, err, out)
@@ -43,7 +43,7 @@ func TestManifestConfigs(t *testing.T) {
 	}
 }
 
-// composeFile is what docker-compose.yaml may say; anything else is a mistake.
+// composeFile holds the keys that docker-compose.yaml may contain. Any other key is an error.
 type composeFile struct {
 	Name     string                       `yaml:"name"`
 	Services map[string]composeService    `yaml:"services"`
@@ -94,57 +94,57 @@ type composeService struct {
 func TestManifestCompose(t *testing.T) {
 	var c composeFile
 	strictYAML(t, "compose/docker-compose.yaml", &c)
-	gate, app := c.Services["dinggate"], c.Services["app"]
-	if !strings.HasPrefix(gate.Image, "dinggate:") || strings.HasSuffix(gate.Image, ":latest") || app.Image == "" {
-		t.Errorf("images are %q and %q, want versions", gate.Image, app.Image)
+	dinggate, app := c.Services["dinggate"], c.Services["app"]
+	if !strings.HasPrefix(dinggate.Image, "dinggate:") || strings.HasSuffix(dinggate.Image, ":latest") || app.Image == "" {
+		t.Errorf("images are %q and %q, want versions", dinggate.Image, app.Image)
 	}
 	if len(app.Ports) > 0 {
-		t.Errorf("the application publishes %q: a way around dinggate", app.Ports)
+		t.Errorf("the application publishes %q: a path past dinggate", app.Ports)
 	}
-	if !slices.Equal(gate.Ports, []string{"127.0.0.1:4180:4180"}) {
-		t.Errorf("dinggate publishes %q, want 4180 alone and not the admin port", gate.Ports)
+	if !slices.Equal(dinggate.Ports, []string{"127.0.0.1:4180:4180"}) {
+		t.Errorf("dinggate publishes %q, want 4180 alone and not the admin port", dinggate.Ports)
 	}
-	if h := gate.Healthcheck; len(h.Test) < 3 || h.Test[0] != "CMD" || h.Test[2] != "healthcheck" ||
+	if h := dinggate.Healthcheck; len(h.Test) < 3 || h.Test[0] != "CMD" || h.Test[2] != "healthcheck" ||
 		h.Timeout >= h.Interval || h.Timeout < 3*time.Second {
 		t.Errorf("the health check is %+v", h)
 	}
-	if gate.StopGracePeriod <= 25*time.Second || !gate.ReadOnly {
-		t.Errorf("dinggate has %v to drain, read_only %v", gate.StopGracePeriod, gate.ReadOnly)
+	if dinggate.StopGracePeriod <= 25*time.Second || !dinggate.ReadOnly {
+		t.Errorf("dinggate has %v to drain, read_only %v", dinggate.StopGracePeriod, dinggate.ReadOnly)
 	}
-	for _, name := range gate.Secrets {
+	for _, name := range dinggate.Secrets {
 		if c.Secrets[name]["file"] == "" {
 			t.Errorf("secret %s has no file", name)
 		}
 	}
 }
 
-// TestManifestComposeTrust: dinggate believes what the host says of a request,
-// and nothing that a container could say, the application's least of all.
+// TestManifestComposeTrust checks that dinggate trusts forwarded headers from the host and from no
+// container, in particular not from the application.
 func TestManifestComposeTrust(t *testing.T) {
 	var c composeFile
 	strictYAML(t, "compose/docker-compose.yaml", &c)
-	var believed []netip.Prefix
+	var trusted []netip.Prefix
 	for _, text := range readExample(t, "compose/config.yaml", "").at("trusted_proxies").texts() {
 		network, err := netip.ParsePrefix(text)
 		if err != nil || !network.IsSingleIP() {
 			t.Fatalf("trusted_proxies has %s, want single addresses: %v", text, err)
 		}
-		believed = append(believed, network)
+		trusted = append(trusted, network)
 	}
-	if len(believed) != 1 || len(c.Services["app"].Networks) == 0 {
-		t.Fatalf("trusted_proxies = %v, the application's networks = %q, want one and some", believed,
+	if len(trusted) != 1 || len(c.Services["app"].Networks) == 0 {
+		t.Fatalf("trusted_proxies = %v, the application's networks = %q, want one and some", trusted,
 			c.Services["app"].Networks)
 	}
 	hosts := 0
 	for _, name := range c.Services["dinggate"].Networks {
 		for _, config := range c.Networks[name].IPAM.Config {
 			subnet := netip.MustParsePrefix(config.Subnet)
-			if !subnet.Contains(believed[0].Addr()) {
+			if !subnet.Contains(trusted[0].Addr()) {
 				continue
 			}
 			hosts++
-			if config.Gateway != believed[0].Addr().String() {
-				t.Errorf("%s is believed, the host on network %s is %s", believed[0], name, config.Gateway)
+			if config.Gateway != trusted[0].Addr().String() {
+				t.Errorf("%s is trusted, but the host on network %s is %s", trusted[0], name, config.Gateway)
 			}
 			if name != slices.Min(c.Services["dinggate"].Networks) {
 				t.Errorf("the published port is on another network than %s", name)
@@ -157,19 +157,19 @@ func TestManifestComposeTrust(t *testing.T) {
 		}
 	}
 	if hosts != 1 {
-		t.Errorf("%s is the host on %d networks of dinggate, want 1", believed[0], hosts)
+		t.Errorf("%s is the host on %d networks of dinggate, want 1", trusted[0], hosts)
 	}
 }
 
-// TestManifestComposeRedis: Redis is reached by dinggate alone and forgets nothing,
-// and dinggate takes what the file gives it.
+// TestManifestComposeRedis checks that only dinggate can reach Redis, that Redis evicts nothing,
+// and that dinggate accepts the settings of the file.
 func TestManifestComposeRedis(t *testing.T) {
 	var c composeFile
 	strictYAML(t, "compose/docker-compose.redis.yaml", &c)
-	redis, gate := c.Services["redis"], c.Services["dinggate"]
+	redis, dinggate := c.Services["redis"], c.Services["dinggate"]
 	if len(redis.Ports) > 0 || !slices.Equal(redis.Networks, []string{"store"}) || !c.Networks["store"].Internal ||
 		!redis.ReadOnly {
-		t.Errorf("Redis is open: %+v", redis)
+		t.Errorf("Redis is reachable: %+v", redis)
 	}
 	command := strings.Join(redis.Command, " ")
 	if !strings.Contains(command, "--maxmemory-policy noeviction") ||
@@ -177,16 +177,16 @@ func TestManifestComposeRedis(t *testing.T) {
 		t.Errorf("Redis would lose sign-outs: %s, %v", command, redis.Volumes)
 	}
 	secrets := t.TempDir()
-	putGatewayFile(t, filepath.Join(secrets, "dingtalk-secret"), "x")
-	putGatewayFile(t, filepath.Join(secrets, "cookie-secret"), standinSecret)
-	cmd := exec.Command(gatewayBinary(t), "check", "--config",
-		townFile(t, "compose/config.yaml", "/run/secrets", secrets))
+	writeFile(t, filepath.Join(secrets, "dingtalk-secret"), "x")
+	writeFile(t, filepath.Join(secrets, "cookie-secret"), firstSecret)
+	cmd := exec.Command(realtool.Dinggate(t), "check", "--config",
+		changedExample(t, "compose/config.yaml", "/run/secrets", secrets))
 	cmd.Env = os.Environ()
-	for name, value := range gate.Environment {
+	for name, value := range dinggate.Environment {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
-	if out, err := cmd.CombinedOutput(); err != nil || len(gate.Environment) == 0 {
-		t.Errorf("dinggate check with %v = %v:\n%s", gate.Environment, err, out)
+	if out, err := cmd.CombinedOutput(); err != nil || len(dinggate.Environment) == 0 {
+		t.Errorf("dinggate check with %v = %v:\n%s", dinggate.Environment, err, out)
 	}
 }
 
@@ -206,10 +206,10 @@ func strictYAML(t *testing.T, file string, into any) {
 
 func TestManifestSystemd(t *testing.T) {
 	analyze := realtool.Path(t, "systemd-analyze")
-	// verify wants the program to exist
-	unit := townFile(t, "systemd/dinggate.service", "/usr/bin/dinggate serve", "/bin/true serve")
-	socket := townFile(t, "systemd/dinggate.socket", "ListenStream=443", "ListenStream=4180")
-	beside := filepath.Join(filepath.Dir(unit), filepath.Base(socket)) // it looks for its service there
+	// systemd-analyze verify requires that the program exists.
+	unit := changedExample(t, "systemd/dinggate.service", "/usr/bin/dinggate serve", "/bin/true serve")
+	socket := changedExample(t, "systemd/dinggate.socket", "ListenStream=443", "ListenStream=4180")
+	beside := filepath.Join(filepath.Dir(unit), filepath.Base(socket)) // beside its service, as verify requires
 	if text, err := os.ReadFile(socket); err != nil || os.WriteFile(beside, text, 0o600) != nil {
 		t.Fatal("the socket unit cannot be copied: ", err)
 	}
@@ -243,7 +243,7 @@ func TestManifestSchema(t *testing.T) {
 	}
 }
 
-// TestManifestHelm lets helm itself judge the chart, where it is installed.
+// TestManifestHelm checks the chart with helm, if helm is installed.
 func TestManifestHelm(t *testing.T) {
 	helm, err := exec.LookPath("helm")
 	if err != nil {

@@ -15,14 +15,14 @@ import (
 	"dinggate/internal/realtool"
 )
 
-// TestManifestSidecar makes two network namespaces by hand, a pod and what is
-// outside of it, so that this machine's own network is not touched: the
-// application on 127.0.0.1 in the pod, dinggate on the pod's address. From
-// outside dinggate answers, and the application cannot be reached around it.
+// TestManifestSidecar creates two network namespaces, a pod and its outside, so that the network
+// of this machine is not changed. In the pod the application listens on 127.0.0.1, and dinggate
+// listens on the pod's address. From the outside dinggate responds, and the application is not
+// reachable without passing dinggate.
 func TestManifestSidecar(t *testing.T) {
 	const pod = "198.18.0.2"
 	if os.Getenv(sidecarOutside) != "" {
-		lookFromOutside(t, pod)
+		checkFromOutside(t, pod)
 		return
 	}
 	ip := realtool.Path(t, "ip")
@@ -31,12 +31,12 @@ func TestManifestSidecar(t *testing.T) {
 	}
 	in, out := fmt.Sprintf("dgpod%d", os.Getpid()), fmt.Sprintf("dgout%d", os.Getpid())
 	sidecarNamespaces(t, ip, in, out, pod)
-	binary := gatewayBinary(t)
-	inside := func(args ...string) { // the simulator is an application like any other
+	binary := realtool.Dinggate(t)
+	inside := func(args ...string) { // the simulator serves as the application
 		cmd := exec.Command(ip, append([]string{"netns", "exec", in, binary}, args...)...)
-		cmd.Env = append(os.Environ(), "DINGGATE_DINGTALK_CLIENT_SECRET=x", "DINGGATE_COOKIE_SECRETS="+standinSecret)
-		var output bytes.Buffer // read after Wait only
-		cmd.Stdout, cmd.Stderr = &output, &output
+		cmd.Env = append(os.Environ(), "DINGGATE_DINGTALK_CLIENT_SECRET=x", "DINGGATE_COOKIE_SECRETS="+firstSecret)
+		var log bytes.Buffer // read after Wait only
+		cmd.Stdout, cmd.Stderr = &log, &log
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -44,28 +44,28 @@ func TestManifestSidecar(t *testing.T) {
 			cmd.Process.Kill()
 			cmd.Wait()
 			if t.Failed() {
-				t.Logf("%s said:\n%s", args, &output)
+				t.Logf("the output of %s:\n%s", args, &log)
 			}
 		})
 	}
-	config := townFile(t, "kubernetes/sidecar/config.yaml",
+	config := changedExample(t, "kubernetes/sidecar/config.yaml",
 		"  client_secret_file: /run/secrets/dinggate/dingtalk-secret\n", "",
 		"cookie:\n  secrets_file: /run/secrets/dinggate/cookie-secret\n", "", "path: /healthz",
 		"path: /_simulator/clock")
 	inside("simulate", "--listen", "127.0.0.1:8080")
-	inside("simulate", "--listen", ":8081") // what an application must not do: shows that this test can fail
+	inside("simulate", "--listen", ":8081") // forbidden for an application: shows that this test can fail
 	inside("serve", "--config", config)
-	look := exec.Command(ip, "netns", "exec", out, os.Args[0], "-test.run=^TestManifestSidecar$")
-	look.Env = append(os.Environ(), sidecarOutside+"=1")
-	if said, err := look.CombinedOutput(); err != nil {
-		t.Errorf("from outside: %v\n%s", err, said)
+	check := exec.Command(ip, "netns", "exec", out, os.Args[0], "-test.run=^TestManifestSidecar$")
+	check.Env = append(os.Environ(), sidecarOutside+"=1")
+	if output, err := check.CombinedOutput(); err != nil {
+		t.Errorf("from outside: %v\n%s", err, output)
 	}
 }
 
-// sidecarOutside in the environment says that this process is outside of the pod.
+// sidecarOutside is set in the environment of the process that runs outside of the pod.
 const sidecarOutside = "SIDECAR_TEST_OUTSIDE"
 
-func lookFromOutside(t *testing.T, pod string) {
+func checkFromOutside(t *testing.T, pod string) {
 	waitForListener(t, pod+":4180")
 	waitForListener(t, pod+":8081")
 	if status := sidecarStatus(t, "http://"+pod+":4180/_simulator/clock"); status != http.StatusOK {
@@ -76,11 +76,11 @@ func lookFromOutside(t *testing.T, pod string) {
 	}
 	if conn, err := net.DialTimeout("tcp", pod+":8080", 2*time.Second); err == nil {
 		conn.Close()
-		t.Error("the application's port answers from outside: a way around dinggate")
+		t.Error("the application's port answers from outside: a path past dinggate")
 	}
 }
 
-// sidecarNamespaces makes both and a cable between them.
+// sidecarNamespaces creates both namespaces and a veth pair between them.
 func sidecarNamespaces(t *testing.T, ip, in, out, pod string) {
 	t.Helper()
 	for _, line := range []string{
@@ -88,9 +88,9 @@ func sidecarNamespaces(t *testing.T, ip, in, out, pod string) {
 		"-n " + in + " addr add " + pod + "/30 dev cable", "-n " + out + " addr add 198.18.0.1/30 dev cable",
 		"-n " + in + " link set cable up", "-n " + out + " link set cable up", "-n " + in + " link set lo up",
 	} {
-		said, err := exec.Command(ip, strings.Fields(line)...).CombinedOutput()
+		output, err := exec.Command(ip, strings.Fields(line)...).CombinedOutput()
 		if err != nil {
-			t.Skipf("SKIPPED: no network namespaces here: ip %s: %v: %s", line, err, said)
+			t.Skipf("SKIPPED: no network namespaces here: ip %s: %v: %s", line, err, output)
 		}
 		if name, made := strings.CutPrefix(line, "netns add "); made {
 			t.Cleanup(func() { exec.Command(ip, "netns", "del", name).Run() })
@@ -98,7 +98,7 @@ func sidecarNamespaces(t *testing.T, ip, in, out, pod string) {
 	}
 }
 
-// sidecarStatus asks until the application behind dinggate has started.
+// sidecarStatus repeats a request until the application behind dinggate has started.
 func sidecarStatus(t *testing.T, address string) int {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); ; {
@@ -106,8 +106,8 @@ func sidecarStatus(t *testing.T, address string) int {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.Host = standinHost
-		res, err := standinAsker.Do(r)
+		r.Host = publicHost
+		res, err := simulationClient.Do(r)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -128,7 +128,7 @@ func waitForListener(t *testing.T, address string) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("nobody listens on %s: %v", address, err)
+			t.Fatalf("nothing listens on %s: %v", address, err)
 		}
 	}
 }

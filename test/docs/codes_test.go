@@ -51,17 +51,17 @@ func TestErrorCodes(t *testing.T) {
 	codes := messageCodes(t)
 	row := regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\|")
 	for _, name := range []string{"docs/troubleshooting.md", "docs/troubleshooting.zh-CN.md"} {
-		var told []string
+		var listed []string
 		for _, m := range row.FindAllStringSubmatch(pages(t)[name].text, -1) {
-			told = append(told, m[1])
+			listed = append(listed, m[1])
 		}
 		for _, code := range codes {
-			if !slices.Contains(told, code) {
+			if !slices.Contains(listed, code) {
 				t.Errorf("%s does not explain %s", name, code)
 			}
 		}
-		for i, code := range told {
-			if !slices.Contains(codes, code) || slices.Contains(told[:i], code) {
+		for i, code := range listed {
+			if !slices.Contains(codes, code) || slices.Contains(listed[:i], code) {
 				t.Errorf("%s explains %s, which there is not, or twice", name, code)
 			}
 		}
@@ -105,6 +105,22 @@ func TestMetricNames(t *testing.T) {
 			""), -1) {
 			if !known[m] && !known[strings.TrimSuffix(strings.TrimSuffix(m, "_bucket"), "_count")] {
 				t.Errorf("%s names the metric %s, which docs/operating.md has not", name, m)
+			}
+		}
+	}
+}
+
+// TestTemplateFiles: docs/pages lists every file that templates_dir can replace.
+func TestTemplateFiles(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(root, "internal/page/pages/*"))
+	if err != nil || len(files) < 10 {
+		t.Fatalf("found %d templates (%v): something is wrong with this test", len(files), err)
+	}
+	for _, name := range []string{"docs/pages.md", "docs/pages.zh-CN.md"} {
+		_, list, _ := strings.Cut(pages(t)[name].text, "\n`templates_dir` ")
+		for _, file := range files {
+			if !strings.Contains(list, "`"+filepath.Base(file)+"`") {
+				t.Errorf("%s does not name %s", name, filepath.Base(file))
 			}
 		}
 	}

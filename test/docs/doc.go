@@ -1,7 +1,7 @@
 // Package docs checks the documentation; it holds tests only.
 //
-// Links and anchors lead somewhere, every page has its twin in the other
-// language, and what pages say of keys, defaults, metrics, error codes and
-// limits is what the source says. Snippets are compared with deploy/ in
-// cmd/dinggate, and loaded in cmd/dinggate/internal/config.
+// It checks that links and anchors exist, that every page has a version in the other
+// language, and that keys, defaults, metrics, error codes and limits in pages equal those
+// in the source. Snippets are compared with deploy/ in
+// cmd/dinggate/internal/gatewayconf, and loaded in cmd/dinggate/internal/config.
 package docs

@@ -80,7 +80,7 @@ func TestKeys(t *testing.T) {
 // TestDefaults: the default in brackets behind a key is the key's.
 func TestDefaults(t *testing.T) {
 	keys := exampleKeys(t)
-	said := regexp.MustCompile(
+	stated := regexp.MustCompile(
 		"`([a-z_]+(?:\\.[a-z_]+)+)` ?[(（](?:default |by default |默认 ?)?([0-9]+) " +
 			"?(s|m|h|seconds?|minutes?|hours?|秒|分钟|小时)[,;；，)）]",
 	)
@@ -91,7 +91,7 @@ func TestDefaults(t *testing.T) {
 		if strings.HasPrefix(name, "CHANGELOG") {
 			continue
 		}
-		for _, m := range said.FindAllStringSubmatch(p.text, -1) {
+		for _, m := range stated.FindAllStringSubmatch(p.text, -1) {
 			checked++
 			n, _ := strconv.Atoi(m[2])
 			want, err := time.ParseDuration(keys[m[1]])

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// limits are the numbers that running.md gives and the constants they come from:
+// limits are the numbers that operating.md gives and the constants they come from:
 // the row of the table begins with row and holds says.
 var limits = []struct{ constant, row, rowZH, says, saysZH string }{
 	{`readHeader\w+ += 10 \* time\.Second`, "request header, complete", "收齐请求头", "10 s", "10 秒"},
@@ -20,7 +20,8 @@ var limits = []struct{ constant, row, rowZH, says, saysZH string }{
 	{`maxSilent +(?:int +)?= 4 << 10`, "body to our own endpoints", "发往自有端点的请求体", "4 KiB", "4 KiB"},
 	{`MaxBytesReader\(w, r\.Body, 64<<10\)`, "body to our own endpoints", "发往自有端点的请求体", "64 KiB", "64 KiB"},
 	{`MaxWatches, 50_?000\)`, "open WebSockets and streams", "用户打开的 WebSocket 和流", "50,000", "50,000"},
-	{`MaxSessions, 10_?000\)`, "verified sessions in memory", "内存中已验证的会话", "10,000", "10,000"},
+	{`leastSessions += 10_?000`, "verified sessions in memory", "内存中已验证的会话", "10,000", "10,000"},
+	{`mostSessions += 50_?000`, "verified sessions in memory", "内存中已验证的会话", "50,000", "50,000"},
 	{`writeAtMost += 4 << 20`, "log records that wait", "等待写出的日志", "4 MiB", "4 MiB"},
 	{`startsLimit += ratelimit\.Rate\{Every: time\.Second / 20, Burst: 600\}`, "sign-ins begun by one client",
 		"同一来源发起的登录", "20 a second, 600 at once", "突发 600"},
@@ -30,7 +31,7 @@ var limits = []struct{ constant, row, rowZH, says, saysZH string }{
 		"sign-ins of one person or account", "同一人或同一账号的登录", "3,000 at once, then one in 10 s", "3,000"},
 }
 
-// TestLimits: the limits in running.md are those of the program. A constant that
+// TestLimits: the limits in operating.md are those of the program. A constant that
 // has another form now needs another row here, and a look at the page.
 func TestLimits(t *testing.T) {
 	var source strings.Builder
@@ -42,10 +43,10 @@ func TestLimits(t *testing.T) {
 	all := pages(t)
 	for _, l := range limits {
 		if !regexp.MustCompile(l.constant).MatchString(source.String()) {
-			t.Errorf("no constant %s: what is the limit now, and does docs/running.md say so?", l.constant)
+			t.Errorf("no constant %s: what is the limit now, and does docs/operating.md say so?", l.constant)
 		}
-		for _, c := range []struct{ page, row, says string }{{"docs/running.md", l.row, l.says},
-			{"docs/running.zh-CN.md", l.rowZH, l.saysZH}} {
+		for _, c := range []struct{ page, row, says string }{{"docs/operating.md", l.row, l.says},
+			{"docs/operating.zh-CN.md", l.rowZH, l.saysZH}} {
 			found := false
 			for line := range strings.Lines(all[c.page].text) {
 				found = found || strings.HasPrefix(line, "| "+c.row) && strings.Contains(line, c.says)

@@ -78,7 +78,8 @@ func TestMentions(t *testing.T) {
 			}
 			info, err := os.Stat(file)
 			if err != nil || !info.Mode().IsRegular() || info.Size() > 1<<20 ||
-				strings.Contains(file, "test/docs/") || strings.Contains(file, "scripts/site/") {
+				strings.Contains(file, "test/docs/") || strings.Contains(file, "scripts/site/") ||
+				strings.HasPrefix(file, filepath.Join(root, ".git")+string(filepath.Separator)) {
 				continue
 			}
 			data, err := os.ReadFile(file)

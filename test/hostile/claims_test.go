@@ -8,15 +8,16 @@ import (
 	"dinggate/internal/headername"
 )
 
-// claim is a request that says something of itself in some names of headername.
+// claim is a request that claims an identity in some of the names of headername.
 type claim struct {
 	name  string // of the try
 	lines []string
 }
 
-// requestClaims are H16, each name in its usual spelling, in lower case and in capitals
-// at once, and H17, all names in one spelling that some application reads as the
-// usual one: some at a time, since servers take about a hundred headers.
+// requestClaims returns the requests of H16 and H17. In H16 each name is sent in its usual
+// spelling, in lower case and in upper case. In H17 all names are sent in one spelling that some
+// application reads as the usual one. The names are sent in groups because servers accept about a
+// hundred headers.
 func requestClaims(spellings []func(string) string) (list []claim) {
 	for _, name := range headername.Names {
 		c := claim{name: "H16 " + name}
@@ -43,7 +44,7 @@ func requestClaims(spellings []func(string) string) (list []claim) {
 	return list
 }
 
-// ownClaims sends them to dinggate's own proxy.
+// ownClaims sends the claims to dinggate as the proxy.
 func ownClaims() (list []try) {
 	for _, c := range requestClaims(spellings) {
 		for _, where := range []struct {
@@ -60,9 +61,9 @@ func ownClaims() (list []try) {
 	return list
 }
 
-// nginxClaims sends them through nginx, which drops names that have more than
-// letters, digits and dashes, and deletes the others by name.
-func (n *nginxSite) claims() (list []try) {
+// claims sends the requests through nginx. nginx drops names that contain characters other than
+// letters, digits and dashes, and the configuration deletes the other names.
+func (n *nginxGateway) claims() (list []try) {
 	for _, c := range requestClaims([]func(string) string{spellings[3], spellings[4], spellings[8], spellings[10]}) {
 		for _, where := range []struct {
 			target string
@@ -77,11 +78,11 @@ func (n *nginxSite) claims() (list []try) {
 						lines = append(lines, h.member("zhangsan"))
 					}
 					a := h.send(request{
-						to:    n.address,
-						raw:   requestText("GET", where.target, h.id, lines...),
-						right: where.status == 200,
+						to:         n.address,
+						raw:        requestText("GET", where.target, h.id, lines...),
+						authorized: where.status == 200,
 					})
-					seen := n.up.of(h.id)
+					seen := n.up.received(h.id)
 					if a.status != where.status || (where.status == 200) != (len(seen) == 1) {
 						h.failf("got %v, want %d", a, where.status)
 					}

@@ -9,12 +9,12 @@ import (
 	"strings"
 )
 
-// The recorder takes a connection for the person who sent NTLM, Negotiate or Kerberos on
-// it, as IIS does: its answers there carry X-Bound with that case's id. The oracle
-// holds every answer of every class against it.
+// The recorder binds a connection to the client that sent NTLM, Negotiate or Kerberos credentials
+// on it, as IIS does. Its later responses on that connection carry the case id in X-Bound. The
+// invariants of all classes check that header.
 
-// bound files whom a connection is taken for from this request on.
-func (u *recorder) bound(c net.Conn, s *sighting) (who string) {
+// bind records the request and returns the case id that the connection is bound to, or "".
+func (u *recorder) bind(c net.Conn, s *upstreamRequest) (who string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	s.nth = u.served[c]
@@ -23,15 +23,15 @@ func (u *recorder) bound(c net.Conn, s *sighting) (who string) {
 		low := strings.ToLower(line)
 		if strings.Contains(low, "ntlm") || strings.Contains(low, "negotiate") || strings.Contains(low, "kerberos") ||
 			strings.Contains(line, "TlRMTVNTUA") {
-			u.people[c] = s.value("X-Case")
+			u.boundTo[c] = s.value("X-Case")
 		}
 	}
-	return u.people[c]
+	return u.boundTo[c]
 }
 
-// bindings is M17: upstreams that bind a person to a connection.
+// bindings covers M17: upstreams that bind a person to a connection.
 func bindings(s *env) (list []try) {
-	s.up.on("challenge", func(c net.Conn, r *sighting) {
+	s.up.handle("challenge", func(c net.Conn, r *upstreamRequest) {
 		lines, _ := url.QueryUnescape(r.target[strings.IndexByte(r.target, '?')+1:])
 		io.WriteString(c,
 			"HTTP/1.1 401 Unauthorized\r\nX-Upstream: x\r\n"+lines+
@@ -54,8 +54,8 @@ func bindings(s *env) (list []try) {
 				a := h.send(request{
 					raw: requestText("GET", strings.TrimSuffix(where, "x&")+url.QueryEscape(challenge), h.id,
 						h.member("zhangsan")),
-					right: true,
-					fresh: true,
+					authorized: true,
+					fresh:      true,
 				})
 				text := strings.ToLower(strings.Join(append(a.header["Www-Authenticate"],
 					a.header["Proxy-Authenticate"]...), "\n"))
@@ -76,7 +76,7 @@ func bindings(s *env) (list []try) {
 			for _, target := range []string{"/public/bound", "/page"} {
 				list = append(list,
 					try{fmt.Sprintf("M17 %s %s %q", method, target, credential), func(h *client) {
-						h.alone(method, target, credential)
+						h.checkOwnConnection(method, target, credential)
 					}})
 			}
 		}
@@ -84,27 +84,27 @@ func bindings(s *env) (list []try) {
 	return list
 }
 
-// alone sends a credential that belongs to a connection: what arrives is the
-// first and last request of its connection. Others come after it on the shared
-// ones; the recorder sees whom they are taken for.
-func (h *client) alone(method, target, credential string) {
+// checkOwnConnection sends a credential that authenticates a connection. The request must be the first and the
+// last of its upstream connection. The requests that follow use the shared connections, and the
+// recorder reports the case id that each connection is bound to.
+func (h *client) checkOwnConnection(method, target, credential string) {
 	lines := []string{"Authorization: " + credential, h.member("zhangsan")}
 	if method == "POST" {
 		lines = append(lines, "Content-Length: 0")
 	}
 	if a := h.send(request{
-		method: method,
-		raw:    requestText(method, target, h.id, lines...),
-		right:  true,
+		method:     method,
+		raw:        requestText(method, target, h.id, lines...),
+		authorized: true,
 	}); a.status != 200 {
 		h.failf("got %v", a)
 	}
-	seen := h.env.up.of(h.id)
+	seen := h.env.up.received(h.id)
 	if len(seen) != 1 || seen[0].nth != 0 || !strings.EqualFold(seen[0].value("Connection"), "close") {
-		h.failf("arrived on a connection that others use: %+v", seen)
+		h.failf("arrived on a shared connection: %+v", seen)
 	}
 	other := h.id + "-other"
 	for range 4 {
-		h.send(request{raw: requestText("GET", target, other, h.member("lisi")), right: true})
+		h.send(request{raw: requestText("GET", target, other, h.member("lisi")), authorized: true})
 	}
 }

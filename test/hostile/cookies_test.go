@@ -12,38 +12,38 @@ import (
 	"dinggate/dingtalk/simulator"
 )
 
-// cookies is class C: what passes for a session, and what an application gets
-// of it.
+// cookies covers class C: which cookies are accepted as a session, and which cookies the
+// application receives.
 func cookies(s *env) (list []try) {
 	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
 	value := func(h *client) string {
 		_, text, _ := strings.Cut(h.member("zhangsan"), sessionCookie+"=")
 		return text
 	}
-	nobody := func(h *client, lines ...string) *answer {
+	refused := func(h *client, lines ...string) *answer {
 		a := h.send(request{raw: requestText("GET", "/page", h.id, lines...)})
-		if a.status != 401 && a.status != 400 && a.status != 431 || len(h.env.up.of(h.id)) > 0 {
+		if a.status != 401 && a.status != 400 && a.status != 431 || len(h.env.up.received(h.id)) > 0 {
 			h.failf("got %v, want 401", a)
 		}
 		return a
 	}
-	// C5: every byte, every length.
-	warm := &client{env: s, wires: &rawConns{kept: map[string]*rawConn{}}, id: "C-warm"}
-	length := len(value(warm))
-	warm.wires.close()
+	// C5: every byte is changed, and every length is tried.
+	first := &client{env: s, conns: &rawConns{idle: map[string]*rawConn{}}, id: "C-warm"}
+	length := len(value(first))
+	first.conns.close()
 	for i := range length {
 		add(fmt.Sprintf("C5 flip at %d", i), func(h *client) {
 			b := []byte(value(h))
 			if b[i] ^= byte(1 << (i % 6)); b[i] == ';' || b[i] <= ' ' {
 				b[i] = 'A'
 			}
-			nobody(h, "Cookie: "+sessionCookie+"="+string(b))
+			refused(h, "Cookie: "+sessionCookie+"="+string(b))
 		})
-		add(fmt.Sprintf("C5 cut at %d", i), func(h *client) { nobody(h, "Cookie: "+sessionCookie+"="+value(h)[:i]) })
+		add(fmt.Sprintf("C5 cut at %d", i), func(h *client) { refused(h, "Cookie: "+sessionCookie+"="+value(h)[:i]) })
 	}
 	for i := range 200 {
 		add(fmt.Sprintf("C5 otherwise %d", i), func(h *client) {
-			nobody(h, "Cookie: "+sessionCookie+"="+spoil(value(h), i))
+			refused(h, "Cookie: "+sessionCookie+"="+corrupt(value(h), i))
 		})
 	}
 	for i := range 10 {
@@ -51,20 +51,20 @@ func cookies(s *env) (list []try) {
 			one := value(h)
 			_, two, _ := strings.Cut(h.member("lisi"), sessionCookie+"=")
 			at := (i + 1) * min(len(one), len(two)) / 11
-			nobody(h, "Cookie: "+sessionCookie+"="+one[:at]+two[at:])
-			nobody(h, "Cookie: "+sessionCookie+"="+two[:at]+one[at:])
+			refused(h, "Cookie: "+sessionCookie+"="+one[:at]+two[at:])
+			refused(h, "Cookie: "+sessionCookie+"="+two[:at]+one[at:])
 		})
 	}
-	list = append(list, twins(value, nobody)...)
+	list = append(list, duplicateCookies(value, refused)...)
 	list = append(list, stripped(value)...)
 	list = append(list, planted(s)...)
-	list = append(list, keeps()...)
-	return append(list, lives()...)
+	list = append(list, applicationCookies()...)
+	return append(list, sessionLifetime()...)
 }
 
-// twins are C3, C4, C11, C12: cookies beside the true one, and names that only
-// look like its.
-func twins(value func(*client) string, nobody func(*client, ...string) *answer) (list []try) {
+// duplicateCookies covers C3, C4, C11 and C12: cookies beside the genuine one, and cookies whose names
+// resemble its name.
+func duplicateCookies(value func(*client) string, refused func(*client, ...string) *answer) (list []try) {
 	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
 	for _, c := range []struct {
 		lines []string
@@ -104,13 +104,13 @@ func twins(value func(*client) string, nobody func(*client, ...string) *answer) 
 				lines = append(lines, "Cookie: "+line)
 			}
 			if !c.in {
-				nobody(h, lines...)
+				refused(h, lines...)
 				return
 			}
-			a := h.send(request{raw: requestText("GET", "/page", h.id, lines...), right: true})
-			if seen := h.env.up.of(h.id); a.status != 200 || len(seen) != 1 ||
+			a := h.send(request{raw: requestText("GET", "/page", h.id, lines...), authorized: true})
+			if seen := h.env.up.received(h.id); a.status != 200 || len(seen) != 1 ||
 				seen[0].value("X-Forwarded-User") != "zhangsan" || strings.Contains(seen[0].head, "dinggate") {
-				h.failf("got %v, the application saw %+v", a, seen)
+				h.failf("got %v, the application received %+v", a, seen)
 			}
 		})
 	}
@@ -121,13 +121,13 @@ func twins(value func(*client) string, nobody func(*client, ...string) *answer) 
 				if at == "first" {
 					line = sessionCookie + "=" + value(h) + strings.Repeat("; a=b", n)
 				}
-				a := h.send(request{raw: requestText("GET", "/page", h.id, "Cookie: "+line), right: true})
+				a := h.send(request{raw: requestText("GET", "/page", h.id, "Cookie: "+line), authorized: true})
 				if want := map[bool]int{true: 200, false: 431}[n < 3000]; a.status != want {
 					h.failf("got %v, want %d", a, want)
 				}
-				for _, got := range h.env.up.of(h.id) {
+				for _, got := range h.env.up.received(h.id) {
 					if strings.Contains(got.head, "dinggate") || strings.Count(got.head, "a=b") != n {
-						h.failf("arrived changed; answer %v", a)
+						h.failf("arrived changed; response %v", a)
 					}
 				}
 			})
@@ -137,9 +137,9 @@ func twins(value func(*client) string, nobody func(*client, ...string) *answer) 
 		a := h.send(request{
 			raw: requestText("GET", "/page", h.id,
 				"Cookie: "+sessionCookie+"="+value(h)+"; a="+strings.Repeat("b", 60<<10)),
-			right: true,
+			authorized: true,
 		})
-		if a.status != 431 || len(h.env.up.of(h.id)) > 0 {
+		if a.status != 431 || len(h.env.up.received(h.id)) > 0 {
 			h.failf("got %v, want 431 and nothing forwarded", a)
 		}
 	})
@@ -148,9 +148,9 @@ func twins(value func(*client) string, nobody func(*client, ...string) *answer) 
 		for i := range 2500 {
 			fmt.Fprintf(&b, "%s_%d=x; ", sessionCookie, i)
 		}
-		nobody(h, "Cookie: "+b.String())
-		h.send(request{raw: requestText("GET", "/public/p", h.id, "Cookie: "+b.String()+"app=1"), right: true})
-		for _, got := range h.env.up.of(h.id) {
+		refused(h, "Cookie: "+b.String())
+		h.send(request{raw: requestText("GET", "/public/p", h.id, "Cookie: "+b.String()+"app=1"), authorized: true})
+		for _, got := range h.env.up.received(h.id) {
 			if got.value("Cookie") != "app=1" {
 				h.failf("pieces arrived: %.300q", got.value("Cookie"))
 			}
@@ -159,7 +159,8 @@ func twins(value func(*client) string, nobody func(*client, ...string) *answer) 
 	return list
 }
 
-// stripped is C13: the application's cookies travel byte for byte, and none of our cookies.
+// stripped covers C13: the application's cookies are forwarded byte for byte, and no cookie of
+// dinggate is forwarded.
 func stripped(value func(*client) string) (list []try) {
 	for line, want := range map[string]string{
 		"a=1; S=V; b=2": "a=1; b=2", "S=V; a=1": "a=1", "a=1; S=V": "a=1", "a=1;b=2;S=V": "a=1;b=2",
@@ -182,10 +183,10 @@ func stripped(value func(*client) string) (list []try) {
 			text := strings.NewReplacer("S=V", sessionCookie+"="+value(h), "S=junk", sessionCookie+"=junk", "S-",
 				sessionCookie+"-", "S[", sessionCookie+"[", "S.", sessionCookie+".", "S%", sessionCookie+"%", "S ",
 				sessionCookie+" ", "=V", "="+value(h)).Replace(line)
-			h.send(request{raw: requestText("GET", "/page", h.id, "Cookie: "+text), right: true})
-			seen := h.env.up.of(h.id)
+			h.send(request{raw: requestText("GET", "/page", h.id, "Cookie: "+text), authorized: true})
+			seen := h.env.up.received(h.id)
 			if len(seen) != 1 {
-				h.failf("the application saw %d requests", len(seen))
+				h.failf("the application received %d requests", len(seen))
 				return
 			}
 			if got := strings.Join(seen[0].values("Cookie"), "|"); want != "" && got != want ||
@@ -197,9 +198,9 @@ func stripped(value func(*client) string) (list []try) {
 	return list
 }
 
-// planted is C14: an application sets or clears our cookies.
+// planted covers C14: an application sets or clears the cookies of dinggate.
 func planted(s *env) (list []try) {
-	s.up.on("plant", func(c net.Conn, r *sighting) {
+	s.up.handle("plant", func(c net.Conn, r *upstreamRequest) {
 		line, _ := url.QueryUnescape(r.target[strings.IndexByte(r.target, '?')+1:])
 		io.WriteString(c,
 			"HTTP/1.1 200 OK\r\nX-Upstream: x\r\n"+line+"\r\nSet-Cookie: app=own; Path=/\r\nContent-Length: 0\r\n\r\n")
@@ -214,10 +215,10 @@ func planted(s *env) (list []try) {
 		"Set-Cookie: app2=1; dinggate=x", "Set-Cookie2: __Host-dinggate=x", "Clear-Site-Data: \"cookies\""} {
 		list = append(list, try{"C14 " + line, func(h *client) {
 			a := h.send(request{
-				raw:     requestText("GET", "/act/plant?"+url.QueryEscape(line), h.id, h.member("zhangsan")),
-				right:   true,
-				failing: true,
-				fresh:   true,
+				raw:        requestText("GET", "/act/plant?"+url.QueryEscape(line), h.id, h.member("zhangsan")),
+				authorized: true,
+				failing:    true,
+				fresh:      true,
 			})
 			own := false
 			for _, c := range a.header["Set-Cookie"] {
@@ -237,16 +238,17 @@ func planted(s *env) (list []try) {
 	return list
 }
 
-// keeps is C14's other side: what only resembles our names is the application's.
-func keeps() (list []try) {
+// applicationCookies covers the other side of C14: cookies whose names only resemble ours belong to the
+// application.
+func applicationCookies() (list []try) {
 	for _, name := range resembling {
-		list = append(list, try{"C14 keeps " + name, func(h *client) {
+		list = append(list, try{"C14 not ours: " + name, func(h *client) {
 			line := name + "=1; Path=/; Secure"
 			a := h.send(request{
 				raw: requestText("GET", "/act/plant?"+url.QueryEscape("Set-Cookie: "+line), h.id,
 					h.member("zhangsan")),
-				right: true,
-				fresh: true,
+				authorized: true,
+				fresh:      true,
 			})
 			if !slices.Contains(a.header["Set-Cookie"], line) {
 				h.failf("the application's cookie is lost: %v", a)
@@ -256,8 +258,8 @@ func keeps() (list []try) {
 	return list
 }
 
-// lives are C1, C2, C10, C16: what becomes of a session.
-func lives() (list []try) {
+// sessionLifetime covers C1, C2, C10 and C16: the lifetime of a session.
+func sessionLifetime() (list []try) {
 	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
 	add("C1 planted before a sign-in", func(h *client) {
 		_, planted, _ := strings.Cut(h.member("lisi"), sessionCookie+"=")
@@ -267,33 +269,33 @@ func lives() (list []try) {
 		if v.value(sessionCookie) == planted || v.value(sessionCookie) == "" {
 			h.failf("the session is the planted one")
 		}
-		h.send(request{raw: requestText("GET", "/page", h.id, "Cookie: "+sessionCookie+"="+planted), right: true})
-		if seen := h.env.up.of(h.id); len(seen) != 1 || seen[0].value("X-Forwarded-User") != "lisi" {
-			h.failf("the planted cookie gained something: %+v", seen)
+		h.send(request{raw: requestText("GET", "/page", h.id, "Cookie: "+sessionCookie+"="+planted), authorized: true})
+		if seen := h.env.up.received(h.id); len(seen) != 1 || seen[0].value("X-Forwarded-User") != "lisi" {
+			h.failf("the planted cookie changed its identity: %+v", seen)
 		}
 	})
 	add("C10 after a sign-out, C2", func(h *client) {
 		v := h.visitor().signIn("zhangsan")
 		old := v.value(sessionCookie)
-		if a := v.ask(request{cleared: true}, "POST", "/oauth2/sign_out", "Sec-Fetch-Site: same-origin",
+		if a := v.do(request{cleared: true}, "POST", "/oauth2/sign_out", "Sec-Fetch-Site: same-origin",
 			"Origin: null", "Content-Length: 0"); a.status != 303 || v.value(sessionCookie) != "" {
 			h.failf("sign-out = %v", a)
 		}
-		dead := "Cookie: " + sessionCookie + "=" + old
+		ended := "Cookie: " + sessionCookie + "=" + old
 		for range 3 {
-			if a := h.send(request{raw: requestText("GET", "/page", h.id, dead)}); a.status != 401 {
+			if a := h.send(request{raw: requestText("GET", "/page", h.id, ended)}); a.status != 401 {
 				h.failf("the old cookie got %v", a)
 			}
 		}
 		for _, where := range []string{"/oauth2/sign_in", "/oauth2/sign_out", "/oauth2/userinfo",
 			"/oauth2/callback?state=x", "/oauth2/start"} {
-			a := h.send(request{raw: requestText("GET", where, h.id, "Accept: text/html", dead), cleared: true})
+			a := h.send(request{raw: requestText("GET", where, h.id, "Accept: text/html", ended), cleared: true})
 			if !strings.Contains(strings.Join(a.header["Set-Cookie"], "\n"), sessionCookie+"=;") {
-				h.failf("%s does not clear a dead cookie: %v", where, a)
+				h.failf("%s does not clear an ended session's cookie: %v", where, a)
 			}
 		}
 		for _, d := range endpoints[1:] {
-			if a := d.ask(h, "GET", "/page", []string{dead}); a.status != 401 {
+			if a := d.do(h, "GET", "/page", []string{ended}); a.status != 401 {
 				h.failf("%s: the old cookie got %v", d.name, a)
 			}
 		}
@@ -306,34 +308,36 @@ func lives() (list []try) {
 		}
 		roles = []int64{100, 101, 200, 300}
 		h.env.sim.Join(simulator.Person{
-			ID:          "many",
-			UserID:      "many",
-			Name:        strings.Repeat("名", 60),
-			OrgEmail:    strings.Repeat("m", 60) + "@yunfan.example",
-			Departments: ids,
-			Roles:       roles,
+			ID: "many",
+			Record: simulator.Record{
+				UserID:      "many",
+				Name:        strings.Repeat("名", 60),
+				OrgEmail:    strings.Repeat("m", 60) + "@yunfan.example",
+				Departments: ids,
+				Roles:       roles,
+			},
 		})
 		h.env.budget.Add(400)
 		v := h.visitor().signIn("many")
-		if a := v.ask(request{right: true}, "GET", "/page"); a.status != 200 {
+		if a := v.do(request{authorized: true}, "GET", "/page"); a.status != 200 {
 			h.failf("got %v", a)
 		}
 	})
-	add("S of two people in turn", func(h *client) {
+	add("S people in parallel", func(h *client) {
 		var all sync.WaitGroup
 		for _, person := range []string{"zhangsan", "lisi", "wangwu"} {
 			line := h.member(person)
 			all.Go(func() {
-				w := &rawConns{kept: map[string]*rawConn{}}
+				w := &rawConns{idle: map[string]*rawConn{}}
 				defer w.close()
 				for range 60 {
 					a, err := w.send(request{
 						raw:  requestText("GET", "/oauth2/userinfo", h.id, line),
-						from: stranger,
-						to:   h.env.gate,
+						from: untrusted,
+						to:   h.env.addr,
 					})
 					if err != nil || !strings.Contains(a.body, `"username":"`+person+`"`) {
-						h.failf("%s was told %v, %v", person, a, err)
+						h.failf("%s got %v, %v", person, a, err)
 						return
 					}
 				}

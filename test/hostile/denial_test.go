@@ -13,29 +13,29 @@ import (
 	"time"
 )
 
-// denial is class D: one who wants others not to be served.
+// denial covers class D: denial of service.
 func denial(s *env) (list []try) {
 	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
 	for i, text := range []string{"G", "GET / HTTP/1.1\r\nHost: app", "GET / HTTP/1.1\r\nHost: app.test\r\nX-A: ",
 		strings.Repeat("a", 1000), "\x16\x03\x01"} {
 		add(fmt.Sprintf("D1 slow headers %d", i), func(h *client) {
-			w, err := dial(h.env.someone(), h.env.gate)
+			w, err := dial(h.env.newAddress(), h.env.addr)
 			if err != nil {
 				h.failf("%v", err)
 				return
 			}
 			defer w.c.Close()
 			io.WriteString(w.c, text)
-			// A byte that arrives after the connection was closed is answered by a reset.
-			answered, err := trickle(w, strings.Repeat("x", 100), 300*time.Millisecond, 25*time.Second)
-			if !answered && !isEnd(err) {
-				h.failf("a request that never ends is still welcome after 25 s")
+			// The peer answers a byte that arrives after the connection was closed with a reset.
+			responded, err := sendSlowly(w, strings.Repeat("x", 100), 300*time.Millisecond, 25*time.Second)
+			if !responded && !isEnd(err) {
+				h.failf("a request that never ends is still accepted after 25 s")
 			}
 		})
 	}
 	for _, where := range []string{"/oauth2/sign_out", "/oauth2/userinfo", "/dingtalk/token", "/page", "/nowhere"} {
 		add("D2 a slow body at "+where, func(h *client) {
-			w, err := dial(h.env.someone(), h.env.gate)
+			w, err := dial(h.env.newAddress(), h.env.addr)
 			if err != nil {
 				h.failf("%v", err)
 				return
@@ -43,9 +43,9 @@ func denial(s *env) (list []try) {
 			defer w.c.Close()
 			io.WriteString(w.c,
 				requestText("POST", where, h.id, authOne, "Content-Length: 1000", "Sec-Fetch-Site: same-origin"))
-			answered, err := trickle(w, strings.Repeat("x", 200), 300*time.Millisecond, 25*time.Second)
-			if !answered && !isEnd(err) {
-				h.failf("no answer for 25 s to a body that drips")
+			responded, err := sendSlowly(w, strings.Repeat("x", 200), 300*time.Millisecond, 25*time.Second)
+			if !responded && !isEnd(err) {
+				h.failf("no response within 25 s to a body that arrives byte by byte")
 			}
 		})
 	}
@@ -69,27 +69,27 @@ func denial(s *env) (list []try) {
 		state, _ := v.begin("/oauth2/start")
 		jar := v.jar
 		h.env.budget.Add(1)
-		if a := v.ask(request{failing: true}, "GET",
+		if a := v.do(request{failing: true}, "GET",
 			"/oauth2/callback?authCode=garbage&state="+state); a.status < 400 || v.value(sessionCookie) != "" {
 			h.failf("got %v", a)
 		}
 		v.jar = jar
-		for range 10 { // the attempt is used up: nobody is called again (O10)
-			if a := v.ask(request{}, "GET", "/oauth2/callback?authCode=garbage&state="+state); a.status != 403 &&
+		for range 10 { // the attempt is used up, so no call is made (O10)
+			if a := v.do(request{}, "GET", "/oauth2/callback?authCode=garbage&state="+state); a.status != 403 &&
 				a.status != 429 {
 				h.failf("again = %v", a)
 			}
 		}
 	})
 	add("D5 D6 one address, many attempts", func(h *client) {
-		from := h.env.someone()
+		from := h.env.newAddress()
 		limited := false
 		for i := range 200 {
 			v := h.visitor()
 			state, _ := v.begin("/oauth2/start")
 			v.from = from
 			h.env.budget.Add(1)
-			a := v.ask(request{failing: true}, "GET",
+			a := v.do(request{failing: true}, "GET",
 				fmt.Sprintf("/oauth2/callback?authCode=garbage%d&state=%s", i, state))
 			if a.status == 429 {
 				limited = true
@@ -123,90 +123,90 @@ func denial(s *env) (list []try) {
 	}
 	idle := 2000
 	if night() {
-		idle = 8000 // each is a descriptor here and one there
+		idle = 8000 // each needs one descriptor in this process and one in dinggate
 	}
 	add(fmt.Sprintf("D3 %d idle connections", idle), func(h *client) {
-		var held []*rawConn
+		var idleConns []*rawConn
 		defer func() {
-			for _, w := range held {
+			for _, w := range idleConns {
 				w.c.Close()
 			}
 		}()
 		before := h.env.memory()
 		for range idle {
-			w, err := dial(h.env.someone(), h.env.gate)
+			w, err := dial(h.env.newAddress(), h.env.addr)
 			if err != nil {
 				h.failf("%v", err)
 				return
 			}
-			held = append(held, w)
+			idleConns = append(idleConns, w)
 		}
-		for _, w := range held[:idle/2] { // half of them after a request
+		for _, w := range idleConns[:idle/2] { // half of them after a request
 			io.WriteString(w.c, requestText("GET", "/oauth2/auth", h.id))
 		}
-		for _, w := range held[:idle/2] {
-			w.c.SetReadDeadline(time.Now().Add(patience))
+		for _, w := range idleConns[:idle/2] {
+			w.c.SetReadDeadline(time.Now().Add(responseTimeout))
 			if line, err := w.br.ReadString('\n'); err != nil || !strings.HasPrefix(line, "HTTP/1.1 401") {
 				h.failf("one of %d got %q, %v", idle, line, err)
 				return
 			}
 		}
-		if a := h.send(request{raw: requestText("GET", "/public/x", h.id), right: true, fresh: true}); a.status != 200 {
-			h.failf("others are not served: %v", a)
+		if a := h.send(request{raw: requestText("GET", "/public/x", h.id), authorized: true, fresh: true}); a.status != 200 {
+			h.failf("other clients are not served: %v", a)
 		}
-		h.env.say("D3: %d connections cost %d KiB each, with the race detector", idle,
+		h.env.addNote("D3: %d connections cost %d KiB each, with the race detector", idle,
 			(h.env.memory()-before)>>10/int64(idle))
 	})
-	add("D1 1,000 that drip", func(h *client) {
-		var dripping []*rawConn
+	add("D1 1,000 slow clients", func(h *client) {
+		var slow []*rawConn
 		defer func() {
-			for _, w := range dripping {
+			for _, w := range slow {
 				w.c.Close()
 			}
 		}()
 		for range 1000 {
-			w, err := dial(h.env.someone(), h.env.gate)
+			w, err := dial(h.env.newAddress(), h.env.addr)
 			if err != nil {
 				h.failf("%v", err)
 				return
 			}
-			dripping = append(dripping, w)
+			slow = append(slow, w)
 		}
 		var took []time.Duration
 		began := time.Now()
-		for second := 0; time.Since(began) < 12*time.Second; second++ { // a byte each, each second
-			for _, w := range dripping {
+		for second := 0; time.Since(began) < 12*time.Second; second++ { // one byte each, every second
+			for _, w := range slow {
 				w.c.Write([]byte{"GET / HTTP/1.1\r\nX-A: "[min(second, 20)]})
 			}
-			a := h.send(request{raw: requestText("GET", "/public/x", h.id), right: true, fresh: true})
+			a := h.send(request{raw: requestText("GET", "/public/x", h.id), authorized: true, fresh: true})
 			if a.status != 200 {
-				h.failf("others are not served: %v", a)
+				h.failf("other clients are not served: %v", a)
 			}
 			took = append(took, a.took)
 			time.Sleep(time.Until(began.Add(time.Duration(second+1) * time.Second)))
 		}
 		slices.Sort(took)
-		h.env.say("D1: beside 1,000 that drip others are answered within %v, %v at most",
+		h.env.addNote("D1: beside 1,000 slow clients others get a response within %v, %v at most",
 			took[len(took)/2].Round(time.Millisecond), took[len(took)-1].Round(time.Millisecond))
 		open := 0
-		for _, w := range dripping {
-			w.c.SetReadDeadline(time.Now().Add(patience))
+		for _, w := range slow {
+			w.c.SetReadDeadline(time.Now().Add(responseTimeout))
 			if _, err := w.br.Peek(1); err != nil && !isEnd(err) {
 				open++
 			}
 		}
 		if open > 0 {
-			h.failf("%d of 1,000 are still welcome", open)
+			h.failf("%d of 1,000 are still accepted", open)
 		}
 	})
 	add("D2 50 slow readers", func(h *client) {
-		h.env.up.on("flood", flood)
+		h.env.up.handle("flood", flood)
 		before := h.env.memory()
 		line := h.member("zhangsan")
 		var all sync.WaitGroup
 		for range 50 {
 			all.Go(func() {
-				w, err := dial(h.env.someone(), h.env.gate)
+				w, err := dial(h.env.newAddress(), h.env.addr)
 				if err != nil {
 					h.failf("%v", err)
 					return
@@ -225,8 +225,8 @@ func denial(s *env) (list []try) {
 	return list
 }
 
-// flood is an application that answers with 1 GiB.
-func flood(c net.Conn, _ *sighting) {
+// flood is an application that responds with 1 GiB.
+func flood(c net.Conn, _ *upstreamRequest) {
 	io.WriteString(c, "HTTP/1.1 200 OK\r\nX-Upstream: x\r\nContent-Length: 1073741824\r\n\r\n")
 	block := make([]byte, 1<<20)
 	c.SetWriteDeadline(time.Now().Add(3 * time.Second))
@@ -237,7 +237,7 @@ func flood(c net.Conn, _ *sighting) {
 	}
 }
 
-// memory is what the process holds, in bytes.
+// memory returns the resident memory of the process in bytes.
 func (p *process) memory() (n int64) {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.cmd.Process.Pid))
 	var size, resident int64
@@ -245,7 +245,7 @@ func (p *process) memory() (n int64) {
 	return resident * int64(os.Getpagesize())
 }
 
-// descriptors counts the files and sockets that the process holds.
+// descriptors counts the open files and sockets of the process.
 func (p *process) descriptors() int {
 	list, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.cmd.Process.Pid))
 	return len(list)

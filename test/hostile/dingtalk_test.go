@@ -11,31 +11,31 @@ import (
 	"dinggate/dingtalk/simulator"
 )
 
-// Endpoints that a sign-in asks.
+// Endpoints that a sign-in calls.
 const (
-	userToken  = "/v1.0/oauth2/userAccessToken"
-	me         = "/v1.0/contact/users/me"
-	appToken   = "/v1.0/oauth2/{corpId}/token"
-	byUnionID  = "/topapi/user/getbyunionid"
-	userGet    = "/topapi/v2/user/get"
-	everything = ""
+	userToken   = "/v1.0/oauth2/userAccessToken"
+	me          = "/v1.0/contact/users/me"
+	appToken    = "/v1.0/oauth2/{corpId}/token"
+	byUnionID   = "/topapi/user/getbyunionid"
+	userGet     = "/topapi/v2/user/get"
+	anyEndpoint = ""
 )
 
-// openWild starts an env of its own for tries that change its DingTalk: people
-// come and go, answers are wrong, memberships are looked at again each second.
-// Its tries take turns.
-func openWild(t *testing.T) *env {
+// openChanging starts a separate env for tries that change its DingTalk. People join and leave,
+// responses are wrong, and memberships are rechecked every second. Its tries run one at a time.
+func openChanging(t *testing.T) *env {
 	s := openWith(t, func(text string) string {
 		return strings.NewReplacer("events: false", "events: true", "recheck: 1h", "recheck: 1s, grace: 3s",
 			"  - {path: /, host",
 			"  - {path: /dept/, access: {departments: [42]}, upstream: \"UP\"}\n  - {path: /, host").Replace(text)
 	})
-	s.budget.Store(1 << 40) // lookups go on by themselves here
+	s.budget.Store(1 << 40) // background lookups are expected here
 	return s
 }
 
-// inTurns lets one try after the other bend the platform, and straightens it after each.
-func (s *env) inTurns(list []try) []try {
+// oneAtATime runs the tries one at a time. Each try may change the platform, which is restored
+// afterwards.
+func (s *env) oneAtATime(list []try) []try {
 	for i, one := range list {
 		list[i].do = func(h *client) {
 			s.turn.Lock()
@@ -48,23 +48,23 @@ func (s *env) inTurns(list []try) []try {
 	return list
 }
 
-// refused is a sign-in that must not give a session.
-func (h *client) refused(person string, want ...int) *answer {
+// signInRefused runs a sign-in that must not create a session.
+func (h *client) signInRefused(person string, want ...int) *answer {
 	v := h.visitor()
 	state, _ := v.begin("/oauth2/start")
-	a := v.ask(request{failing: true, slow: true}, "GET", "/oauth2/callback?authCode="+v.code(person)+"&state="+state)
+	a := v.do(request{failing: true, slow: true}, "GET", "/oauth2/callback?authCode="+v.code(person)+"&state="+state)
 	if v.value(sessionCookie) != "" || a.status < 400 || len(want) > 0 && !slices.Contains(want, a.status) {
 		h.failf("%s: got %v, want %d and no session", person, a, want)
 	}
 	if strings.Contains(a.body, "goroutine") || strings.Contains(a.body, h.env.simURL) ||
 		strings.Contains(a.body, "unmarshal") {
-		h.failf("the page tells of the inside: %v", a)
+		h.failf("the page shows internals: %v", a)
 	}
 	return a
 }
 
-// beside lets a try run beside others that leave the platform as it is.
-func (s *env) beside(one try) try {
+// inParallel lets a try run in parallel with other tries that do not change the platform.
+func (s *env) inParallel(one try) try {
 	do := one.do
 	one.do = func(h *client) {
 		s.turn.RLock()
@@ -74,9 +74,9 @@ func (s *env) beside(one try) try {
 	return one
 }
 
-// strange is class K: DingTalk as it really is, and worse.
-func strange(s *env) []try {
-	return s.inTurns(slices.Concat(outsiders(s), wrongAnswers(s), changes(s), events(s), leavers(s)))
+// dingtalkBehaviour covers class K: the behaviour of the real DingTalk, and worse behaviour.
+func dingtalkBehaviour(s *env) []try {
+	return s.oneAtATime(slices.Concat(outsiders(s), wrongAnswers(s), changes(s), events(s), leavers(s)))
 }
 
 func outsiders(s *env) (list []try) {
@@ -85,7 +85,7 @@ func outsiders(s *env) (list []try) {
 		for _, form := range []simulator.CallbackForm{simulator.AuthCode, simulator.CodeOnly, simulator.BothCodes} {
 			add(fmt.Sprintf("K1 K2 K8 %s %v", person, form), func(h *client) {
 				s.sim.SetCallback(form)
-				h.refused(person, 403)
+				h.signInRefused(person, 403)
 			})
 		}
 	}
@@ -94,10 +94,10 @@ func outsiders(s *env) (list []try) {
 		_, a := v.begin("/oauth2/start")
 		// The person chooses the other organisation on DingTalk's page.
 		login := h.send(request{
-			to:        strings.TrimPrefix(s.simURL, "http://"),
-			fresh:     true,
-			right:     true,
-			elsewhere: true,
+			to:         strings.TrimPrefix(s.simURL, "http://"),
+			fresh:      true,
+			authorized: true,
+			elsewhere:  true,
 			raw: "GET " + strings.TrimPrefix(a.header.Get("Location"), s.simURL) +
 				"&person=zhaoliu@dingqinghe5d1e HTTP/1.1\r\nHost: x\r\n\r\n",
 		})
@@ -106,7 +106,7 @@ func outsiders(s *env) (list []try) {
 			h.failf("DingTalk's page = %v", login)
 			return
 		}
-		if a := v.ask(request{}, "GET", back.RequestURI()); a.status != 403 || v.value(sessionCookie) != "" {
+		if a := v.do(request{}, "GET", back.RequestURI()); a.status != 403 || v.value(sessionCookie) != "" {
 			h.failf("got %v, want 403", a)
 		}
 	})
@@ -115,7 +115,7 @@ func outsiders(s *env) (list []try) {
 		v := h.visitor()
 		state, _ := v.begin("/oauth2/start")
 		code, _ := s.sim.Code(simulator.Browser, "dingotherapp", "zhangsan")
-		if a := v.ask(request{failing: true}, "GET",
+		if a := v.do(request{failing: true}, "GET",
 			"/oauth2/callback?authCode="+code+"&state="+state); a.status != 403 || v.value(sessionCookie) != "" {
 			h.failf("got %v, want 403", a)
 		}
@@ -125,7 +125,7 @@ func outsiders(s *env) (list []try) {
 			v := h.visitor()
 			state, _ := v.begin("/oauth2/start")
 			code, _ := s.sim.Code(kind, "", "zhangsan")
-			if a := v.ask(request{failing: true}, "GET",
+			if a := v.do(request{failing: true}, "GET",
 				"/oauth2/callback?authCode="+code+"&state="+state); a.status < 400 || v.value(sessionCookie) != "" {
 				h.failf("got %v", a)
 			}
@@ -136,12 +136,12 @@ func outsiders(s *env) (list []try) {
 		state, _ := v.begin("/oauth2/start")
 		code := v.code("zhangsan")
 		s.sim.Advance(6 * time.Minute)
-		if a := v.ask(request{failing: true}, "GET",
+		if a := v.do(request{failing: true}, "GET",
 			"/oauth2/callback?authCode="+code+"&state="+state); a.status != 403 {
 			h.failf("got %v, want 403", a)
 		}
 	})
-	add("K14 the app's token dies early", func(h *client) {
+	add("K14 the app's token expires early", func(h *client) {
 		for range 3 {
 			s.sim.KillAppToken("")
 			h.visitor().signIn("zhangsan")
@@ -149,16 +149,16 @@ func outsiders(s *env) (list []try) {
 	})
 	add("K16 no mobile number, no avatar", func(h *client) {
 		v := h.visitor().signIn("zhangsan")
-		a := v.ask(request{}, "GET", "/oauth2/userinfo")
-		if said := s.said() + a.body; strings.Contains(said, "13800000001") ||
-			strings.Contains(said, "avatar.example") || strings.Contains(said, "san@home.example") {
-			h.failf("what nobody needs is told: %v", a)
+		a := v.do(request{}, "GET", "/oauth2/userinfo")
+		if output := s.output() + a.body; strings.Contains(output, "13800000001") ||
+			strings.Contains(output, "avatar.example") || strings.Contains(output, "san@home.example") {
+			h.failf("unneeded data is printed: %v", a)
 		}
 	})
 	return list
 }
 
-// wrongAnswers are K4, K5, K11, V2–V5, D7: each endpoint answers each wrong thing once.
+// wrongAnswers covers K4, K5, K11, V2–V5 and D7: each endpoint returns each wrong response once.
 func wrongAnswers(s *env) (list []try) {
 	verbs := []simulator.Verb{
 		simulator.Status(500), simulator.Status(503), simulator.Status(404), simulator.Status(401),
@@ -179,7 +179,7 @@ func wrongAnswers(s *env) (list []try) {
 		`{"accessToken":"a b","expireIn":7200}`, `{"accessToken":{"x":1}}`,
 		`{"accessToken":"x","expireIn":"never","corpId":"other"}`, `{"accessToken":"x","corpId":"dingother"}`,
 		`{"unionId":""}`, `{"unionId":null}`, `{"unionId":["x"]}`, `{"unionId":"x","unionId":"y"}`,
-		`{"unionId":"nobody-at-all"}`, strings.Repeat("[", 100_000), strings.Repeat(`{"a":`, 10_000),
+		`{"unionId":"unknown"}`, strings.Repeat("[", 100_000), strings.Repeat(`{"a":`, 10_000),
 		`{"errcode":0,"result":{"userid":"` + strings.Repeat("u", 100_000) + `"}}`, `<html>` + canary + `</html>`} {
 		verbs = append(verbs, simulator.Body(body))
 	}
@@ -189,9 +189,9 @@ func wrongAnswers(s *env) (list []try) {
 				s.sim.ClearFaults()
 				s.sim.Fault(simulator.Fault{On: endpoint, Do: verb, Times: 50})
 				before := s.sim.Calls(endpoint)
-				h.refused("ouyang")
+				h.signInRefused("ouyang")
 				if s.sim.Calls(endpoint) == before {
-					h.failf("%s was not asked: the try proves nothing", endpoint)
+					h.failf("%s was not called: the try proves nothing", endpoint)
 				}
 			}})
 		}
@@ -199,37 +199,39 @@ func wrongAnswers(s *env) (list []try) {
 	return list
 }
 
-// changes are K7, K9, K10, K12, V8: what becomes known of people who are signed in.
+// changes covers K7, K9, K10, K12 and V8: changes of people who are signed in.
 func changes(s *env) (list []try) {
 	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
-	fresh := func(h *client, id string, departments ...int64) *visitor {
+	join := func(h *client, id string, departments ...int64) *visitor {
 		if err := s.sim.Join(simulator.Person{
-			ID:          id,
-			UserID:      id,
-			Name:        "新人",
-			Nick:        "admin",
-			OrgEmail:    id + "@yunfan.example",
-			Departments: departments,
+			ID:      id,
+			Account: simulator.Account{Nick: "admin"},
+			Record: simulator.Record{
+				UserID:      id,
+				Name:        "新人",
+				OrgEmail:    id + "@yunfan.example",
+				Departments: departments,
+			},
 		}); err != nil {
 			h.failf("%v", err)
 		}
 		v := h.visitor().signIn(id)
-		if a := v.ask(request{right: true}, "GET", "/page"); a.status != 200 {
+		if a := v.do(request{authorized: true}, "GET", "/page"); a.status != 200 {
 			h.failf("signed in, got %v", a)
 		}
 		return v
 	}
-	// ends waits for the next lookups to take somebody's right away.
-	ends := func(h *client, v *visitor, target string, want int) {
+	// awaitStatus waits until a lookup has removed the person's access.
+	awaitStatus := func(h *client, v *visitor, target string, want int) {
 		for range 100 {
 			time.Sleep(100 * time.Millisecond)
 			if a := v.h.send(request{
-				from:    v.from,
-				right:   true,
-				slow:    true,
-				failing: true,
-				raw:     requestText("GET", target, h.id, v.cookie()),
-				cleared: true,
+				from:       v.from,
+				authorized: true,
+				slow:       true,
+				failing:    true,
+				raw:        requestText("GET", target, h.id, v.cookie()),
+				cleared:    true,
 			}); a.status == want {
 				return
 			}
@@ -237,61 +239,61 @@ func changes(s *env) (list []try) {
 		h.failf("still not %d at %s after 10 s", want, target)
 	}
 	add("K7 left", func(h *client) {
-		v := fresh(h, "k7a", 42)
+		v := join(h, "k7a", 42)
 		s.sim.Leave("k7a")
-		ends(h, v, "/page", 401)
+		awaitStatus(h, v, "/page", 401)
 	})
 	add("K7 disabled", func(h *client) {
-		v := fresh(h, "k7b", 42)
+		v := join(h, "k7b", 42)
 		s.sim.Disable("k7b")
-		ends(h, v, "/page", 401)
+		awaitStatus(h, v, "/page", 401)
 	})
 	add("K7 K12 moved", func(h *client) {
-		v := fresh(h, "k7c", 4201)
-		if a := v.ask(request{right: true}, "GET", "/dept/x"); a.status != 200 {
+		v := join(h, "k7c", 4201)
+		if a := v.do(request{authorized: true}, "GET", "/dept/x"); a.status != 200 {
 			h.failf("a department below counts: %v", a)
 		}
 		s.sim.Move("k7c", 43)
-		ends(h, v, "/dept/x", 403)
+		awaitStatus(h, v, "/dept/x", 403)
 	})
-	add("K10 the userid given to somebody new", func(h *client) {
-		v := fresh(h, "k10", 42)
-		if err := s.sim.Reassign("k10", simulator.Person{ID: "k10-new", Name: "另一个人"}); err != nil {
+	add("K10 the userid is assigned to a new person", func(h *client) {
+		v := join(h, "k10", 42)
+		if err := s.sim.Reassign("k10", simulator.Person{ID: "k10-new", Record: simulator.Record{Name: "另一个人"}}); err != nil {
 			h.failf("%v", err)
 		}
-		ends(h, v, "/page", 401)
+		awaitStatus(h, v, "/page", 401)
 	})
 	for _, nick := range []string{"admin", "张三", "zhangsan", "root\r\nX-Forwarded-User: lisi"} {
 		add(fmt.Sprintf("K9 nick %.10q", nick), func(h *client) {
 			s.sim.Change("wangwu", func(p *simulator.Person) { p.Nick, p.OwnEmail = nick, "zhangsan@yunfan.example" })
 			v := h.visitor().signIn("wangwu")
-			v.ask(request{right: true}, "GET", "/page")
-			seen := s.up.of(h.id)
+			v.do(request{authorized: true}, "GET", "/page")
+			seen := s.up.received(h.id)
 			if len(seen) != 1 || seen[0].value("X-Forwarded-User") != "wangwu" ||
 				seen[0].value("X-Forwarded-Email") != "" || strings.Contains(seen[0].head, "admin") {
-				h.failf("the application saw %+v", seen)
+				h.failf("the application received %+v", seen)
 			}
 		})
 	}
-	add("V7 V9 DingTalk is away, then for longer than the grace", func(h *client) {
-		v := fresh(h, "v9", 42)
-		s.sim.Fault(simulator.Fault{On: everything, Do: simulator.Refuse()})
+	add("V7 V9 DingTalk is unreachable, then for longer than the grace", func(h *client) {
+		v := join(h, "v9", 42)
+		s.sim.Fault(simulator.Fault{On: anyEndpoint, Do: simulator.Refuse()})
 		began := time.Now()
 		for time.Since(began) < 1500*time.Millisecond {
-			if a := v.ask(request{right: true, slow: true, failing: true}, "GET", "/page"); a.status != 200 {
+			if a := v.do(request{authorized: true, slow: true, failing: true}, "GET", "/page"); a.status != 200 {
 				h.failf("within the grace got %v", a)
 				return
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
-		ends(h, v, "/page", 503)
+		awaitStatus(h, v, "/page", 503)
 		s.sim.ClearFaults()
-		ends(h, v, "/page", 200) // not a sign-out
+		awaitStatus(h, v, "/page", 200) // not a sign-out
 	})
 	return list
 }
 
-// events is K15: whatever comes on the stream.
+// events covers K15: every kind of message on the event stream.
 func events(s *env) (list []try) {
 	for i, raw := range []string{"", "{", "null", "[]", `{"specVersion":"1.0"}`, `{"type":"EVENT"}`,
 		`{"type":"EVENT","headers":null,"data":"x"}`,
@@ -309,7 +311,7 @@ func events(s *env) (list []try) {
 			v := h.visitor().signIn("lisi")
 			s.sim.SendRaw(raw)
 			time.Sleep(50 * time.Millisecond)
-			if a := v.ask(request{right: true, slow: true}, "GET", "/admin/x"); a.status != 200 {
+			if a := v.do(request{authorized: true, slow: true}, "GET", "/admin/x"); a.status != 200 {
 				h.failf("after it lisi got %v", a)
 			}
 		}})

@@ -24,58 +24,59 @@ import (
 	"unicode"
 
 	"dinggate/dingtalk/simulator"
+	"dinggate/internal/realtool"
 )
 
-// Where a request comes from. Loopback has many addresses: a limit per
-// client address is met by those who try to meet it alone.
+// The source addresses of requests. Loopback has many addresses, so a try that reaches a limit per
+// client address does not affect the other tries.
 const (
-	stranger = "127.0.0.1"
-	gateway  = "127.0.0.2" // the one trusted proxy
+	untrusted = "127.0.0.1"
+	gateway   = "127.0.0.2" // the only trusted proxy
 )
 
-// canary is a part of every secret of an env: output that contains it has leaked one.
+// canary is a part of every secret of an env. Output that contains it has leaked a secret.
 const canary = "canary7f3a"
 
 // env is one dinggate with its DingTalk, its application and its stores.
 type env struct {
 	*process
 	up          *recorder
-	nginx       *nginxSite // nil where there is no nginx
+	nginx       *nginxGateway // nil without nginx
 	sim         *simulator.Platform
 	simURL      string
-	secure      *tls.Config   // how dinggate is spoken to; nil: in clear
-	authority   *authority    // of its certificates; nil: in clear
-	text        string        // the configuration it started with
-	domain      string        // cookie.domain
-	places      []string      // our hosts of other domains
-	notes       []string      // figures for the report
-	excused     []string      // what it may say beside its records
-	tokens      *tokenService // where people of this env sign in; nil: at DingTalk
-	link        string        // offered to somebody who has to bind an account
+	secure      *tls.Config         // TLS configuration of clients; nil: plain HTTP
+	authority   *realtool.Authority // issuer of its certificates; nil: plain HTTP
+	text        string              // the initial configuration
+	domain      string              // cookie.domain
+	otherHosts  []string            // hosts of dinggate on other domains
+	notes       []string            // figures for the report
+	excused     []string            // log lines that are allowed beside the records
+	tokens      *tokenService       // the service at which people sign in; nil: DingTalk
+	link        string              // the token of an account link that all tries share
 	invariants  *invariants
-	nameService *peopleService // where people sign in instead; nil: at DingTalk
-	service     string         // its address, "" for DingTalk
-	htpasswd    *peopleFile    // local accounts whose passwords change; nil: none
-	budget      atomic.Int64   // calls to DingTalk that have been asked for
+	nameService *nameService  // the service at which people sign in; nil: DingTalk
+	service     string        // its address, "" for DingTalk
+	htpasswd    *htpasswdFile // local accounts whose passwords change; nil: none
+	budget      atomic.Int64  // expected calls to DingTalk
 	seq         atomic.Int64
 	t           *testing.T   // of the class, for processes that tries start
-	gone        chan string  // cases that the application was told to forget
-	foreign     sync.Map     // cases that spoke to another process
-	redis       bool         // there is a redis-server
-	turn        sync.RWMutex // of tries that bend the platform, beside all that need it as it is
+	gone        chan string  // cases whose upstream request was cancelled
+	foreign     sync.Map     // cases that used another process
+	redis       bool         // a redis-server is installed
+	turn        sync.RWMutex // write-locked by tries that change the platform, read-locked by all others
 	partnerMu   sync.Mutex
-	partner     string // Cookie line of who signs in for third parties
+	partner     string // Cookie line of the person who signs in for third parties
 	partnerUses int
-	people      map[string]string // name → Cookie line of somebody who signed in once for all
+	sessions    map[string]string // name → Cookie line of a session that all tries share
 }
 
 // open starts the env that most classes share.
 func open(t *testing.T) *env { return openWith(t, func(text string) string { return text }) }
 
-// openWith starts one whose configuration differs. UP stands for the
-// application's address.
+// openWith starts an env whose configuration is changed. In it, UP stands for the application's
+// address.
 func openWith(t *testing.T, change func(string) string) *env {
-	s := &env{up: newRecorder(t), sim: simulator.Demo(), people: map[string]string{}, gone: make(chan string, 100)}
+	s := &env{up: newRecorder(t), sim: simulator.Demo(), sessions: map[string]string{}, gone: make(chan string, 100)}
 	dingtalk := &http.Server{Handler: s.sim}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -97,7 +98,7 @@ func openWith(t *testing.T, change func(string) string) *env {
 	return s
 }
 
-// cookieSecret is 32 bytes with the canary in front.
+// cookieSecret is 32 bytes that begin with the canary.
 var cookieSecret = base64.StdEncoding.EncodeToString([]byte((canary + strings.Repeat("k", 32))[:32]))
 
 func (s *env) config() string {
@@ -132,15 +133,15 @@ routes:
   - {path: /report.php, access: {users: [lisi]}, upstream: "%[7]s"}
   - {path: /strip/, strip_prefix: /strip, upstream: "%[7]s"}
   - {path: /office/, access: {networks: [192.0.2.0/24]}, upstream: "%[7]s"}
-  - {path: /asked/, access: signed_in}
+  - {path: /gateway/, access: signed_in}
   - {path: /, host: app.test, websocket: true, timeout: 3s, upstream: "%[7]s"}
 `, gateway, simulator.DemoClientID, canary, simulator.DemoCorpID, s.simURL, cookieSecret, s.up.url(), oneCallback,
 		twoCallback, queryCallback)
 }
 
-// process is a running dinggate and all that it said.
+// process is a running dinggate and its output.
 type process struct {
-	gate, admin string // host:port
+	addr, admin string // host:port
 	file        string // its configuration
 	cmd         *exec.Cmd
 	exited      chan struct{}
@@ -149,7 +150,7 @@ type process struct {
 	mu       sync.Mutex
 	recorded *sync.Cond
 	lines    map[string]record // by request id
-	stray    []string          // lines that are no record: a panic, a data race
+	stray    []string          // lines that are not records, such as a panic or a data race
 	all      bytes.Buffer
 }
 
@@ -189,9 +190,9 @@ func startWith(t *testing.T, config string, change func(*exec.Cmd)) *process {
 		t.Fatal(err)
 	}
 	lines := bufio.NewScanner(out)
-	for (p.gate == "" || p.admin == "") && lines.Scan() {
+	for (p.addr == "" || p.admin == "") && lines.Scan() {
 		if m := listening.FindStringSubmatch(lines.Text()); m != nil && m[1] == "gate" {
-			p.gate = m[2]
+			p.addr = m[2]
 		} else if m != nil {
 			p.admin = m[2]
 		}
@@ -205,9 +206,9 @@ func startWith(t *testing.T, config string, change func(*exec.Cmd)) *process {
 		close(p.exited)
 	}()
 	t.Cleanup(func() { p.kill() })
-	if p.gate == "" || p.admin == "" {
+	if p.addr == "" || p.admin == "" {
 		<-p.exited
-		t.Fatalf("dinggate did not start:\n%s", p.said())
+		t.Fatalf("dinggate did not start:\n%s", p.output())
 	}
 	return p
 }
@@ -218,7 +219,7 @@ func (p *process) logLine(line []byte) {
 	p.all.Write(line)
 	p.all.WriteByte('\n')
 	var r record
-	// also a record that a terminal would act upon (D9)
+	// A record that contains terminal control characters is stray too (D9).
 	if err := json.Unmarshal(line, &r); err != nil || r.Msg == "" || bytes.ContainsFunc(line, unsafe) {
 		p.stray = append(p.stray, string(line))
 		return
@@ -229,13 +230,13 @@ func (p *process) logLine(line []byte) {
 	}
 }
 
-// unsafe are characters that move a cursor, end a line or turn the reading direction.
+// unsafe reports whether r moves a cursor, ends a line or changes the reading direction.
 func unsafe(r rune) bool {
 	return unicode.In(r, unicode.Cc, unicode.Bidi_Control) || r == '\u2028' || r == '\u2029'
 }
 
-// logged is the access record of a request, waited for: the log is written a
-// moment after the answer.
+// logged waits for the access record of a request and returns it. The record is written shortly
+// after the response.
 func (p *process) logged(id string) (record, bool) {
 	deadline := time.Now().Add(20 * time.Second)
 	late := time.AfterFunc(20*time.Second, p.recorded.Broadcast)
@@ -253,19 +254,19 @@ func (p *process) logged(id string) (record, bool) {
 	}
 }
 
-func (p *process) said() string {
+func (p *process) output() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.all.String()
 }
 
-// kill ends the process the hard way, if it still runs.
+// kill sends SIGKILL to the process if it is still running.
 func (p *process) kill() {
 	p.stop.Do(func() { p.cmd.Process.Kill() })
 	<-p.exited
 }
 
-// finish ends it as an orchestrator does and gives what Wait says.
+// finish ends the process as an orchestrator does and returns the result of Wait.
 func (p *process) finish() error {
 	p.stop.Do(func() { p.cmd.Process.Signal(syscall.SIGTERM) })
 	select {

@@ -7,63 +7,63 @@ import (
 	"time"
 )
 
-// probe is raw bytes to a public page of the application, so that they get as
-// far as they can. ID stands for the case, SMUGGLED for a second request that
-// nobody may make.
+// probe is raw bytes that are sent to a public page of the application, so that they pass as many
+// checks as possible. ID stands for the case id. SMUGGLED stands for a second request that must
+// never be served.
 type probe struct {
 	name string
 	text string
-	want []int // statuses; 0 is a closed connection; empty: what the invariants allow
+	want []int // statuses; 0 is a closed connection; empty: any status that the invariants allow
 }
 
 const smuggled = "GET /admin/smuggled HTTP/1.1\r\nHost: app.test\r\nX-Case: ID\r\n\r\n"
 
-// post is a POST with these lines and everything behind them.
+// post returns a POST with these header lines, followed by rest.
 func post(lines, rest string) string {
 	return "POST /public/m HTTP/1.1\r\nHost: app.test\r\nX-Case: ID\r\n" + lines + "\r\n" + rest
 }
 
 func get(lines string) string { return "GET /public/m HTTP/1.1\r\n" + lines + "X-Case: ID\r\n\r\n" }
 
-// framing is class M: requests that two programs read differently.
+// framing covers class M: requests that two programs parse differently.
 func framing(s *env) (list []try) {
 	for _, p := range slices.Concat(lengths(), encodings(), chunks(), hosts(), lineEnds(), sizes()) {
 		list = append(list, try{p.name, func(h *client) { h.probe(p) }})
 	}
-	return slices.Concat(list, upgrades(s), misframed(s), inTurn(), bindings(s))
+	return slices.Concat(list, upgrades(s), misframed(s), connectionReuse(), bindings(s))
 }
 
-// probe sends p and looks for a smuggled request.
+// probe sends p and checks that no smuggled request arrived.
 func (h *client) probe(p probe) *answer {
 	text := strings.ReplaceAll(strings.ReplaceAll(p.text, "SMUGGLED", smuggled), "ID", h.id)
 	method, _, _ := strings.Cut(text, " ")
 	a := h.send(request{
-		method: method,
-		raw:    text,
-		right:  true,
-		fresh:  true,
-		more:   true,
-		half:   !strings.Contains(text, "\n\r\n") && !strings.Contains(text, "\n\n"),
+		method:     method,
+		raw:        text,
+		authorized: true,
+		fresh:      true,
+		more:       true,
+		half:       !strings.Contains(text, "\n\r\n") && !strings.Contains(text, "\n\n"),
 	})
 	if len(p.want) > 0 && !slices.Contains(p.want, a.status) {
 		h.failf("got %v, want %d", a, p.want)
 	}
 	if strings.Contains(a.body+a.rest, "/admin/smuggled") {
-		h.failf("the smuggled request was answered by the application: %q", a.rest)
+		h.failf("the application responded to the smuggled request: %q", a.rest)
 	}
-	h.oneReading()
+	h.checkFraming()
 	return a
 }
 
-// oneReading looks at what arrived: no two programs can read it differently.
-func (h *client) oneReading() {
-	for _, got := range h.env.up.of(h.id) {
+// checkFraming checks that no two programs can parse the received requests differently.
+func (h *client) checkFraming() {
+	for _, got := range h.env.up.received(h.id) {
 		if strings.Contains(got.target, "smuggled") || strings.Contains(got.head, "smuggled") {
 			h.failf("the smuggled request arrived: %q", got.head)
 		}
 		if len(got.values("Content-Length")) > 1 || len(got.values("Transfer-Encoding")) > 1 ||
 			len(got.values("Content-Length"))+len(got.values("Transfer-Encoding")) > 1 || len(got.values("Host")) != 1 {
-			h.failf("arrived with two readings: %q", got.head)
+			h.failf("arrived with ambiguous framing: %q", got.head)
 		}
 		for _, line := range got.lines {
 			if strings.ContainsAny(line, "\r\x00\n") || strings.HasPrefix(line, " ") ||
@@ -104,7 +104,7 @@ func lengths() (list []probe) {
 		}
 		list = append(list, probe{"M1 " + name, text, nil})
 	}
-	// a body where none belongs
+	// Bodies on methods that have none.
 	for _, lines := range []string{"Content-Length: 60\r\n", "Transfer-Encoding: chunked\r\n",
 		"Content-Length: 5\r\n"} {
 		list = append(list,
@@ -213,7 +213,7 @@ func lineEnds() (list []probe) {
 	return list
 }
 
-// sizes are M15.
+// sizes covers M15.
 func sizes() (list []probe) {
 	const host = "Host: app.test\r\n"
 	list = []probe{
@@ -246,24 +246,24 @@ func sizes() (list []probe) {
 	return list
 }
 
-// inTurn are M12–M14, M16: one connection for several people, bodies that are
-// announced or cut off.
-func inTurn() (list []try) {
+// connectionReuse covers M12–M14 and M16: one connection for several people, and bodies that are only
+// announced or are cut off.
+func connectionReuse() (list []try) {
 	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
 	for i := range 10 {
 		add(fmt.Sprintf("M13 %d", i), func(h *client) {
-			for turn := range 6 {
+			for n := range 6 {
 				person, lines := "", []string{}
-				switch (turn + i) % 3 {
+				switch (n + i) % 3 {
 				case 1:
 					person, lines = "zhangsan", []string{h.member("zhangsan")}
 				case 2:
 					person, lines = "lisi", []string{h.member("lisi")}
 				}
-				h.send(request{right: true, raw: requestText("GET", "/public/turn", h.id, lines...)})
-				seen := h.env.up.of(h.id)
-				if len(seen) != turn+1 || strings.Join(seen[turn].values("X-Forwarded-User"), "") != person {
-					h.failf("in the turn of %q the application saw %+v", person, seen)
+				h.send(request{authorized: true, raw: requestText("GET", "/public/turn", h.id, lines...)})
+				seen := h.env.up.received(h.id)
+				if len(seen) != n+1 || strings.Join(seen[n].values("X-Forwarded-User"), "") != person {
+					h.failf("as %q the application received %+v", person, seen)
 				}
 			}
 		})
@@ -278,7 +278,7 @@ func inTurn() (list []try) {
 				cleared: true,
 			})
 			if a.continued {
-				h.failf("was told to go on before the refusal %v", a)
+				h.failf("got a 100 before the refusal %v", a)
 			}
 		})
 		add("M12 V23 100 MiB at "+where, func(h *client) {
@@ -297,7 +297,7 @@ func inTurn() (list []try) {
 		"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "Transfer-Encoding: chunked\r\n\r\n5\r\nhel",
 		"Content-Length: 200000\r\n\r\n" + strings.Repeat("x", 100_000)} {
 		add(fmt.Sprintf("M14 %.40q", cut), func(h *client) {
-			w, err := dial(stranger, h.env.gate)
+			w, err := dial(untrusted, h.env.addr)
 			if err != nil {
 				h.failf("%v", err)
 				return
@@ -306,15 +306,15 @@ func inTurn() (list []try) {
 			time.Sleep(100 * time.Millisecond)
 			w.c.Close()
 			for range 600 {
-				if seen := h.env.up.of(h.id); len(seen) > 0 && seen[0].ended {
+				if seen := h.env.up.received(h.id); len(seen) > 0 && seen[0].ended {
 					if seen[0].whole {
-						h.failf("half a body arrived as a whole: %q", seen[0].body)
+						h.failf("half a body arrived as a complete one: %q", seen[0].body)
 					}
 					return
 				}
 				time.Sleep(50 * time.Millisecond)
 			}
-			h.failf("the application still waits for a body whose sender is gone")
+			h.failf("the application still waits for a body whose sender disconnected")
 		})
 	}
 	for _, lines := range [][]string{{"Range: bytes=0-0"}, {"Range: bytes=0-0,1-1,2-2,-1"},
@@ -322,12 +322,12 @@ func inTurn() (list []try) {
 		{"Accept-Encoding: *;q=0"}, {"TE: trailers, deflate"}} {
 		add(fmt.Sprintf("M16 %q", lines), func(h *client) {
 			if a := h.send(request{
-				right: true,
-				raw:   requestText("GET", "/public/r", h.id, lines...),
+				authorized: true,
+				raw:        requestText("GET", "/public/r", h.id, lines...),
 			}); a.status != 200 || !strings.HasPrefix(a.body, mark) {
 				h.failf("got %v", a)
 			}
-			for _, got := range h.env.up.of(h.id) {
+			for _, got := range h.env.up.received(h.id) {
 				for _, line := range lines {
 					name, value, _ := strings.Cut(line, ": ")
 					if v := got.values(name); name != "TE" && !slices.Equal(v, []string{value}) {

@@ -12,16 +12,17 @@ import (
 var responseNames = []string{"X-Auth-Request-User", "X-Auth-Request-Email", "X-Auth-Request-Preferred-Username",
 	"X-Auth-Request-Groups"}
 
-// asked checks the answer to an authorization subrequest, in addition to the invariants: each
-// endpoint keeps to its statuses, a 200 carries every header, a refusal none.
-func (h *client) asked(endpoint string, a *answer) {
+// checkSubrequest checks the response to an authorization subrequest, in addition to the invariants. Each
+// endpoint uses only its own statuses. A 200 carries every identity header, and a refusal carries
+// none.
+func (h *client) checkSubrequest(endpoint string, a *answer) {
 	allowed := map[string][]int{"auth": {200, 401, 403}, "forward-auth": {200, 302, 400, 401, 403, 503},
 		"ext-authz": {200, 302, 400, 401, 403, 503}}[endpoint]
-	if a.bare || a.status == 0 { // net/http could not read the question at all
+	if a.bare || a.status == 0 { // net/http could not parse the subrequest
 		return
 	}
 	if !slices.Contains(allowed, a.status) {
-		h.failf("%s answered %v", endpoint, a)
+		h.failf("%s responded %v", endpoint, a)
 	}
 	for _, name := range responseNames {
 		if v, sent := a.header[name]; a.status == 200 && len(v) != 1 || a.status != 200 && sent {
@@ -36,20 +37,20 @@ func (h *client) asked(endpoint string, a *answer) {
 	}
 }
 
-// question is what a gateway might report, and whether somebody without the
-// right could ever be let in by it.
-type question struct {
+// subrequest is an authorization subrequest that a gateway might send, and whether it may ever allow
+// an unauthorized client.
+type subrequest struct {
 	endpoint string
 	lines    []string
-	open     bool // a trusted gateway reports a public page by it
+	open     bool // a trusted gateway describes a public page with it
 }
 
-func questions() (list []question) {
+func subrequests() (list []subrequest) {
 	add := func(endpoint string, open bool, lines ...string) {
-		list = append(list, question{endpoint, lines, open})
+		list = append(list, subrequest{endpoint, lines, open})
 	}
 	const page, public = "https://app.test/page", "https://app.test/public/a"
-	// What opens: one account of a public page.
+	// The only subrequest that is allowed: one description of a public page.
 	add("auth", true, "X-Original-URL: "+public, "X-Original-Method: GET")
 	add("auth", true, "X-Original-URI: /public/a", "X-Forwarded-Host: app.test", "X-Forwarded-Proto: https")
 	add("auth", true, "X-Forwarded-Uri: /public/a", "X-Forwarded-Host: app.test")
@@ -57,7 +58,7 @@ func questions() (list []question) {
 		"X-Forwarded-Proto: https")
 	add("forward-auth", true, "X-Forwarded-Uri: /public/a", "X-Forwarded-Host: APP.TEST.")
 	add("auth", true, "X-Original-URL: https://APP.TEST:443/public/a")
-	// F5: missing, empty, relative, twice, contradicting.
+	// F5: a description that is missing, empty, relative, duplicated or contradictory.
 	for _, endpoint := range []string{"auth", "forward-auth"} {
 		add(endpoint, false)
 		for _, uri := range []string{"", "public/a", "?/public/", "public", "*", "http://evil.test/public/a",
@@ -80,10 +81,10 @@ func questions() (list []question) {
 			strings.Repeat("G", 5000)} {
 			add(endpoint, method == "", "X-Forwarded-Uri: /read/a", "X-Forwarded-Host: app.test",
 				"X-Forwarded-Method: "+method)
-			list[len(list)-1].open = false // HEAD alone counts as GET; none of these is GET
+			list[len(list)-1].open = false // only HEAD counts as GET; none of these does
 		}
 		add(endpoint, false, "X-Forwarded-Uri: /read/a", "X-Forwarded-Method: GET", "X-Forwarded-Method: GET")
-		// F7: hosts, schemes.
+		// F7: hosts and schemes.
 		for _, host := range []string{"evil.test", "app.test.evil.test", "app.test, evil.test", "app.test@evil.test",
 			"app.test/evil", "app.test#", "ａpp.test", "app.test:99999", " ", "[::1", "app..test"} {
 			add(endpoint, false, "X-Forwarded-Uri: /page", "X-Forwarded-Host: "+host)
@@ -107,16 +108,17 @@ func questions() (list []question) {
 		"javascript://app.test/public/a", "https://app.test:x/public/a"} {
 		add("auth", false, "X-Original-URL: "+bad)
 	}
-	add("forward-auth", false, "X-Original-URL: "+public) // another endpoint's words
+	add("forward-auth", false, "X-Original-URL: "+public) // the headers of another endpoint
 	add("forward-auth", false, "X-Original-URI: /public/a", "X-Forwarded-Host: app.test")
 	add("forward-auth", false, "X-Original-URL: "+public, "X-Forwarded-Uri: /page", "X-Forwarded-Host: app.test")
 	return list
 }
 
-// gateways is class F: questions of outer proxies, and of those who pretend to be one.
+// gateways covers class F: authorization subrequests of gateways, and of clients that claim to be
+// one.
 func gateways(s *env) (list []try) {
-	for _, q := range questions() {
-		for _, from := range []string{gateway, stranger} {
+	for _, q := range subrequests() {
+		for _, from := range []string{gateway, untrusted} {
 			for _, person := range []string{"", "zhangsan"} {
 				list = append(list,
 					try{fmt.Sprintf("F5 %s from %s person %q: %.150q", q.endpoint, from, person,
@@ -126,13 +128,13 @@ func gateways(s *env) (list []try) {
 							lines = append(lines, h.member(person))
 						}
 						a := h.send(request{from: from, raw: requestText("GET", "/oauth2/"+q.endpoint, h.id, lines...)})
-						h.asked(q.endpoint, a)
+						h.checkSubrequest(q.endpoint, a)
 						open := q.open && from == gateway
 						if a.status == 200 != open && (person == "" || open || !ordinary(q.lines)) {
-							h.failf("got %v, let in should be %v", a, open)
+							h.failf("got %v, want it allowed: %v", a, open)
 						}
 						if person != "" && a.status == 401 && !a.bare {
-							h.failf("a member is sent to sign in again: %v", a)
+							h.failf("a member is redirected to a sign-in: %v", a)
 						}
 					}})
 			}
@@ -143,28 +145,28 @@ func gateways(s *env) (list []try) {
 	return append(list, behindNginx(s)...)
 }
 
-// ordinary reports whether a report may be the true account of a page that every
-// member sees.
+// ordinary reports whether the headers may be the accurate description of a page that every member
+// may see.
 func ordinary(lines []string) bool {
 	text := strings.Join(lines, "\n")
 	return slices.ContainsFunc([]string{"/page", "/read/", "Uri: //app.test/", "Uri: /aaaa",
 		"app.test?/public"}, func(part string) bool { return strings.Contains(text, part) })
 }
 
-// dialects are F1, F2, F6, F8, F10, F13.
+// dialects covers F1, F2, F6, F8, F10 and F13.
 func dialects() (list []try) {
 	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
-	ask := func(h *client, endpoint string, lines ...string) *answer {
+	send := func(h *client, endpoint string, lines ...string) *answer {
 		a := h.send(request{from: gateway, raw: requestText("GET", "/oauth2/"+endpoint, h.id, lines...)})
 		name, _, _ := strings.Cut(endpoint, "?")
-		h.asked(strings.TrimSuffix(name, "/page"), a)
+		h.checkSubrequest(strings.TrimSuffix(name, "/page"), a)
 		return a
 	}
-	report := map[string][]string{"auth": {"X-Original-URL: https://app.test/page?a=1&b=//x",
+	descriptions := map[string][]string{"auth": {"X-Original-URL: https://app.test/page?a=1&b=//x",
 		"X-Original-Method: GET"},
 		"forward-auth": {"X-Forwarded-Uri: /page?a=1&b=//x", "X-Forwarded-Host: app.test", "X-Forwarded-Method: GET",
 			"X-Forwarded-Proto: https"}, "ext-authz/page": nil}
-	for endpoint, lines := range report {
+	for endpoint, lines := range descriptions {
 		for _, c := range []struct {
 			line string
 			page bool
@@ -172,7 +174,7 @@ func dialects() (list []try) {
 			{"X-Requested-With: XMLHttpRequest", false}, {"Sec-Fetch-Mode: navigate", true},
 			{"Sec-Fetch-Mode: cors", false}, {"Sec-WebSocket-Key: x", false}, {"User-Agent: DingTalk", false}} {
 			add("F1 "+endpoint+" "+c.line, func(h *client) {
-				a := ask(h, endpoint, append(slices.Clone(lines), c.line)...)
+				a := send(h, endpoint, append(slices.Clone(lines), c.line)...)
 				want := 401
 				if c.page && endpoint != "auth" {
 					want = 302
@@ -183,7 +185,7 @@ func dialects() (list []try) {
 				if endpoint == "forward-auth" && a.status == 302 { // F13
 					if to, _ := url.Parse(a.header.Get("Location")); to == nil ||
 						to.Query().Get("rd") != "/page?a=1&b=//x" {
-						h.failf("the page asked for became %q", a.header.Get("Location"))
+						h.failf("the requested page became %q", a.header.Get("Location"))
 					}
 				}
 			})
@@ -191,14 +193,14 @@ func dialects() (list []try) {
 		for i := range 40 { // F2
 			add(fmt.Sprintf("F2 %s %d", endpoint, i), func(h *client) {
 				_, value, _ := strings.Cut(h.member("zhangsan"), sessionCookie+"=")
-				if a := ask(h, endpoint,
-					append(slices.Clone(lines), "Cookie: "+sessionCookie+"="+spoil(value, i))...); a.status != 401 {
-					h.failf("a spoiled cookie got %v", a)
+				if a := send(h, endpoint,
+					append(slices.Clone(lines), "Cookie: "+sessionCookie+"="+corrupt(value, i))...); a.status != 401 {
+					h.failf("a corrupted cookie got %v", a)
 				}
 			})
 		}
 		add("F8 "+endpoint, func(h *client) {
-			a := ask(h, endpoint, append(slices.Clone(lines), h.member("wangwu"))...)
+			a := send(h, endpoint, append(slices.Clone(lines), h.member("wangwu"))...)
 			if a.status != 200 || a.header.Get("X-Auth-Request-Email") != "" ||
 				a.header.Get("X-Auth-Request-User") != "wangwu" {
 				h.failf("got %v", a)
@@ -207,13 +209,13 @@ func dialects() (list []try) {
 		for _, query := range []string{"?allowed_groups=x", "?uri=/public/a", "?X-Forwarded-Uri=/public/a",
 			"?rd=/public/a", "?access=public", "?allowed_emails=*", "?/public/a"} {
 			if endpoint == "ext-authz/page" {
-				continue // there the query is the page's own
+				continue // the query belongs to the page there
 			}
 			add("F10 "+endpoint+query, func(h *client) {
-				if a := ask(h, endpoint+query, lines...); a.status != 401 {
+				if a := send(h, endpoint+query, lines...); a.status != 401 {
 					h.failf("got %v", a)
 				}
-				if a := ask(h, endpoint+query, append(slices.Clone(lines), h.member("zhangsan"))...); a.status != 200 {
+				if a := send(h, endpoint+query, append(slices.Clone(lines), h.member("zhangsan"))...); a.status != 200 {
 					h.failf("got %v", a)
 				}
 			})
@@ -231,8 +233,8 @@ func dialects() (list []try) {
 					raw: requestText("GET", "/oauth2/"+c[0], h.id, c[1]+": "+string([]byte{byte(b)}),
 						c[2]+": /read/a", "X-Forwarded-Host: app.test"),
 				})
-				if h.asked(c[0], a); a.status == 200 {
-					h.failf("%s: let in by the byte %#x", c[0], b)
+				if h.checkSubrequest(c[0], a); a.status == 200 {
+					h.failf("%s: allowed by the byte %#x", c[0], b)
 				}
 			}
 		})
@@ -240,7 +242,7 @@ func dialects() (list []try) {
 	for _, path := range []string{"", "/", "//", "/..", "/../auth", "/%2e%2e/auth", "/../../public/a", "x",
 		"%2fpublic/a", ";/public/a", "?/public/a", "/?/public/a", "/page#/public/a", "/page%23/public/a",
 		"/./public/a", "\\public"} {
-		for _, from := range []string{gateway, stranger} {
+		for _, from := range []string{gateway, untrusted} {
 			add(fmt.Sprintf("F11 ext-authz%s from %s", path, from), func(h *client) {
 				if a := h.send(request{
 					from: from,
@@ -254,8 +256,8 @@ func dialects() (list []try) {
 	return list
 }
 
-// spoil changes a cookie's value so that it is nobody's.
-func spoil(value string, how int) string {
+// corrupt changes a cookie's value so that it is no longer valid.
+func corrupt(value string, how int) string {
 	if value == "" {
 		return "nothing"
 	}
@@ -282,7 +284,7 @@ func spoil(value string, how int) string {
 	return string(b)
 }
 
-// unreadBodies are F9: the answer does not wait for a body.
+// unreadBodies covers F9: the response does not wait for a body.
 func unreadBodies() (list []try) {
 	for _, endpoint := range []string{"auth", "forward-auth", "ext-authz/page"} {
 		for name, c := range map[string][2]string{
@@ -321,11 +323,11 @@ func unreadBodies() (list []try) {
 	return list
 }
 
-// trickle sends a request a byte at a time until something comes back.
-func trickle(w *rawConn, text string, pause time.Duration, give time.Duration) (answered bool, err error) {
+// sendSlowly sends a request byte by byte until a response arrives.
+func sendSlowly(w *rawConn, text string, pause time.Duration, limit time.Duration) (responded bool, err error) {
 	done := make(chan struct{})
 	go func() {
-		w.c.SetReadDeadline(time.Now().Add(give))
+		w.c.SetReadDeadline(time.Now().Add(limit))
 		_, err = w.br.Peek(1)
 		close(done)
 	}()

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// protectedNames are names that some application takes for who or where a
-// client is. An upstream sees each of them from us, or not at all.
+// protectedNames are header names that some application reads as the identity or the address of a
+// client. An upstream receives each of them from dinggate or not at all.
 var protectedNames = []string{
 	"X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Preferred-Username", "X-Forwarded-Groups",
 	"X-Auth-Request-User", "X-Auth-Request-Email", "X-Auth-Request-Preferred-Username", "X-Auth-Request-Groups",
@@ -22,8 +22,8 @@ var protectedNames = []string{
 	"SSL-Client-Cert", "X-Dinggate-Assertion", "X-Request-Id", "X-HTTP-Method-Override",
 }
 
-// spellings write a name as some framework folds it back: letters and digits
-// stay, everything else is air.
+// spellings write a header name in ways that some framework folds to the same name: only letters
+// and digits are significant.
 var spellings = []func(string) string{
 	func(s string) string { return s },
 	strings.ToLower,
@@ -49,13 +49,13 @@ func alternate(s string) string {
 
 const forged = "FORGED"
 
-// handshake is a WebSocket's, with the page's own origin.
+// handshake is the header of a WebSocket handshake from the page's own origin.
 var handshake = []string{"Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
 	"Sec-WebSocket-Version: 13", "Origin: https://app.test"}
 
-// headers is class H: what an upstream gets about who is asking.
+// headers covers class H: the identity headers that an upstream receives.
 func headers(s *env) (list []try) {
-	s.up.on("ws", func(c net.Conn, _ *sighting) {
+	s.up.handle("ws", func(c net.Conn, _ *upstreamRequest) {
 		fmt.Fprintf(c,
 			"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nX-Upstream: %s\r\n"+
 				"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n", mark)
@@ -76,7 +76,7 @@ func headers(s *env) (list []try) {
 		for _, where := range []struct {
 			name, target string
 			member, ws   bool
-		}{{"nobody", "/page", false, false}, {"signed in", "/page", true, false},
+		}{{"anonymous", "/page", false, false}, {"signed in", "/page", true, false},
 			{"public", "/public/page", false, false}, {"WebSocket", "/act/ws", true, true},
 			{"signed in on a public route", "/public/page", true, false}} {
 			list = append(list, try{fmt.Sprintf("H1 %s %.100q", where.name, lines), func(h *client) {
@@ -86,9 +86,9 @@ func headers(s *env) (list []try) {
 	}
 	list = append(list, connectionLists()...)
 	list = append(list, trailers()...)
-	list = append(list, people(s)...)
+	list = append(list, directoryValues(s)...)
 	list = append(list, ownClaims()...)
-	return append(list, beliefs()...)
+	return append(list, ignoredClaims()...)
 }
 
 func forge(h *client, target string, member, ws bool, lines []string) {
@@ -99,11 +99,11 @@ func forge(h *client, target string, member, ws bool, lines []string) {
 	if ws {
 		lines = append(lines, handshake...)
 	}
-	a := h.send(request{raw: requestText("GET", target, h.id, lines...), right: member || public, fresh: ws})
-	seen := h.env.up.of(h.id)
+	a := h.send(request{raw: requestText("GET", target, h.id, lines...), authorized: member || public, fresh: ws})
+	seen := h.env.up.received(h.id)
 	if !member && !public {
 		if len(seen) > 0 || a.status != 401 {
-			h.failf("a stranger got %v", a)
+			h.failf("an anonymous client got %v", a)
 		}
 		return
 	}
@@ -111,14 +111,14 @@ func forge(h *client, target string, member, ws bool, lines []string) {
 		h.failf("got %v", a)
 	}
 	if len(seen) == 0 {
-		h.failf("the application saw nothing")
+		h.failf("the application received no request")
 		return
 	}
 	h.clean(&seen[len(seen)-1], member)
 }
 
-// clean says what is wrong with the headers that the application got.
-func (h *client) clean(got *sighting, member bool) {
+// clean checks the headers that the application received.
+func (h *client) clean(got *upstreamRequest, member bool) {
 	if strings.Contains(got.head, forged) {
 		h.failf("a forged value arrived: %q", got.head)
 	}
@@ -133,7 +133,7 @@ func (h *client) clean(got *sighting, member bool) {
 			h.failf("%s arrived as %q, want %q", name, v, want)
 		}
 	}
-	for name, want := range map[string]string{"X-Forwarded-For": stranger, "X-Real-IP": stranger,
+	for name, want := range map[string]string{"X-Forwarded-For": untrusted, "X-Real-IP": untrusted,
 		"X-Forwarded-Proto": "https", "X-Forwarded-Host": "app.test"} {
 		if v := got.values(name); len(v) != 1 || v[0] != want {
 			h.failf("%s arrived as %q, want %q", name, v, want)
@@ -149,7 +149,7 @@ func (h *client) clean(got *sighting, member bool) {
 	}
 }
 
-// connectionLists is H4: names that a Connection header declares hop-by-hop.
+// connectionLists covers H4: names that a Connection header declares hop-by-hop.
 func connectionLists() (list []try) {
 	names := append(slices.Clone(protectedNames[:12]), "Cookie", "X-Real-IP", "X-Request-Id", "Host")
 	for _, name := range names {
@@ -169,7 +169,7 @@ func connectionLists() (list []try) {
 	return list
 }
 
-// trailers is H5: what stands behind a chunked body.
+// trailers covers H5: the trailers of a chunked body.
 func trailers() (list []try) {
 	for _, name := range protectedNames {
 		for _, spell := range spellings[:5] {
@@ -181,15 +181,15 @@ func trailers() (list []try) {
 					}
 					raw := requestText("POST", "/page", h.id, lines...) + "3\r\nabc\r\n0\r\n" + spell(name) + ": " +
 						forged + "\r\nX-Fine: yes\r\n\r\n"
-					a := h.send(request{method: "POST", raw: raw, right: true})
-					if a.status == 200 && len(h.env.up.of(h.id)) != 1 {
-						h.failf("answered without the application: %v", a)
+					a := h.send(request{method: "POST", raw: raw, authorized: true})
+					if a.status == 200 && len(h.env.up.received(h.id)) != 1 {
+						h.failf("a response without the application: %v", a)
 					}
-					for _, got := range h.env.up.of(h.id) {
+					for _, got := range h.env.up.received(h.id) {
 						if whole := got.head + string(got.body); strings.Contains(whole, forged) ||
 							strings.Count(fold(got.head+string(got.body)), fold(name)) > strings.Count(fold(got.head),
 								fold(name)) || !strings.HasPrefix(string(got.body), "abc") {
-							h.failf("the trailer arrived: %q, answer %v", whole, a)
+							h.failf("the trailer arrived: %q, response %v", whole, a)
 						}
 						h.clean(&got, true)
 					}
@@ -200,8 +200,8 @@ func trailers() (list []try) {
 	return list
 }
 
-// beliefs are H6–H8, H14, H15: claims that change nothing.
-func beliefs() (list []try) {
+// ignoredClaims covers H6–H8, H14 and H15: claims that change nothing.
+func ignoredClaims() (list []try) {
 	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
 	for _, spell := range spellings[:7] {
 		for _, name := range []string{"X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"} {
@@ -215,11 +215,11 @@ func beliefs() (list []try) {
 						h.failf("got %v, want 401", a)
 					}
 					h.send(request{
-						method: method,
-						right:  true,
-						raw:    requestText(method, "/public/x", h.id, line, "Content-Length: 0"),
+						method:     method,
+						authorized: true,
+						raw:        requestText(method, "/public/x", h.id, line, "Content-Length: 0"),
 					})
-					for _, got := range h.env.up.of(h.id) {
+					for _, got := range h.env.up.received(h.id) {
 						if len(got.values(name)) > 0 || got.method != method {
 							h.failf("the override arrived: %q", got.head)
 						}
@@ -246,15 +246,15 @@ func beliefs() (list []try) {
 		"anything"} {
 		add("H8 "+value, func(h *client) {
 			h.send(request{
-				right: true,
-				raw:   requestText("GET", "/page", h.id, "Authorization: "+value, h.member("zhangsan")),
+				authorized: true,
+				raw:        requestText("GET", "/page", h.id, "Authorization: "+value, h.member("zhangsan")),
 			})
-			if seen := h.env.up.of(h.id); len(seen) != 1 ||
+			if seen := h.env.up.received(h.id); len(seen) != 1 ||
 				!slices.Equal(seen[0].values("Authorization"), []string{value}) {
 				h.failf("Authorization arrived as %+v", seen)
 			}
 			if a := h.send(request{raw: requestText("GET", "/page", h.id, "Authorization: "+value)}); a.status != 401 {
-				h.failf("it counts as a session: %v", a)
+				h.failf("it is accepted as a session: %v", a)
 			}
 		})
 	}
@@ -262,12 +262,12 @@ func beliefs() (list []try) {
 		"app.test:0443"} {
 		add("H13 "+host, func(h *client) {
 			if a := h.send(request{
-				raw:   requestText("GET", "/page", h.id, "Host: "+host, h.member("zhangsan")),
-				right: true,
+				raw:        requestText("GET", "/page", h.id, "Host: "+host, h.member("zhangsan")),
+				authorized: true,
 			}); a.status != 200 && a.status != 400 {
 				h.failf("got %v", a)
 			}
-			for _, got := range h.env.up.of(h.id) {
+			for _, got := range h.env.up.received(h.id) {
 				if got.value("Host") != "app.test" || got.value("X-Forwarded-Host") != "app.test" {
 					h.failf("arrived as %q", got.head)
 				}
@@ -278,8 +278,8 @@ func beliefs() (list []try) {
 		"app.test:444", "app", "APP.TEST.EVIL"} {
 		add("H13 foreign "+host, func(h *client) {
 			if a := h.send(request{
-				raw:   requestText("GET", "/page", h.id, "Host: "+host, h.member("zhangsan")),
-				right: host == "app.test:444",
+				raw:        requestText("GET", "/page", h.id, "Host: "+host, h.member("zhangsan")),
+				authorized: host == "app.test:444",
 			}); host == "127.0.0.1" && a.status != 404 ||
 				host != "127.0.0.1" && host != "app.test:444" && a.status != 421 {
 				h.failf("got %v, want 404 at our own address and 421 elsewhere", a)
@@ -289,8 +289,8 @@ func beliefs() (list []try) {
 	return list
 }
 
-// people are H9–H11: what the directory has, and how it arrives.
-func people(s *env) (list []try) {
+// directoryValues covers H9–H11: the values in the directory and how they arrive at the application.
+func directoryValues(s *env) (list []try) {
 	for i, value := range []string{
 		"a\r\nX-Forwarded-User: boss", "a\nb", "a\rb", "a\x00b", "张三", "\u202egnahz", "a,b", "a;b", `"a"`, "a%2Cb",
 		"%E5%BC%A0", "a\tb", " a ", "<script>alert(1)</script>", "{{7*7}}", "${jndi:ldap://x}", "😀", "a\u2028b", "é",
@@ -299,7 +299,7 @@ func people(s *env) (list []try) {
 	} {
 		id := fmt.Sprintf("h%d", i)
 		list = append(list, try{fmt.Sprintf("H9 name %.60q", value), func(h *client) {
-			got := h.arrival(id, value, "")
+			got := h.newMember(id, value, "")
 			if got == nil {
 				return
 			}
@@ -331,7 +331,7 @@ func people(s *env) (list []try) {
 		"boss@yunfan.example ", "张@例.example", "boss@yunfan.example\x00@evil.test", "a@b;c@d"} {
 		id := fmt.Sprintf("m%d", i)
 		list = append(list, try{fmt.Sprintf("H10 mail %.60q", mail), func(h *client) {
-			got := h.arrival(id, "人", mail)
+			got := h.newMember(id, "人", mail)
 			if got == nil {
 				return
 			}

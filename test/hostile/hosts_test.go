@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// foreignHosts are names that nobody configured for app.test: whatever a page may
-// point at us, or write into a Host header to have it in an application's links.
+// foreignHosts are hosts that are not configured. An attacker may point such a name at dinggate,
+// or send it in a Host header so that it appears in an application's links.
 var foreignHosts = []string{
 	"evil.test", "EVIL.Test", "evil.test.", "evil.test:80", "evil.test:443", "app.test.evil.test", "xapp.test",
 	"app.testx", "test", "app", "localhost", "localhost:443", "app.localhost", "friend.test",
@@ -15,13 +15,14 @@ var foreignHosts = []string{
 	"192.0.2.1", "[::1]", "[::]", "169.254.169.254", "wiki.app.test", "xn--app-test.test", "app-test", "_app.test",
 }
 
-// addresses among them: no name can be pointed at one. The admin listener answers
-// to all, and a trusted proxy that was asked under one may say so.
+// addresses are the IP addresses among them. DNS rebinding does not apply to an address. The admin
+// listener accepts every address. A trusted proxy that received a request for an address may
+// report it.
 var addresses = []string{"0.0.0.0", "127.0.0.9", "192.0.2.1", "[::1]", "[::]", "169.254.169.254"}
 
-// rebound is W12: requests for such hosts, at every kind of our addresses, from
-// anybody and by what a trusted proxy says of them.
-func rebound(s *env) (list []try) {
+// rebinding covers W12: requests for such hosts at every listener, sent by any client and reported
+// by a trusted proxy.
+func rebinding(s *env) (list []try) {
 	add := func(name string, do func(h *client)) { list = append(list, try{"W12 " + name, do}) }
 	for _, host := range foreignHosts {
 		for _, target := range []string{"/open", "/public/a", "/page", "/office/x", "/nowhere", "/oauth2/sign_in",
@@ -42,12 +43,12 @@ func rebound(s *env) (list []try) {
 							"X-Forwarded-For: 192.0.2.9"),
 					}))
 				}
-				if seen := h.env.up.of(h.id); len(seen) > 0 {
-					h.failf("the application was asked: %+v", seen)
+				if seen := h.env.up.received(h.id); len(seen) > 0 {
+					h.failf("the application got a request: %+v", seen)
 				}
 			})
 		}
-		add("asked about "+host, func(h *client) {
+		add("a subrequest for "+host, func(h *client) {
 			member := h.member("zhangsan")
 			for _, lines := range [][]string{
 				{"/oauth2/auth", "Host: gate.internal", "X-Original-URL: https://" + host + "/open"},
@@ -58,7 +59,7 @@ func rebound(s *env) (list []try) {
 				{"/oauth2/ext-authz/open", "Host: " + host},
 				{"/oauth2/ext-authz/page", "Host: " + host, "Accept: text/html"},
 			} {
-				for _, cookie := range []string{"X-Nobody: 1", member} {
+				for _, cookie := range []string{"X-Anonymous: 1", member} {
 					if a := h.send(request{
 						from: gateway,
 						raw:  requestText("GET", lines[0], h.id, append(lines[1:], cookie)...),
@@ -67,11 +68,11 @@ func rebound(s *env) (list []try) {
 					}
 				}
 			}
-			// nobody's word counts, and it is never 421
+			// Reports of untrusted peers are ignored, and the status is never 421.
 			for _, endpoint := range []string{"/oauth2/auth", "/oauth2/forward-auth", "/oauth2/ext-authz/open"} {
 				if a := h.send(request{raw: requestText("GET", endpoint, h.id, "Host: "+host,
 					"X-Original-URL: https://app.test/open", "X-Forwarded-Host: app.test", member)}); a.status != 403 {
-					h.failf("%s by a stranger: got %v, want 403", endpoint, a)
+					h.failf("%s by an untrusted peer: got %v, want 403", endpoint, a)
 				}
 			}
 		})
@@ -94,7 +95,7 @@ func rebound(s *env) (list []try) {
 	for _, host := range []string{"gate.internal", "dinggate:4180", "10.0.0.1"} {
 		add("a gateway under its own name "+host, func(h *client) {
 			member := h.member("zhangsan")
-			a := h.send(request{from: gateway, raw: requestText("GET", "/open", h.id, "Host: "+host), right: true})
+			a := h.send(request{from: gateway, raw: requestText("GET", "/open", h.id, "Host: "+host), authorized: true})
 			b := h.send(request{
 				from: gateway,
 				raw: requestText("GET", "/oauth2/auth", h.id, "Host: "+host, "X-Original-URL: https://app.test/page",
@@ -110,17 +111,17 @@ func rebound(s *env) (list []try) {
 			}
 		})
 	}
-	// where the request came in: probes know nothing else
+	// The address that the request arrived at. Health probes send no other host.
 	for _, host := range []string{"127.0.0.1", "127.0.0.1:4180", "[::ffff:127.0.0.1]"} {
 		add("a probe of "+host, func(h *client) {
 			if a := h.send(request{
-				raw:   requestText("GET", "/open", h.id, "Host: "+host),
-				right: true,
+				raw:        requestText("GET", "/open", h.id, "Host: "+host),
+				authorized: true,
 			}); a.status != 200 {
 				h.failf("got %v, want 200", a)
 			}
 			if a := h.send(request{raw: requestText("GET", "/oauth2/auth", h.id, "Host: "+host)}); a.status != 401 {
-				h.failf("asked: got %v, want 401", a)
+				h.failf("/oauth2/auth: got %v, want 401", a)
 			}
 			if a := h.send(request{
 				to:        h.env.admin,

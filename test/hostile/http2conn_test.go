@@ -15,12 +15,12 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// http2Conn is an HTTP/2 connection that writes frame by frame, so that frames
-// can be sent that no HTTP client sends.
+// http2Conn is an HTTP/2 connection that writes single frames, so that tests can send frames that
+// no HTTP client sends.
 type http2Conn struct {
 	c     *tls.Conn
 	fr    *http2.Framer
-	block bytes.Buffer // what enc wrote
+	block bytes.Buffer // the output of enc
 	enc   *hpack.Encoder
 	next  uint32
 }
@@ -37,7 +37,7 @@ func dialHTTP2(from, to string, config *tls.Config) (*http2Conn, error) {
 	w.enc = hpack.NewEncoder(&w.block)
 	w.fr.AllowIllegalWrites = true
 	w.fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(responseTimeout))
 	io.WriteString(c, http2.ClientPreface)
 	if err := w.fr.WriteSettings(); err != nil {
 		c.Close()
@@ -46,7 +46,7 @@ func dialHTTP2(from, to string, config *tls.Config) (*http2Conn, error) {
 	return w, nil
 }
 
-// encode is the header block of these fields, in this order and as they are.
+// encode returns the header block of the fields, in this order and unchanged.
 func (w *http2Conn) encode(fields []hpack.HeaderField) []byte {
 	w.block.Reset()
 	for _, f := range fields {
@@ -55,7 +55,7 @@ func (w *http2Conn) encode(fields []hpack.HeaderField) []byte {
 	return bytes.Clone(w.block.Bytes())
 }
 
-// open begins the next stream with these fields.
+// open begins the next stream with the fields.
 func (w *http2Conn) open(fields []hpack.HeaderField, end bool) (id uint32, err error) {
 	id = w.next
 	w.next += 2
@@ -75,8 +75,8 @@ func (w *http2Conn) open(fields []hpack.HeaderField, end bool) (id uint32, err e
 	return id, err
 }
 
-// read waits for the answer on a stream. Status 0 is a stream or a connection
-// that ended without one; why says how.
+// read waits for the response on a stream. Status 0 means that the stream or the connection ended
+// without a response. why describes how it ended.
 func (w *http2Conn) read(id uint32) (a *answer, why string) {
 	a = &answer{header: http.Header{}}
 	var body bytes.Buffer
@@ -89,7 +89,7 @@ func (w *http2Conn) read(id uint32) (a *answer, why string) {
 		if err != nil {
 			a.closed = true
 			if e, ok := err.(net.Error); ok && e.Timeout() {
-				return a, "silence"
+				return a, "timeout"
 			}
 			return a, "the connection ended"
 		}
@@ -145,7 +145,7 @@ func (w *http2Conn) read(id uint32) (a *answer, why string) {
 	}
 }
 
-// line makes fields of "name: value" texts; a pseudo-header begins with a colon.
+// line parses "name: value" texts into fields. A pseudo-header begins with a colon.
 func line(texts ...string) (fields []hpack.HeaderField) {
 	for _, text := range texts {
 		at := strings.Index(text[min(1, len(text)):], ": ") + min(1, len(text))
@@ -154,23 +154,23 @@ func line(texts ...string) (fields []hpack.HeaderField) {
 	return fields
 }
 
-// asking is a request of this case over HTTP/2.
-func (h *client) asking(method, path, authority string, more ...string) []hpack.HeaderField {
+// fields returns the fields of a request of this case over HTTP/2.
+func (h *client) fields(method, path, authority string, more ...string) []hpack.HeaderField {
 	fields := line(":method: "+method, ":scheme: https", ":authority: "+authority, ":path: "+path)
 	return append(append(fields, line(more...)...), hpack.HeaderField{Name: "x-case", Value: h.id})
 }
 
-// stream sends a request over HTTP/2 and checks the invariants of the answer, which
-// is never nil; why says how a stream without an answer ended.
+// stream sends a request over HTTP/2 and checks the invariants of the response. The response is
+// never nil. why describes how a stream without a response ended.
 func (h *client) stream(s request, fields []hpack.HeaderField, body string) (a *answer, why string) {
 	var text strings.Builder
 	for _, f := range fields {
 		name := http.CanonicalHeaderKey(f.Name)
 		fmt.Fprintf(&text, "%s: %.300s\r\n", name, f.Value)
 	}
-	s.raw, s.to = text.String(), h.env.gate
+	s.raw, s.to = text.String(), h.env.addr
 	if s.from == "" {
-		s.from = stranger
+		s.from = untrusted
 	}
 	w, err := h.http2(s)
 	if err != nil {
@@ -178,42 +178,42 @@ func (h *client) stream(s request, fields []hpack.HeaderField, body string) (a *
 		return &answer{header: http.Header{}}, err.Error()
 	}
 	began := time.Now()
-	w.c.SetDeadline(began.Add(patience))
+	w.c.SetDeadline(began.Add(responseTimeout))
 	id, err := w.open(fields, body == "")
 	if err == nil && body != "" {
 		err = w.fr.WriteData(id, true, []byte(body))
 	}
 	a, why = w.read(id)
-	if a.took = time.Since(began); why == "silence" {
-		h.failf("O9: nothing came after %.300q", s.raw)
+	if a.took = time.Since(began); why == "timeout" {
+		h.failf("O9: no response to %.300q", s.raw)
 	}
-	// What net/http refuses by itself carries none of our ids.
+	// Responses that net/http generates itself carry no request id.
 	a.bare = a.header["X-Request-Id"] == nil && (a.status == 400 || a.status == 431 || a.status == 417)
 	if a.closed || s.fresh || why != "" || err != nil {
 		w.c.Close()
-		h.wires.forget(w)
+		h.conns.forget(w)
 	}
 	h.note(s, a, nil)
-	for _, wrong := range h.env.invariants.judge(s, a) {
-		h.failf("%s\n\tafter %.500q\n\tcame %s %s", wrong, s.raw, a.whole(), why)
+	for _, wrong := range h.env.invariants.check(s, a) {
+		h.failf("%s\n\tafter %.500q\n\tgot %s %s", wrong, s.raw, a.whole(), why)
 	}
 	return a, why
 }
 
-// http2 is the worker's connection, or a new one.
+// http2 returns the worker's connection, or a new one.
 func (h *client) http2(s request) (*http2Conn, error) {
-	if w := h.wires.second; w != nil && !s.fresh && w.next < 10_000 {
+	if w := h.conns.http2; w != nil && !s.fresh && w.next < 10_000 {
 		return w, nil
 	}
 	w, err := dialHTTP2(s.from, s.to, h.env.secure)
 	if err == nil && !s.fresh {
-		h.wires.second = w
+		h.conns.http2 = w
 	}
 	return w, err
 }
 
 func (w *rawConns) forget(one *http2Conn) {
-	if w.second == one {
-		w.second = nil
+	if w.http2 == one {
+		w.http2 = nil
 	}
 }

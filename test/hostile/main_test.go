@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// program is the dinggate under test, built with the race detector.
+// program is the dinggate under test. It is built with the race detector.
 var program string
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
@@ -31,50 +31,52 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// TestHostile runs every class against one env, then checks what can only be
-// asked at the end. HOSTILE_NIGHT=1 adds the faults that take longer than a
-// few seconds each.
+// TestHostile runs every class against its env and then makes the checks that require a finished
+// run. HOSTILE_NIGHT=1 adds the faults that take longer than a few seconds each.
 func TestHostile(t *testing.T) {
 	s := open(t)
 	c := &count{}
-	wild := openWild(t)
-	ill := openIll(t)
+	changing := openChanging(t)
+	faulty := openFaulty(t)
 	secure := openSecure(t)
 	accounts := openLocal(t)
 	shared := openShared(t)
-	client := openBehind(t)
-	named := openPeople(t)
-	served := openService(t)
+	ssoEnv := openSSOClient(t)
+	nameEnv := openNames(t)
+	serviceEnv := openServiceNames(t)
 	provider := openProvider(t)
-	upgrades(s) // teaches the application to switch protocols
+	granting := openGrants(t)
+	upgrades(s) // adds responses of the application that switch protocols
 	classes := []class{
 		{"R", 1700, s, redirects},
 		{"H", 2200, s, headers},
 		{"P", 12000, s, paths},
 		{"F", 120, s, gateways},
 		{"M", 210, s, framing},
-		{"S", 285, s, state},
+		{"S", 285, s, signInState},
 		{"C", 1265, s, cookies},
 		{"T", 250, s, ssoService},
 		{"D", 175, s, denial},
 		{"L", 200, s, secrets},
 		{"W", 760, s, pages},
-		{"K", 270, wild, strange},
+		{"K", 270, changing, dingtalkBehaviour},
 		{"TLS", 1500, secure, tlsTries},
-		{"A", 1765, accounts, local},
-		{"B8", 300, shared, siblings},
-		{"API", 100, client, behind},
-		{"N", 70, named, namesakes},
-		{"O", 20, served, sharedNames},
+		{"A", 1765, accounts, localAccountTries},
+		{"B8", 300, shared, sharedDomain},
+		{"API", 100, ssoEnv, ssoClient},
+		{"N", 70, nameEnv, namesakes},
+		{"O", 20, serviceEnv, sharedNames},
 		{"E", 1900, provider, openID},
-		{"V", 45, ill, faults},
+		{"V", 45, faulty, faults},
+		{"G", 1800, granting, grants},
 	}
-	// one for the env that most classes share, one for all others: they wait more than they work
+	// One lane is for the env that most classes share, the other for all other envs. The classes
+	// wait more than they compute.
 	var lanes sync.WaitGroup
-	for _, mine := range []bool{true, false} {
+	for _, most := range []bool{true, false} {
 		lanes.Go(func() {
 			for _, one := range classes {
-				if (one.env == s) == mine {
+				if (one.env == s) == most {
 					t.Run(one.name, func(t *testing.T) { one.run(t, c) })
 				}
 			}
@@ -82,21 +84,21 @@ func TestHostile(t *testing.T) {
 	}
 	lanes.Wait()
 	t.Run("end", func(t *testing.T) {
-		for name, one := range map[string]*env{"shared by most": s, "K": wild, "V": ill, "TLS": secure, "A": accounts,
-			"B8": shared, "API": client, "N": named, "O": served, "E": provider} {
+		for name, one := range map[string]*env{"shared by most": s, "K": changing, "V": faulty, "TLS": secure, "A": accounts,
+			"B8": shared, "API": ssoEnv, "N": nameEnv, "O": serviceEnv, "E": provider, "G": granting} {
 			lanes.Go(func() { t.Run(name, one.end) })
 		}
 		lanes.Wait()
 	})
-	if ran := len(c.lines); ran == len(classes) { // one class alone is about a few
+	if ran := len(c.lines); ran == len(classes) { // a single class covers only a few threats
 		if list := uncovered(c.names); len(list) > 0 {
-			t.Errorf("no try is about %v", list)
+			t.Errorf("no try covers %v", list)
 		}
 	}
 	c.print(slices.Concat(s.notes, secure.notes, accounts.notes))
 }
 
-// class is a list of tries, and the env that they run against.
+// class is a list of tries and the env that they run against.
 type class struct {
 	name    string
 	minimum int

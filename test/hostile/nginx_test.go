@@ -15,27 +15,21 @@ import (
 	"dinggate/internal/realtool"
 )
 
-// nginxSite is real nginx with the example of deploy/ between the world and
-// dinggate, and an application of its own behind.
-type nginxSite struct {
+// nginxGateway is a real nginx with the example of deploy/ in front of dinggate, and an application
+// of its own.
+type nginxGateway struct {
 	address string
 	up      *recorder
 }
 
-// openNginx runs the example with nothing changed but names and ports.
-func openNginx(t *testing.T, s *env) *nginxSite {
+// openNginx runs the example. Only names and ports are changed.
+func openNginx(t *testing.T, s *env) *nginxGateway {
 	t.Helper()
 	program := realtool.Path(t, "nginx")
-	n := &nginxSite{up: newRecorder(t)}
-	n.up.plain = true // an answer passes nginx as it is: the application is trusted there
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	n.address = l.Addr().String()
-	l.Close()
+	n := &nginxGateway{address: realtool.FreeAddr(t), up: newRecorder(t)}
+	n.up.plain = true // nginx forwards responses unchanged: the application is trusted there
 	dir := t.TempDir()
-	changes := []string{"/etc/nginx/", dir + "/", "127.0.0.1:4180", s.gate, "127.0.0.1:8080", n.up.l.Addr().String(),
+	changes := []string{"/etc/nginx/", dir + "/", "127.0.0.1:4180", s.addr, "127.0.0.1:8080", n.up.l.Addr().String(),
 		"listen 443 ssl;", "listen " + n.address + ";", "app.example.com;", "app.test;",
 		"    ssl_certificate     /etc/ssl/app.example.com.pem;\n", "",
 		"    ssl_certificate_key /etc/ssl/app.example.com.key;\n", ""}
@@ -51,7 +45,7 @@ func openNginx(t *testing.T, s *env) *nginxSite {
 		temp += kind + "_temp_path " + dir + "/" + kind + ";\n"
 	}
 	main := filepath.Join(dir, "main.conf")
-	// It is the one peer that dinggate trusts.
+	// It is the only peer that dinggate trusts.
 	write(t, main,
 		"daemon off; master_process off; pid "+dir+
 			"/pid; error_log stderr crit;\nevents {}\nhttp {\naccess_log off; proxy_bind "+gateway+";\n"+temp+
@@ -74,10 +68,10 @@ func openNginx(t *testing.T, s *env) *nginxSite {
 	return nil
 }
 
-// nginxOrSkip is nil without nginx: that part of the class is skipped, loudly,
-// and nothing else.
-func nginxOrSkip(t *testing.T, s *env) (n *nginxSite) {
-	t.Run("nginx", func(t *testing.T) { realtool.Path(t, "nginx"); n = &nginxSite{} })
+// nginxOrSkip returns nil without nginx. In that case only this part of the class is skipped, and
+// the skip is reported.
+func nginxOrSkip(t *testing.T, s *env) (n *nginxGateway) {
+	t.Run("nginx", func(t *testing.T) { realtool.Path(t, "nginx"); n = &nginxGateway{} })
 	if n != nil {
 		n = openNginx(t, s)
 	}
@@ -91,7 +85,7 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-// behindNginx is F12: the example keeps what it promises whatever a client sends.
+// behindNginx covers F12: the example keeps its guarantees for every request of a client.
 func behindNginx(s *env) (list []try) {
 	n := s.nginx
 	if n == nil {
@@ -115,14 +109,14 @@ func behindNginx(s *env) (list []try) {
 						if c.member {
 							lines = append(lines, h.member("zhangsan"))
 						}
-						let := c.target != "/admin/" && (c.member || c.target == "/public/a")
+						allowed := c.target != "/admin/" && (c.member || c.target == "/public/a")
 						a := h.send(request{
-							to:    n.address,
-							raw:   requestText("GET", c.target, h.id, lines...),
-							right: let,
+							to:         n.address,
+							raw:        requestText("GET", c.target, h.id, lines...),
+							authorized: allowed,
 						})
-						seen := n.up.of(h.id)
-						if !let {
+						seen := n.up.received(h.id)
+						if !allowed {
 							if want := map[bool]int{true: 403, false: 302}[c.member]; a.status != want ||
 								len(seen) > 0 {
 								h.failf("got %v, want %d", a, want)
@@ -160,21 +154,21 @@ func behindNginx(s *env) (list []try) {
 				if a := h.send(request{
 					to:  n.address,
 					raw: requestText("GET", target, h.id, line, "Accept: text/html"),
-				}); a.status != 302 || len(n.up.of(h.id)) > 0 {
+				}); a.status != 302 || len(n.up.received(h.id)) > 0 {
 					h.failf("got %v", a)
 				}
 			}})
 		}
 	}
 	list = append(list, n.claims()...)
-	for _, path := range closedPaths() {
+	for _, path := range restrictedPaths() {
 		list = append(list, try{fmt.Sprintf("F12 path %q", path), func(h *client) {
 			if a := h.send(request{
 				to:    n.address,
 				raw:   requestText("GET", path, h.id),
 				fresh: true,
-			}); a.status == 200 || a.status >= 500 || len(n.up.of(h.id)) > 0 {
-				h.failf("a stranger got %v", a)
+			}); a.status == 200 || a.status >= 500 || len(n.up.received(h.id)) > 0 {
+				h.failf("an anonymous client got %v", a)
 			}
 		}})
 	}
@@ -184,12 +178,12 @@ func behindNginx(s *env) (list []try) {
 				to:    n.address,
 				raw:   requestText("GET", path, h.id, h.member("zhangsan")),
 				fresh: true,
-			}); a.status == 200 || a.status >= 500 || len(n.up.of(h.id)) > 0 {
+			}); a.status == 200 || a.status >= 500 || len(n.up.received(h.id)) > 0 {
 				h.failf("a member without the right got %v", a)
 			}
 		}})
 	}
-	n.up.on("h2c", func(c net.Conn, r *sighting) { // takes whatever protocol it is asked for
+	n.up.handle("h2c", func(c net.Conn, r *upstreamRequest) { // accepts every requested protocol
 		if r.value("Upgrade") == "" {
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nX-Upstream: "+mark+"\r\nContent-Length: 0\r\n\r\n")
 			return
@@ -203,18 +197,18 @@ func behindNginx(s *env) (list []try) {
 		for _, settings := range []string{"X-A: b", "HTTP2-Settings: AAMAAABkAAQAAP__"} {
 			list = append(list, try{fmt.Sprintf("F12 M6 %q, %.14s", up, settings), func(h *client) {
 				a := h.send(request{
-					to:      n.address,
-					fresh:   true,
-					more:    true,
-					right:   true,
-					failing: true,
+					to:         n.address,
+					fresh:      true,
+					more:       true,
+					authorized: true,
+					failing:    true,
 					raw: requestText("GET", "/act/h2c", h.id, "Connection: Upgrade, HTTP2-Settings",
 						"Upgrade: "+up, settings, h.member("zhangsan")) + "PRI * HTTP/2.0\r\n",
 				})
 				if a.status == 101 {
 					h.failf("became a tunnel: %v", a)
 				}
-				for _, got := range n.up.of(h.id) {
+				for _, got := range n.up.received(h.id) {
 					if v := got.values("Upgrade"); len(v) > 0 &&
 						!strings.EqualFold(strings.Join(v, ", "), "websocket") {
 						h.failf("arrived as Upgrade: %q", v)
@@ -229,16 +223,16 @@ func behindNginx(s *env) (list []try) {
 		list = append(list, try{fmt.Sprintf("F12 B2 %q", planted), func(h *client) {
 			session := strings.TrimPrefix(h.member("zhangsan"), "Cookie: ")
 			a := h.send(request{
-				to:    n.address,
-				right: true,
-				raw:   requestText("GET", "/page", h.id, "Cookie: "+strings.Replace(planted, "SESSION", session, 1)),
+				to:         n.address,
+				authorized: true,
+				raw:        requestText("GET", "/page", h.id, "Cookie: "+strings.Replace(planted, "SESSION", session, 1)),
 			})
-			for _, got := range n.up.of(h.id) {
+			for _, got := range n.up.received(h.id) {
 				if strings.Contains(got.head, session) || strings.Contains(got.head, session[len(sessionCookie)+1:]) {
 					h.failf("%v: the session arrived: %q", a, got.values("Cookie"))
 				}
 			}
-			if a.status != 200 || len(n.up.of(h.id)) != 1 {
+			if a.status != 200 || len(n.up.received(h.id)) != 1 {
 				h.failf("got %v", a)
 			}
 		}})
@@ -247,8 +241,9 @@ func behindNginx(s *env) (list []try) {
 		"/%E6%8A%A5?q=%E8%A1%A8&x=1"} {
 		list = append(list, try{"F13 " + target, func(h *client) {
 			v := h.visitor()
-			a := v.ask(request{to: n.address}, "GET", target)
-			// The question's Location leads to our start, which the browser follows.
+			a := v.do(request{to: n.address}, "GET", target)
+			// The Location of the authorization subrequest leads to /oauth2/start, and the browser
+			// follows it.
 			start, ok := strings.CutPrefix(a.header.Get("Location"), "https://app.test")
 			if a.status != 302 || !ok {
 				h.failf("got %v", a)

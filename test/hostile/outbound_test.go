@@ -10,14 +10,16 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"dinggate/internal/realtool"
 )
 
-// outbound is L8: whom we speak to. A DingTalk, a service or an application whose
-// certificate is not right gets nothing, and a redirect takes no secret along.
+// outbound covers L8: outgoing TLS connections. A DingTalk, service or application with an invalid
+// certificate receives no data, and no secret follows a redirect.
 func outbound(s *env) (list []try) {
 	authorities := filepath.Join(s.t.TempDir(), "authorities.pem")
-	write(s.t, authorities, string(s.authority.pem()))
-	// serve answers as the simulator over TLS and gives host:port.
+	write(s.t, authorities, string(s.authority.PEM()))
+	// serve serves h over TLS and returns host:port.
 	serve := func(pair tls.Certificate, h http.Handler, change func(*tls.Config)) string {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -32,8 +34,8 @@ func outbound(s *env) (list []try) {
 		s.t.Cleanup(func() { server.Close() })
 		return l.Addr().String()
 	}
-	// through is a dinggate whose DingTalk is at address.
-	through := func(address string) *process {
+	// withDingTalk starts a dinggate whose DingTalk is at address.
+	withDingTalk := func(address string) *process {
 		return s.another(func(text string) string {
 			for _, key := range []string{"api_url: ", "oapi_url: "} {
 				text = strings.Replace(text, "\n  "+key+s.simURL, "\n  "+key+address, 1)
@@ -41,33 +43,33 @@ func outbound(s *env) (list []try) {
 			return text
 		}, "SSL_CERT_FILE="+authorities)
 	}
-	// signIn tries at p and gives the status and whether there is a session.
+	// signIn runs a sign-in at p and returns the response and whether there is a session.
 	signIn := func(h *client, p *process) (a *answer, in bool) {
 		v := h.visitor()
-		a = v.ask(request{to: p.gate, secure: s.secure, fresh: true}, "GET", "/oauth2/start")
+		a = v.do(request{to: p.addr, secure: s.secure, fresh: true}, "GET", "/oauth2/start")
 		_, state, _ := strings.Cut(a.header.Get("Location"), "state=")
 		state, _, _ = strings.Cut(state, "&")
-		a = v.ask(request{to: p.gate, secure: s.secure, fresh: true, failing: true, slow: true, session: true}, "GET",
+		a = v.do(request{to: p.addr, secure: s.secure, fresh: true, failing: true, slow: true, session: true}, "GET",
 			"/oauth2/callback?authCode="+v.code("zhangsan")+"&state="+state)
 		return a, v.value(sessionCookie) != ""
 	}
-	other := newAuthority()
+	other := realtool.NewAuthority()
 	for name, c := range map[string]struct {
 		pair   tls.Certificate
 		change func(*tls.Config)
 		in     bool
 	}{
-		"right":               {s.authority.pair(leaf{}), nil, true},
-		"of another host":     {s.authority.pair(leaf{name: "dingtalk.evil.test"}), nil, false},
-		"of another address":  {s.authority.pair(leaf{address: net.IPv4(127, 0, 0, 9)}), nil, false},
-		"expired":             {s.authority.pair(leaf{ends: -time.Minute}), nil, false},
-		"not yet good":        {s.authority.pair(leaf{begins: 30 * time.Minute}), nil, false},
-		"its own":             {s.authority.pair(leaf{self: true}), nil, false},
-		"another authority's": {other.pair(leaf{}), nil, false},
-		"one for clients":     {s.authority.pair(leaf{client: true}), nil, false},
-		"right, over TLS 1.1": {s.authority.pair(leaf{}), func(c *tls.Config) { c.MaxVersion = tls.VersionTLS11 },
+		"valid":               {s.authority.Pair(realtool.Leaf{}), nil, true},
+		"of another host":     {s.authority.Pair(realtool.Leaf{Names: []string{"dingtalk.evil.test"}}), nil, false},
+		"of another address":  {s.authority.Pair(realtool.Leaf{Address: net.IPv4(127, 0, 0, 9)}), nil, false},
+		"expired":             {s.authority.Pair(realtool.Leaf{Ends: -time.Minute}), nil, false},
+		"not yet valid":       {s.authority.Pair(realtool.Leaf{Begins: 30 * time.Minute}), nil, false},
+		"self-signed":         {s.authority.Pair(realtool.Leaf{SelfSigned: true}), nil, false},
+		"another authority's": {other.Pair(realtool.Leaf{}), nil, false},
+		"one for clients":     {s.authority.Pair(realtool.Leaf{Client: true}), nil, false},
+		"valid, over TLS 1.1": {s.authority.Pair(realtool.Leaf{}), func(c *tls.Config) { c.MaxVersion = tls.VersionTLS11 },
 			false},
-		"right, RC4 and 3DES": {s.authority.pair(leaf{}), func(c *tls.Config) {
+		"valid, RC4 and 3DES": {s.authority.Pair(realtool.Leaf{}), func(c *tls.Config) {
 			c.MaxVersion, c.CipherSuites = tls.VersionTLS12,
 				[]uint16{tls.TLS_ECDHE_ECDSA_WITH_RC4_128_SHA, tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA}
 		}, false},
@@ -76,13 +78,13 @@ func outbound(s *env) (list []try) {
 			if c.in {
 				s.budget.Add(callsPerSignIn)
 			}
-			p := through("https://" + serve(c.pair, s.sim, c.change))
+			p := withDingTalk("https://" + serve(c.pair, s.sim, c.change))
 			defer p.kill()
 			a, in := signIn(h, p)
 			if in != c.in || !in && a.status != 502 && a.status != 503 {
 				h.failf("a session: %v (%v), want %v", in, a, c.in)
 			}
-			if !c.in && strings.Contains(p.said(), canary) {
+			if !c.in && strings.Contains(p.output(), canary) {
 				h.failf("a secret is in the log")
 			}
 		}})
@@ -95,21 +97,21 @@ func outbound(s *env) (list []try) {
 					to := up.url()
 					if elsewhere == "https" {
 						to = "https://" +
-							serve(s.authority.pair(leaf{}),
+							serve(s.authority.Pair(realtool.Leaf{}),
 								http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-									up.keep(&sighting{head: r.Method + " " + r.URL.String(), target: r.URL.String()})
+									up.record(&upstreamRequest{head: r.Method + " " + r.URL.String(), target: r.URL.String()})
 								}), nil)
 					}
-					p := through("https://" +
-						serve(s.authority.pair(leaf{}), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					p := withDingTalk("https://" +
+						serve(s.authority.Pair(realtool.Leaf{}), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 							http.Redirect(w, r, to+r.URL.RequestURI(), status)
 						}), nil))
 					defer p.kill()
 					if a, in := signIn(h, p); in || a.status != 502 && a.status != 503 {
 						h.failf("a session: %v (%v)", in, a)
 					}
-					if _, lost := up.take(); len(lost) > 0 {
-						h.failf("the secret was sent on: %q", lost[0].head)
+					if _, unlabelled := up.take(); len(unlabelled) > 0 {
+						h.failf("the secret was forwarded: %q", unlabelled[0].head)
 					}
 				}})
 		}
@@ -117,13 +119,13 @@ func outbound(s *env) (list []try) {
 	for name, c := range map[string]struct {
 		pair tls.Certificate
 		want int
-	}{"right": {s.authority.pair(leaf{}), 200}, "of another host": {s.authority.pair(leaf{name: "evil.test"}), 502},
-		"expired":             {s.authority.pair(leaf{ends: -time.Minute}), 502},
-		"another authority's": {other.pair(leaf{}), 502}, "its own": {s.authority.pair(leaf{self: true}), 502}} {
+	}{"valid": {s.authority.Pair(realtool.Leaf{}), 200}, "of another host": {s.authority.Pair(realtool.Leaf{Names: []string{"evil.test"}}), 502},
+		"expired":             {s.authority.Pair(realtool.Leaf{Ends: -time.Minute}), 502},
+		"another authority's": {other.Pair(realtool.Leaf{}), 502}, "self-signed": {s.authority.Pair(realtool.Leaf{SelfSigned: true}), 502}} {
 		list = append(list, try{"L8 the application's certificate is " + name, func(h *client) {
-			reached := make(chan bool, 10)
+			requests := make(chan bool, 10)
 			to := "https://" + serve(c.pair, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				reached <- true
+				requests <- true
 				w.Header().Set("X-Upstream", mark)
 				fmt.Fprint(w, mark)
 			}), nil)
@@ -131,14 +133,14 @@ func outbound(s *env) (list []try) {
 				"SSL_CERT_FILE="+authorities)
 			defer p.kill()
 			a := h.send(request{
-				to:      p.gate,
-				secure:  s.secure,
-				fresh:   true,
-				failing: true,
-				right:   true,
-				raw:     requestText("GET", "/page", h.id, h.member("zhangsan")),
+				to:         p.addr,
+				secure:     s.secure,
+				fresh:      true,
+				failing:    true,
+				authorized: true,
+				raw:        requestText("GET", "/page", h.id, h.member("zhangsan")),
 			})
-			if a.status != c.want || (len(reached) > 0) != (c.want == 200) {
+			if a.status != c.want || (len(requests) > 0) != (c.want == 200) {
 				h.failf("got %v, want %d", a, c.want)
 			}
 		}})

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// pages is class W: WebSockets, pages, what other origins and caches may see.
+// pages covers class W: WebSockets, pages, and the data that other origins and caches may read.
 func pages(s *env) (list []try) {
 	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
 	payloads := []string{`"><svg onload=1>`, `{{7*7}}`, `';alert(1)//`, "<script>alert(1)</script>", "\u202e",
@@ -72,8 +72,8 @@ func pages(s *env) (list []try) {
 			a := h.send(request{
 				raw: requestText("GET", "/act/tunnel", h.id,
 					append([]string{h.member("zhangsan"), "Origin: " + origin}, handshake[:4]...)...),
-				right: want == 101,
-				fresh: true,
+				authorized: want == 101,
+				fresh:      true,
 			})
 			if a.status != want {
 				h.failf("got %v, want %d", a, want)
@@ -82,7 +82,7 @@ func pages(s *env) (list []try) {
 	}
 	add("W2 sign-out under an open WebSocket", func(h *client) {
 		v := h.visitor().signIn("zhangsan")
-		w, err := dial(v.from, h.env.gate)
+		w, err := dial(v.from, h.env.addr)
 		if err != nil {
 			h.failf("%v", err)
 			return
@@ -94,10 +94,10 @@ func pages(s *env) (list []try) {
 			h.failf("the handshake = %v, %v", a, err)
 			return
 		}
-		v.ask(request{cleared: true}, "POST", "/oauth2/sign_out", "Sec-Fetch-Site: same-origin", "Content-Length: 0")
-		w.c.SetReadDeadline(time.Now().Add(8 * time.Second))
+		v.do(request{cleared: true}, "POST", "/oauth2/sign_out", "Sec-Fetch-Site: same-origin", "Content-Length: 0")
+		w.c.SetReadDeadline(time.Now().Add(20 * time.Second))
 		if _, err := io.Copy(io.Discard, w.br); err != nil {
-			h.failf("8 s after the sign-out the socket is open: %v", err)
+			h.failf("20 s after the sign-out the WebSocket is open: %v", err)
 		}
 	})
 	for _, origin := range []string{"https://evil.test", "null", "https://app.test", "https://one.partner.test"} {
@@ -107,7 +107,7 @@ func pages(s *env) (list []try) {
 				add("W5 "+method+" "+where+" from "+origin, func(h *client) {
 					a := h.send(request{
 						method: method,
-						from:   h.env.someone(),
+						from:   h.env.newAddress(),
 						raw: requestText(method, where, h.id, "Origin: "+origin,
 							"Access-Control-Request-Method: POST", "Content-Length: 0", h.member("zhangsan")),
 						cleared: true,
@@ -156,10 +156,10 @@ func pages(s *env) (list []try) {
 			h.failf("got %v", a)
 		}
 	})
-	return append(list, rebound(s)...)
+	return append(list, rebinding(s)...)
 }
 
-// plain keeps what a header may contain.
+// plain drops characters that a header must not contain.
 func plain(r rune) rune {
 	if r < ' ' {
 		return -1

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// closedPaths are paths that some reader or other takes for a public page.
-// Nobody without a session gets in by one, at any endpoint.
-func closedPaths() (list []string) {
+// restrictedPaths are paths that some parser takes for a public page. They must be refused without a
+// session at every endpoint.
+func restrictedPaths() (list []string) {
 	add := func(paths ...string) { list = append(list, paths...) }
 	ups := []string{"..", "%2e%2e", "%2E%2E", ".%2e", "%2e.", "..;", "..;x=1", ";/..", "%252e%252e", "%25252e%25252e",
 		"..%00", "..%09", "..%0d%0a", "..%20", "%c0%ae%c0%ae", "%e0%80%ae%e0%80%ae", "..%ff", "%u002e%u002e", "．．",
@@ -23,19 +23,19 @@ func closedPaths() (list []string) {
 	// P4: parameters of a segment.
 	add("/public;x/a", "/public/;/a", "/public/a;b", "/;/public/a", "/public;/../admin/", "/open;", "/open;x=1",
 		"/public/a;/b", "/public/%3b/a")
-	// P5: what is no text.
+	// P5: bytes that are not text.
 	for _, b := range []string{"%00", "%01", "%08", "%0a", "%0d", "%1f", "%7f", "%80", "%ff", "%c0%80", "%ed%a0%80",
 		"%f4%90%80%80", "%", "%1", "%zz", "%%20", "%u0041", "\x80", "\xff"} {
 		add("/public/"+b, "/public/a"+b+"b", "/open"+b)
 	}
-	// P6: a public text elsewhere in the target.
+	// P6: a public path elsewhere in the target.
 	add("/admin/?x=/public/", "/admin/?/public/x", "/admin/%3f/public/", "/admin/%23/public/", "/admin/#/public/",
 		"/page?/../public/x", "/page#/public/", "/page%3F/public/x", "/admin/;/public/x", "/admin/x?a=../../public/",
 		"/page/public/x", "/admin/public/")
 	// P7: double slashes.
 	add("//public/a", "///public/a", "//open", "/.//public/a", "/public/..//admin/", "/open//", "//open//",
 		"/%2fpublic/a", "/%2f/public/a", "//evil.test/public/a", "/public%2f/a")
-	// P8, P9: letter case and decorations.
+	// P8, P9: letter case and suffixes.
 	add("/PUBLIC/a", "/Public/a", "/publiC/", "/OPEN", "/Open", "/open/", "/open/x", "/open.", "/open..", "/open%20",
 		"/open%2f", "/open/.", "/opens", "/open~", "/publicx/", "/public.", "/public%20/", "/public./a",
 		"/pub%6cic%2fa", "/public%2fa", "/ｐublic/a", "/public%", "/open%0a", "/open%09", "/open%c2%a0",
@@ -44,8 +44,8 @@ func closedPaths() (list []string) {
 	return slices.Compact(list)
 }
 
-// guardedPaths are readings of /admin/, which is lisi's alone. No other member
-// comes in by one.
+// guardedPaths are alternative forms of /admin/, which only lisi may open. They must be refused
+// for every other member.
 var guardedPaths = []string{
 	"/admin", "/admin/", "/admin/x", "//admin/", "/admin//", "/%61dmin/", "/admi%6e", "/admin%2f", "/admin%2fx",
 	"/admin;x", "/admin;x/y", "/admin/;x", "/;/admin/", "/;x/admin/", "//admin//x", "/page/../admin/",
@@ -55,8 +55,8 @@ var guardedPaths = []string{
 	"/%2f%2fadmin/", "/%2fadmin/", "///admin", "/admin...", "/admin%20%20",
 }
 
-// ownSpellings are other ways to write our own endpoints: 404 or 400, never
-// proxied, never handled (P14).
+// ownSpellings are alternative forms of our own endpoints. The status is 404 or 400: they are
+// neither proxied nor handled (P14).
 var ownSpellings = []string{
 	"/oauth2", "/oauth2/", "/oauth2/unknown", "/oauth2//auth", "/oauth2/./auth", "/oauth2/%2e/auth",
 	"/x/../oauth2/auth", "/%6fauth2/auth", "/oauth2%2fauth", "/oauth2/%61uth", "/oauth2;x/auth", "/oauth2/auth;x",
@@ -67,15 +67,15 @@ var ownSpellings = []string{
 	"/oauth2/forward-auth/", "/oauth2/metrics", "/oauth2/static/../x",
 }
 
-// endpoint is one of the ways in which the same question reaches dinggate.
+// endpoint is one of the interfaces at which dinggate decides about a request.
 type endpoint struct {
 	name string
-	ask  func(h *client, method, path string, headers []string) *answer
+	do   func(h *client, method, path string, headers []string) *answer
 }
 
 var endpoints = []endpoint{
 	{"proxied", func(h *client, method, path string, headers []string) *answer {
-		return h.send(request{method: method, raw: requestText(method, path, h.id, headers...), right: true})
+		return h.send(request{method: method, raw: requestText(method, path, h.id, headers...), authorized: true})
 	}},
 	{"auth", func(h *client, method, path string, headers []string) *answer {
 		return h.send(request{
@@ -101,15 +101,15 @@ var endpoints = []endpoint{
 	}},
 }
 
-// paths is class P.
+// paths covers class P.
 func paths(s *env) (list []try) {
-	for _, path := range closedPaths() {
+	for _, path := range restrictedPaths() {
 		for _, method := range []string{"GET", "HEAD", "get", "POST"} {
 			for _, d := range endpoints {
 				list = append(list, try{fmt.Sprintf("P1–P9 %s %s %q", d.name, method, path), func(h *client) {
-					if a := d.ask(h, method, path, nil); a.status == 200 || a.status >= 500 ||
-						len(h.env.up.of(h.id)) > 0 {
-						h.failf("a stranger got %v", a)
+					if a := d.do(h, method, path, nil); a.status == 200 || a.status >= 500 ||
+						len(h.env.up.received(h.id)) > 0 {
+						h.failf("an anonymous client got %v", a)
 					}
 				}})
 			}
@@ -119,8 +119,8 @@ func paths(s *env) (list []try) {
 		for _, method := range []string{"GET", "HEAD", "POST", "OPTIONS"} {
 			for _, d := range endpoints {
 				list = append(list, try{fmt.Sprintf("P9 %s %s %q", d.name, method, path), func(h *client) {
-					if a := d.ask(h, method, path, []string{h.member("zhangsan")}); a.status == 200 ||
-						a.status >= 500 || len(h.env.up.of(h.id)) > 0 {
+					if a := d.do(h, method, path, []string{h.member("zhangsan")}); a.status == 200 ||
+						a.status >= 500 || len(h.env.up.received(h.id)) > 0 {
 						h.failf("a member without the right got %v", a)
 					}
 				}})
@@ -135,8 +135,8 @@ func paths(s *env) (list []try) {
 					if member {
 						lines = []string{h.member("lisi")}
 					}
-					if a := endpoints[0].ask(h, method, path, lines); a.status != 404 && a.status != 400 ||
-						len(h.env.up.of(h.id)) > 0 {
+					if a := endpoints[0].do(h, method, path, lines); a.status != 404 && a.status != 400 ||
+						len(h.env.up.received(h.id)) > 0 {
 						h.failf("got %v, want 404 or 400", a)
 					}
 				}})
@@ -144,28 +144,28 @@ func paths(s *env) (list []try) {
 		}
 		for _, d := range endpoints[1:] {
 			list = append(list, try{fmt.Sprintf("F11 %s %q", d.name, path), func(h *client) {
-				if a := d.ask(h, "GET", path, []string{h.member("lisi"), "Accept: text/html"}); a.status != 403 &&
+				if a := d.do(h, "GET", path, []string{h.member("lisi"), "Accept: text/html"}); a.status != 403 &&
 					a.status != 400 {
-					h.failf("a question about our own endpoint = %v, want 403 or 400", a)
+					h.failf("a subrequest for our own endpoint = %v, want 403 or 400", a)
 				}
 			}})
 		}
 	}
-	list = append(list, manyReadings()...)
+	list = append(list, ambiguousPaths()...)
 	list = append(list, sameDecision()...)
 	list = append(list, targets()...)
 	return append(list, methods()...)
 }
 
-// sameDecision is the law P16: every endpoint allows the same people for the same path.
+// sameDecision covers the law P16: every endpoint allows the same people for the same path.
 func sameDecision() (list []try) {
 	open := []string{"/open", "/public/", "/public", "/public/a", "/public/a//b", "/public/a.b/c", "/public/a%20b",
 		"/public/%E5%BC%A0", "/public/张", "/public/a+b", "/public/a@b", "/public/~x", "/page", "/", "/page/a%2fb",
-		"/a;b", "/a%25b", "/asked/x", "/strip/x", "/office/x", "/admin/x", "/public/a.", "/public/..."}
-	guarded, closed := questionPaths()
-	for _, path := range slices.Concat(open, guardedPaths, closedPaths(), parameterPaths(), scriptPaths, guarded,
+		"/a;b", "/a%25b", "/gateway/x", "/strip/x", "/office/x", "/admin/x", "/public/a.", "/public/..."}
+	guarded, closed := delimiterPaths()
+	for _, path := range slices.Concat(open, guardedPaths, restrictedPaths(), parameterPaths(), scriptPaths, guarded,
 		closed, casePaths, deepPaths()) {
-		if strings.ContainsAny(path, "#?") { // an outer proxy reports those apart
+		if strings.ContainsAny(path, "#?") { // a gateway reports the query and the fragment separately
 			continue
 		}
 		for _, person := range []string{"", "zhangsan", "lisi"} {
@@ -174,16 +174,16 @@ func sameDecision() (list []try) {
 				if person != "" {
 					lines = []string{h.member(person)}
 				}
-				in := map[string]bool{}
+				allowed := map[string]bool{}
 				for _, d := range endpoints {
-					in[d.name] = d.ask(h, "GET", path, lines).status == 200
+					allowed[d.name] = d.do(h, "GET", path, lines).status == 200
 				}
-				if strings.HasPrefix(path, "/asked/") { // only gateways may ask about it
-					in["proxied"] = in["auth"]
+				if strings.HasPrefix(path, "/gateway/") { // only gateways may send subrequests for it
+					allowed["proxied"] = allowed["auth"]
 				}
-				if in["auth"] != in["proxied"] || in["forward-auth"] != in["proxied"] ||
-					in["ext-authz"] != in["proxied"] {
-					h.failf("let in: %v", in)
+				if allowed["auth"] != allowed["proxied"] || allowed["forward-auth"] != allowed["proxied"] ||
+					allowed["ext-authz"] != allowed["proxied"] {
+					h.failf("allowed: %v", allowed)
 				}
 			}})
 		}
@@ -191,8 +191,8 @@ func sameDecision() (list []try) {
 	return list
 }
 
-// targets are P10, P13, P15: request targets of other forms, prefixes that are
-// cut off, queries that travel as they are.
+// targets covers P10, P13 and P15: request targets in other forms, stripped prefixes, and queries
+// that are forwarded unchanged.
 func targets() (list []try) {
 	for _, target := range []string{"*", "app.test:443", "app.test", "file:///etc/passwd", "mailto:a@b",
 		"http://evil.test/public/a", "https://evil.test/open", "http://app.test@evil.test/open",
@@ -215,8 +215,8 @@ func targets() (list []try) {
 	for _, target := range []string{"http://app.test/public/a", "https://app.test/public/a",
 		"HTTP://APP.TEST/public/a", "http://app.test:80/public/a", "https://app.test:443/public/a"} {
 		list = append(list, try{fmt.Sprintf("P10 ours %q", target), func(h *client) {
-			a := h.send(request{raw: requestText("GET", target, h.id), right: true})
-			if seen := h.env.up.of(h.id); a.status == 200 &&
+			a := h.send(request{raw: requestText("GET", target, h.id), authorized: true})
+			if seen := h.env.up.received(h.id); a.status == 200 &&
 				(len(seen) != 1 || seen[0].target != "/public/a" ||
 					!strings.HasPrefix(seen[0].value("Host"), "app.test")) || a.status != 200 && a.status != 400 {
 				h.failf("got %v", a)
@@ -231,8 +231,8 @@ func targets() (list []try) {
 		"/strip/%5cevil": "", "/strip/..;/admin": "", "/strip/%252e%252e/admin": "",
 	} {
 		list = append(list, try{fmt.Sprintf("P13 %q", path), func(h *client) {
-			a := h.send(request{raw: requestText("GET", path, h.id, h.member("zhangsan")), right: true})
-			seen := h.env.up.of(h.id)
+			a := h.send(request{raw: requestText("GET", path, h.id, h.member("zhangsan")), authorized: true})
+			seen := h.env.up.received(h.id)
 			if want == "" {
 				for _, got := range seen {
 					if strings.HasPrefix(got.target, "//") || strings.Contains(got.target, "..") ||
@@ -243,7 +243,7 @@ func targets() (list []try) {
 				return
 			}
 			if len(seen) != 1 || seen[0].target != want {
-				h.failf("got %v, want %q at the application, which saw %+v", a, want, seen)
+				h.failf("got %v, want %q at the application, which received %+v", a, want, seen)
 			}
 		}})
 	}
@@ -252,8 +252,8 @@ func targets() (list []try) {
 		"??", "/../", "//", "%00", "a=%00", "a[]=1", long, "x=\xff", "a=%E5%BC%A0", "'\"<>`{}|^",
 		"a=http://evil.test/", "rd=//evil.test"} {
 		list = append(list, try{fmt.Sprintf("P15 %.60q", query), func(h *client) {
-			a := h.send(request{raw: requestText("GET", "/public/q?"+query, h.id), right: true})
-			if seen := h.env.up.of(h.id); a.status == 200 &&
+			a := h.send(request{raw: requestText("GET", "/public/q?"+query, h.id), authorized: true})
+			if seen := h.env.up.received(h.id); a.status == 200 &&
 				(len(seen) != 1 || seen[0].target != "/public/q?"+query) ||
 				a.status != 200 && a.status != 400 && a.status != 431 && a.status != 414 {
 				h.failf("got %.200v", a)
@@ -263,7 +263,7 @@ func targets() (list []try) {
 	return list
 }
 
-// methods are P11, P12.
+// methods covers P11 and P12.
 func methods() (list []try) {
 	for _, method := range []string{"TRACE", "TRACK", "CONNECT", "trace", "Track", "connect", "PRI", "get", "Get",
 		"gET", "post", "options", "head", "GET\x00", "GE T", "", "G\tET", "GET,POST", "GET\u00a0", "PROPFIND",
@@ -271,17 +271,17 @@ func methods() (list []try) {
 		for _, target := range []string{"/read/x", "/page", "/public/x"} {
 			list = append(list, try{fmt.Sprintf("P11 %q %s", method, target), func(h *client) {
 				a := h.send(request{
-					method: method,
-					raw:    requestText(method, target, h.id),
-					right:  target == "/public/x",
-					fresh:  true,
+					method:     method,
+					raw:        requestText(method, target, h.id),
+					authorized: target == "/public/x",
+					fresh:      true,
 				})
 				upper := strings.ToUpper(method)
 				if (upper == "TRACE" || upper == "TRACK" || upper == "CONNECT") && a.status != 405 && a.status != 400 {
 					h.failf("got %v, want 405", a)
 				}
-				if target == "/read/x" && len(h.env.up.of(h.id)) > 0 {
-					h.failf("a rule for GET let %q in", method)
+				if target == "/read/x" && len(h.env.up.received(h.id)) > 0 {
+					h.failf("a rule for GET allowed %q", method)
 				}
 			}})
 		}
@@ -303,9 +303,9 @@ func methods() (list []try) {
 				lines = []string{c.header}
 			}
 			if a := h.send(request{
-				method: c.method,
-				raw:    requestText(c.method, c.target, h.id, lines...),
-				right:  c.status == 200,
+				method:     c.method,
+				raw:        requestText(c.method, c.target, h.id, lines...),
+				authorized: c.status == 200,
 			}); a.status != c.status {
 				h.failf("got %v, want %d", a, c.status)
 			}

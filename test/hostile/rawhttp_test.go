@@ -13,42 +13,42 @@ import (
 	"time"
 )
 
-// request is one request, byte for byte, and what it may do.
+// request is one request, byte for byte, and what its response may do.
 type request struct {
 	raw    string
-	method string // how to read the answer; "" is GET
-	from   string // source address; "" is stranger
+	method string // how to parse the response; "" is GET
+	from   string // source address; "" is untrusted
 	to     string // host:port; "" is dinggate
 
-	right     bool // the sender may reach the application
-	session   bool // the session cookie may be set
-	cleared   bool // … or cleared
-	slow      bool // takes its time for a reason of its own; O9 is not asked
-	failing   bool // something is made to fail: a 5xx is the right answer
-	fresh     bool // wants a connection of its own, closed afterwards
-	elsewhere bool // it is not dinggate that answers
-	half      bool // nothing more will be sent, and the connection says so
+	authorized bool // the sender is authorized for the application
+	session    bool // the session cookie may be set
+	cleared    bool // the session cookie may be cleared
+	slow       bool // slow for a known reason; O9 is not checked
+	failing    bool // a fault was injected: a 5xx is the correct response
+	fresh      bool // uses its own connection, which is closed afterwards
+	elsewhere  bool // another server than dinggate responds
+	half       bool // half-close the connection after the request
 
-	secure *tls.Config // how TLS is spoken; nil: not at all
-	more   bool        // read on after the answer, into answer.rest
+	secure *tls.Config // TLS configuration; nil: plain TCP
+	more   bool        // read on after the response, into answer.rest
 }
 
-// answer is what came back. Status 0: the connection ended without an answer.
+// answer is a response. Status 0 means that the connection ended without a response.
 type answer struct {
 	status    int
 	header    http.Header
 	body      string
-	rest      string // what came after it on the connection, for a request with more
+	rest      string // the bytes after the response, for a request with more
 	closed    bool
 	took      time.Duration
-	cut       bool // the body ended before it said it would
-	continued bool // a 1xx came first
+	cut       bool // the body ended before its announced length
+	continued bool // a 1xx response preceded it
 	bare      bool // net/http refused the request before dinggate's own code ran
 }
 
 func (a *answer) String() string {
 	if a.status == 0 {
-		return "no answer"
+		return "no response"
 	}
 	short := http.Header{}
 	for _, name := range []string{"Location", "Set-Cookie", "Content-Type", "X-Dinggate-Reason", "X-Upstream"} {
@@ -63,10 +63,10 @@ func (a *answer) String() string {
 	return fmt.Sprintf("%d %.300s %.150q", a.status, headLine(short), body)
 }
 
-// whole is all of it that may help who reads of a failure.
+// whole returns the entire response for the report of a failure.
 func (a *answer) whole() string {
 	if a.status == 0 {
-		return "no answer"
+		return "no response"
 	}
 	state := ""
 	for _, flag := range []struct {
@@ -91,10 +91,10 @@ func headLine(h http.Header) string {
 	return strings.ReplaceAll(b.String(), "\r\n", "; ")
 }
 
-// rawConns are the connections that one worker keeps.
+// rawConns are the idle connections of one worker.
 type rawConns struct {
-	kept   map[string]*rawConn
-	second *http2Conn // speaks HTTP/2
+	idle  map[string]*rawConn
+	http2 *http2Conn // uses HTTP/2
 }
 
 type rawConn struct {
@@ -103,12 +103,12 @@ type rawConn struct {
 }
 
 func (w *rawConns) close() {
-	for key, one := range w.kept {
+	for key, one := range w.idle {
 		one.c.Close()
-		delete(w.kept, key)
+		delete(w.idle, key)
 	}
-	if w.second != nil {
-		w.second.c.Close()
+	if w.http2 != nil {
+		w.http2.c.Close()
 	}
 }
 
@@ -124,16 +124,16 @@ func dial(from, to string) (*rawConn, error) {
 	return &rawConn{c, bufio.NewReader(c)}, nil
 }
 
-// patience is how long an answer is waited for at most. O9 judges much earlier.
-const patience = 30 * time.Second
+// responseTimeout is the maximum time to wait for a response. The limit of O9 is much lower.
+const responseTimeout = 30 * time.Second
 
-// send sends s once. A kept connection that died meanwhile is replaced.
+// send sends s once. An idle connection that was closed in the meantime is replaced.
 func (w *rawConns) send(s request) (*answer, error) {
 	key := s.from + " " + s.to
-	if one := w.kept[key]; one != nil && !s.fresh {
-		delete(w.kept, key)
-		if a, err := one.ask(s); err == nil && a.status != 0 {
-			w.keep(key, one, a)
+	if one := w.idle[key]; one != nil && !s.fresh {
+		delete(w.idle, key)
+		if a, err := one.do(s); err == nil && a.status != 0 {
+			w.reuse(key, one, a)
 			return a, nil
 		}
 		one.c.Close()
@@ -146,7 +146,7 @@ func (w *rawConns) send(s request) (*answer, error) {
 		one.c = tls.Client(one.c, s.secure)
 		one.br.Reset(one.c)
 	}
-	a, err := one.ask(s)
+	a, err := one.do(s)
 	if err != nil {
 		one.c.Close()
 		return nil, err
@@ -154,26 +154,26 @@ func (w *rawConns) send(s request) (*answer, error) {
 	if s.fresh {
 		a.closed = true
 	}
-	w.keep(key, one, a)
+	w.reuse(key, one, a)
 	return a, nil
 }
 
-func (w *rawConns) keep(key string, one *rawConn, a *answer) {
+func (w *rawConns) reuse(key string, one *rawConn, a *answer) {
 	if a.closed || a.status == 0 || one.br.Buffered() > 0 {
 		one.c.Close()
 		return
 	}
-	if old := w.kept[key]; old != nil {
+	if old := w.idle[key]; old != nil {
 		old.c.Close()
 	}
-	w.kept[key] = one
+	w.idle[key] = one
 }
 
-// ask writes the request and reads its answer. A write error is none: a server
-// may answer and close before it has read everything.
-func (w *rawConn) ask(s request) (*answer, error) {
+// do writes the request and reads its response. A write error is ignored because a server may
+// respond and close before it has read the entire request.
+func (w *rawConn) do(s request) (*answer, error) {
 	began := time.Now()
-	w.c.SetDeadline(began.Add(patience))
+	w.c.SetDeadline(began.Add(responseTimeout))
 	_, writing := io.WriteString(w.c, s.raw)
 	if s.half {
 		w.c.(interface{ CloseWrite() error }).CloseWrite()
@@ -185,14 +185,14 @@ func (w *rawConn) ask(s request) (*answer, error) {
 	a.took = time.Since(began)
 	if s.more {
 		wait := 300 * time.Millisecond
-		if a.closed && a.status != 101 { // it said so: however busy the machine is, the end comes
-			wait = patience
+		if a.closed && a.status != 101 { // the response announced it, so the close arrives however busy the machine is
+			wait = responseTimeout
 		}
 		w.c.SetReadDeadline(time.Now().Add(wait))
 		rest, err := io.ReadAll(w.br)
 		a.rest, a.closed = string(rest), true
 		if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
-			a.closed = false // still open, and nothing more to say
+			a.closed = false // still open and without further data
 		}
 	}
 	return a, nil
@@ -204,7 +204,7 @@ func (w *rawConn) read(s request) (*answer, error) {
 		if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
 			return nil, err
 		}
-		return &answer{closed: true}, nil // ended: a refusal without words
+		return &answer{closed: true}, nil // closed: a refusal without a response
 	}
 	method := s.method
 	if method == "" {
@@ -217,7 +217,7 @@ func (w *rawConn) read(s request) (*answer, error) {
 		r, err = http.ReadResponse(w.br, &http.Request{Method: method})
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the answer: %w", err)
+		return nil, fmt.Errorf("reading the response: %w", err)
 	}
 	a := &answer{status: r.StatusCode, header: r.Header, closed: r.Close, continued: continued}
 	if r.StatusCode == 101 {
@@ -229,7 +229,7 @@ func (w *rawConn) read(s request) (*answer, error) {
 		a.closed, a.cut = true, true
 	}
 	a.body = body.String()
-	// net/http's own refusals carry no Date.
+	// Refusals of net/http carry no Date.
 	a.bare = a.closed && len(r.Header["Date"]) == 0 &&
 		strings.HasPrefix(r.Header.Get("Content-Type"), "text/plain") || a.status == 417
 	return a, nil

@@ -12,39 +12,39 @@ import (
 	"testing"
 )
 
-// mark is in every answer of the application. Nobody without the right sees it.
+// mark is in every response of the application. An unauthorized client must never receive it.
 const mark = "UPSTREAM-MARK"
 
-// recorder is the application: a TCP server of its own that keeps every byte
-// it is sent, since a HTTP library would tidy up what it reads.
+// recorder is the application. It is a separate TCP server that records every byte that it
+// receives, because an HTTP library would normalize the requests.
 type recorder struct {
 	l     net.Listener
 	plain bool // does not try to set our cookies and headers
 	mu    sync.Mutex
-	// behave answers a request in place of the usual 200; by first path segment
-	// behind /act/.
-	behave map[string]func(c net.Conn, r *sighting)
-	seen   map[string][]*sighting // by X-Case
-	lost   []*sighting            // without an X-Case
-	open   map[net.Conn]bool
-	served map[net.Conn]int    // requests on a connection so far
-	people map[net.Conn]string // whom it is taken for (connections_test.go)
+	// handlers holds the functions that respond to a request instead of the usual 200, by the first
+	// path segment after /act/.
+	handlers   map[string]func(c net.Conn, r *upstreamRequest)
+	byCase     map[string][]*upstreamRequest // by X-Case
+	unlabelled []*upstreamRequest            // without an X-Case
+	open       map[net.Conn]bool
+	served     map[net.Conn]int    // number of requests on a connection so far
+	boundTo    map[net.Conn]string // case id that a connection is bound to (connections_test.go)
 }
 
-// sighting is one request as the application saw it.
-type sighting struct {
+// upstreamRequest is one request as the application received it.
+type upstreamRequest struct {
 	head   string // request line and headers, raw
 	method string
 	target string
 	lines  []string // the header lines, raw
 	body   []byte
-	ended  bool // nothing more comes of the body
-	whole  bool // the body ended where it said it would
-	nth    int  // of its connection's requests, from 0
+	ended  bool // no more of the body will arrive
+	whole  bool // the body ended at its announced length
+	nth    int  // index of the request on its connection, from 0
 }
 
-// values are those of all header lines whose folded name is that of name.
-func (s *sighting) values(name string) (list []string) {
+// values returns the values of all header lines whose folded name equals that of name.
+func (s *upstreamRequest) values(name string) (list []string) {
 	for _, line := range s.lines {
 		n, v, _ := strings.Cut(line, ":")
 		if fold(n) == fold(name) {
@@ -54,10 +54,10 @@ func (s *sighting) values(name string) (list []string) {
 	return list
 }
 
-func (s *sighting) value(name string) string { return strings.Join(s.values(name), "\x00") }
+func (s *upstreamRequest) value(name string) string { return strings.Join(s.values(name), "\x00") }
 
-// fold reduces a name to letters and digits in lower case: what some framework
-// or other takes for the same name.
+// fold reduces a name to letters and digits in lower case. Some framework treats all names that
+// fold to the same text as equal.
 func fold(name string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -76,12 +76,12 @@ func newRecorder(t testing.TB) *recorder {
 		t.Fatal(err)
 	}
 	u := &recorder{
-		l:      l,
-		seen:   map[string][]*sighting{},
-		open:   map[net.Conn]bool{},
-		served: map[net.Conn]int{},
-		people: map[net.Conn]string{},
-		behave: map[string]func(net.Conn, *sighting){},
+		l:        l,
+		byCase:   map[string][]*upstreamRequest{},
+		open:     map[net.Conn]bool{},
+		served:   map[net.Conn]int{},
+		boundTo:  map[net.Conn]string{},
+		handlers: map[string]func(net.Conn, *upstreamRequest){},
 	}
 	go func() {
 		for {
@@ -114,7 +114,7 @@ func (u *recorder) serve(c net.Conn) {
 		u.mu.Lock()
 		delete(u.open, c)
 		delete(u.served, c)
-		delete(u.people, c)
+		delete(u.boundTo, c)
 		u.mu.Unlock()
 	}()
 	for br := bufio.NewReader(c); ; {
@@ -122,8 +122,8 @@ func (u *recorder) serve(c net.Conn) {
 		if err != nil {
 			return
 		}
-		who := u.bound(c, s)
-		u.keep(s)
+		who := u.bind(c, s)
+		u.record(s)
 		body, whole := s.readBody(br)
 		u.mu.Lock()
 		s.body, s.whole, s.ended = body, whole, true
@@ -131,7 +131,7 @@ func (u *recorder) serve(c net.Conn) {
 		if rest, ok := strings.CutPrefix(s.target, "/act/"); ok {
 			name, _, _ := strings.Cut(rest, "?")
 			u.mu.Lock()
-			do := u.behave[name]
+			do := u.handlers[name]
 			u.mu.Unlock()
 			if do != nil {
 				do(c, s)
@@ -160,56 +160,57 @@ func (u *recorder) serve(c net.Conn) {
 	}
 }
 
-// keep files a request as soon as its head is there: what came that far got through.
-func (u *recorder) keep(s *sighting) {
+// record stores a request as soon as its header has arrived. A request that arrived this far has
+// passed dinggate.
+func (u *recorder) record(s *upstreamRequest) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if id := s.value("X-Case"); id != "" {
-		u.seen[id] = append(u.seen[id], s)
+		u.byCase[id] = append(u.byCase[id], s)
 	} else {
-		u.lost = append(u.lost, s)
+		u.unlabelled = append(u.unlabelled, s)
 	}
 }
 
-// of gives what the application saw of a case.
-func (u *recorder) of(id string) []sighting {
+// received returns the requests of a case that the application received.
+func (u *recorder) received(id string) []upstreamRequest {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	return copies(u.seen[id])
+	return copies(u.byCase[id])
 }
 
-func copies(list []*sighting) []sighting {
-	var out []sighting
+func copies(list []*upstreamRequest) []upstreamRequest {
+	var out []upstreamRequest
 	for _, s := range list {
 		out = append(out, *s)
 	}
 	return out
 }
 
-// take empties the recorder.
-func (u *recorder) take() (all map[string][]sighting, lost []sighting) {
+// take returns all requests and empties the recorder.
+func (u *recorder) take() (all map[string][]upstreamRequest, unlabelled []upstreamRequest) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	all = map[string][]sighting{}
-	for id, list := range u.seen {
+	all = map[string][]upstreamRequest{}
+	for id, list := range u.byCase {
 		all[id] = copies(list)
 	}
-	lost = copies(u.lost)
-	u.seen, u.lost = map[string][]*sighting{}, nil
-	return all, lost
+	unlabelled = copies(u.unlabelled)
+	u.byCase, u.unlabelled = map[string][]*upstreamRequest{}, nil
+	return all, unlabelled
 }
 
-// on answers /act/name with do, which closes the connection when it returns.
-func (u *recorder) on(name string, do func(c net.Conn, s *sighting)) {
+// handle makes do answer /act/name. The connection is closed when do returns.
+func (u *recorder) handle(name string, do func(c net.Conn, s *upstreamRequest)) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.behave[name] = do
+	u.handlers[name] = do
 }
 
-// readHead reads a request line and its headers, bytes as they come.
-func readHead(br *bufio.Reader) (*sighting, error) {
+// readHead reads a request line and its headers without normalizing the bytes.
+func readHead(br *bufio.Reader) (*upstreamRequest, error) {
 	var head bytes.Buffer
-	s := &sighting{}
+	s := &upstreamRequest{}
 	for {
 		line, err := br.ReadString('\n')
 		head.WriteString(line)
@@ -230,8 +231,8 @@ func readHead(br *bufio.Reader) (*sighting, error) {
 	}
 }
 
-// readBody reads what the head announced; whole is whether all of it came.
-func (s *sighting) readBody(br *bufio.Reader) (body []byte, whole bool) {
+// readBody reads the body that the header announced. whole reports whether it was complete.
+func (s *upstreamRequest) readBody(br *bufio.Reader) (body []byte, whole bool) {
 	if strings.EqualFold(s.value("Transfer-Encoding"), "chunked") {
 		return readChunks(br)
 	}
@@ -251,7 +252,7 @@ func (s *sighting) readBody(br *bufio.Reader) (body []byte, whole bool) {
 	return body, err == nil
 }
 
-// readChunks reads a chunked body with its trailer, which it keeps behind the body.
+// readChunks reads a chunked body with its trailer. The trailer is appended to the body.
 func readChunks(br *bufio.Reader) (body []byte, whole bool) {
 	for {
 		line, err := br.ReadString('\n')

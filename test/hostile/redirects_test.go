@@ -7,48 +7,47 @@ import (
 	"strings"
 )
 
-// redirects is class R: where a browser may be sent. Each target travels the
-// ways in which one can reach us, and is followed to the last Location.
+// redirects covers class R: the addresses that a browser may be redirected to. Each target is
+// passed in every way in which dinggate accepts one, and is followed to the last Location.
 func redirects(s *env) []try {
 	var list []try
-	way := func(name, target, want string, do func(h *client, target, want string)) {
+	add := func(name, target, want string, do func(h *client, target, want string)) {
 		list = append(list, try{fmt.Sprintf("%s %.120q", name, target), func(h *client) { do(h, target, want) }})
 	}
 	for _, target := range hostileTargets() {
-		home, out := "/", "/oauth2/sign_out"
-		// Some are ours to every reader once their bytes are encoded, or in one of
-		// the codings: the invariants alone are checked there.
+		signedIn, signedOut := "/", "/oauth2/sign_out"
+		// Some targets are on our site for every parser once their bytes are encoded, or in one of
+		// the encodings that are used below. Only the invariants are checked for them.
 		after, absolute := strings.CutPrefix(target, "https://app.test")
 		if len(target) > 1 && target[0] == '/' && target[1] >= 0x80 ||
 			absolute && strings.ContainsAny(after[:1], "/?#%") {
-			home, out = "", ""
+			signedIn, signedOut = "", ""
 		}
-		way("start", target, home, startEscaped)
-		way("start raw", target, home, startRaw)
-		way("sign-out", target, out, signOut)
-		way("sign-in page", target, home, signInPage)
-		way("gateway's header", target, home, redirectHeader)
-		way("as the page asked for", target, "", asTarget)
+		add("start", target, signedIn, startEscaped)
+		add("start raw", target, signedIn, startRaw)
+		add("sign-out", target, signedOut, signOut)
+		add("sign-in page", target, signedIn, signInPage)
+		add("gateway's header", target, signedIn, redirectHeader)
+		add("as the target", target, "", asTarget)
 	}
 	for target, want := range ownTargets {
-		way("start", target, want, startEscaped)
-		way("gateway's header", target, want, redirectHeader)
-		way("sign-in page", target, want, signInPage)
+		add("start", target, want, startEscaped)
+		add("gateway's header", target, want, redirectHeader)
+		add("sign-in page", target, want, signInPage)
 	}
 	for _, target := range corpus() {
-		way("sign-in page", target, "", signInPage)
-		way("sign-out", target, "", signOut)
+		add("sign-in page", target, "", signInPage)
+		add("sign-out", target, "", signOut)
 	}
 	return append(list, claims()...)
 }
 
-// startEscaped goes through a whole sign-in with the target as a form would
-// write it.
+// startEscaped runs an entire sign-in with the target encoded as a form encodes it.
 func startEscaped(h *client, target, want string) {
 	follow(h, "/oauth2/start?rd="+strings.ReplaceAll(url.QueryEscape(target), "+", "%20"), want)
 }
 
-// startRaw is the target as nginx writes it, with nothing escaped.
+// startRaw runs it with the target as nginx writes it, without escaping.
 func startRaw(h *client, target, want string) {
 	if strings.ContainsAny(target, " \r\n") { // would end the request line
 		target, want = strings.NewReplacer(" ", "%20", "\r", "%0d", "\n", "%0a").Replace(target), ""
@@ -56,34 +55,34 @@ func startRaw(h *client, target, want string) {
 	follow(h, "/oauth2/start?rd="+target, want)
 }
 
-// redirectHeader is the target in the header that a trusted gateway may set.
+// redirectHeader runs it with the target in the header that a trusted gateway may set.
 func redirectHeader(h *client, target, want string) {
 	v := h.visitor()
 	v.from = gateway
 	if strings.ContainsAny(target, "\r\n") {
 		return // would be another header: class M
 	}
-	follow2(v, "/oauth2/start", want,
+	followFrom(v, "/oauth2/start", want,
 		"X-Forwarded-For: 10.9."+fmt.Sprint(h.env.seq.Add(1)%250, ".", h.env.seq.Add(1)%250),
 		"X-Auth-Request-Redirect: "+target)
 }
 
-func follow(h *client, target, want string) { follow2(h.visitor(), target, want) }
+func follow(h *client, target, want string) { followFrom(h.visitor(), target, want) }
 
-// follow2 starts, signs in and looks where the browser ends up.
-func follow2(v *visitor, target, want string, headers ...string) {
+// followFrom starts a sign-in, completes it and checks the final Location.
+func followFrom(v *visitor, target, want string, headers ...string) {
 	state, a := v.begin(target, headers...)
 	if state == "" {
 		if a.status < 400 || a.status >= 500 {
-			v.h.failf("start began nothing and is no refusal: %v", a)
+			v.h.failf("no sign-in began, and it is no refusal: %v", a)
 		} else if want != "/" && want != "" {
-			v.h.failf("start = %v, want the way to %q", a, want)
+			v.h.failf("start = %v, want a sign-in for %q", a, want)
 		}
 		return
 	}
 	from := v.from
 	if len(headers) > 0 {
-		v.from = v.h.env.someone()
+		v.from = v.h.env.newAddress()
 	}
 	a = v.finish("zhangsan", state)
 	v.from = from
@@ -105,7 +104,7 @@ func signOut(h *client, target, want string) {
 	}
 }
 
-// signInPage looks at the link that the page offers.
+// signInPage checks the link on the sign-in page.
 func signInPage(h *client, target, want string) {
 	a := h.get("/oauth2/sign_in?rd=" + strings.ReplaceAll(url.QueryEscape(target), "+", "%20"))
 	if a.status == 400 || a.status == 431 || want == "" {
@@ -114,15 +113,15 @@ func signInPage(h *client, target, want string) {
 	for _, link := range links(a) {
 		if _, rd, ok := strings.Cut(link, "/oauth2/start?rd="); ok {
 			if got, _ := url.QueryUnescape(rd); escape(got) != want {
-				h.failf("the page leads to %q, want %q", got, want)
+				h.failf("the page links to %q, want %q", got, want)
 			}
 			return
 		}
 	}
-	h.failf("a page without a way to sign in: %v", a)
+	h.failf("a page without a sign-in link: %v", a)
 }
 
-// escape writes bytes above ASCII as a Location carries them.
+// escape percent-encodes the bytes above ASCII, as a Location carries them.
 func escape(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
@@ -135,8 +134,8 @@ func escape(s string) string {
 	return b.String()
 }
 
-// asTarget asks for the target itself, as a page: R13, nobody "repairs" it by a
-// redirect of his own.
+// asTarget requests the target itself as a page. It covers R13: no redirect may "repair" the
+// target.
 func asTarget(h *client, target, _ string) {
 	if strings.ContainsAny(target, " \r\n") {
 		return
@@ -148,8 +147,8 @@ func asTarget(h *client, target, _ string) {
 	}
 }
 
-// claims are R9, R11 and R17: doubled parameters, headers that nobody may
-// believe, a journey begun elsewhere.
+// claims covers R9, R11 and R17: duplicate parameters, headers that must be ignored, and a sign-in
+// that was begun elsewhere.
 func claims() (list []try) {
 	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
 	for _, query := range []string{"rd=%2Fa&rd=%2F%2Fevil.test", "rd=%2F%2Fevil.test&rd=%2Fa", "RD=%2F%2Fevil.test",
@@ -175,7 +174,7 @@ func claims() (list []try) {
 			for _, where := range []string{"/oauth2/start", "/page", "/oauth2/sign_in", "/oauth2/sign_out"} {
 				add("R11 "+name+" "+value+" at "+where, func(h *client) {
 					v := h.visitor()
-					a := v.ask(request{}, "GET", where, name+": "+value)
+					a := v.do(request{}, "GET", where, name+": "+value)
 					to, _ := url.Parse(a.header.Get("Location"))
 					if a.status == 302 && to != nil && to.Query().Get("state") != "" {
 						want := "/"
@@ -187,7 +186,7 @@ func claims() (list []try) {
 						}
 					}
 					if strings.Contains(a.body, "evil.test") {
-						h.failf("the page speaks of evil.test: %v", a)
+						h.failf("the page contains evil.test: %v", a)
 					}
 				})
 			}
@@ -199,7 +198,7 @@ func claims() (list []try) {
 			"/oauth2/userinfo"} {
 			add("R11 Host "+host+" at "+where, func(h *client) {
 				if a := h.get(where, "Host: "+host); strings.Contains(a.body+headLine(a.header), "evil.test") {
-					h.failf("our answer speaks of the caller's host: %v", a)
+					h.failf("our response contains the client's host: %v", a)
 				}
 			})
 		}
@@ -208,10 +207,10 @@ func claims() (list []try) {
 		"&redirect_uri=https://evil.test/", "&state=other"} {
 		add("R17 "+query, func(h *client) {
 			v := h.visitor()
-			if a := v.ask(request{}, "GET",
+			if a := v.do(request{}, "GET",
 				"/oauth2/callback?authCode="+v.code("zhangsan")+"&state="+strings.Repeat("A", 43)+
 					query); a.status != 403 && a.status != 400 {
-				h.failf("a journey begun elsewhere = %v, want 403", a)
+				h.failf("a sign-in that was begun elsewhere = %v, want 403", a)
 			}
 		})
 	}

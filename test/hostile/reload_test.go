@@ -14,10 +14,11 @@ import (
 	"time"
 
 	"dinggate/dingtalk/simulator"
+	"dinggate/internal/realtool"
 )
 
-// until polls for at most half a minute: how long something takes is seen in
-// the log of a quiet machine, whether it comes is asked here.
+// until polls ok for up to 30 seconds and reports whether it became true. It checks that a
+// condition is reached, not how fast.
 func until(ok func() bool) bool {
 	for limit := time.Now().Add(30 * time.Second); time.Now().Before(limit); time.Sleep(50 * time.Millisecond) {
 		if ok() {
@@ -27,57 +28,57 @@ func until(ok func() bool) bool {
 	return false
 }
 
-// page asks a process for a page with a Cookie line, as a person who may enter
-// and whose failure may be a 5xx.
+// page requests a page from a process with a Cookie line. The client is authorized, and a 5xx is
+// permitted.
 func (h *client) page(p *process, cookie string) *answer {
 	return h.send(request{
-		to:      p.gate,
-		raw:     requestText("GET", "/page", h.id, "Accept: text/html", "Sec-Fetch-Mode: navigate", cookie),
-		right:   true,
-		failing: true,
-		slow:    true,
-		cleared: true,
+		to:         p.addr,
+		raw:        requestText("GET", "/page", h.id, "Accept: text/html", "Sec-Fetch-Mode: navigate", cookie),
+		authorized: true,
+		failing:    true,
+		slow:       true,
+		cleared:    true,
 	})
 }
 
-// load lets n members ask p for a page, one after another each, until the func
-// that it returns is called; a member that dislikes its answer stops.
-func (h *client) load(p *process, n int, liked func(*answer, error) bool) (leave func()) {
+// load lets n members request a page from p repeatedly until the returned function is called. A
+// member for whom accept returns false stops.
+func (h *client) load(p *process, n int, accept func(*answer, error) bool) (stop func()) {
 	h.env.foreign.Store(h.id, true)
 	line := h.member("zhangsan")
 	var all sync.WaitGroup
-	stop := make(chan struct{})
+	done := make(chan struct{})
 	for range n {
 		all.Go(func() {
-			w := &rawConns{kept: map[string]*rawConn{}}
+			w := &rawConns{idle: map[string]*rawConn{}}
 			defer w.close()
 			for {
 				select {
-				case <-stop:
+				case <-done:
 					return
 				default:
 				}
-				if !liked(w.send(request{raw: requestText("GET", "/page", h.id, line), from: stranger, to: p.gate})) {
+				if !accept(w.send(request{raw: requestText("GET", "/page", h.id, line), from: untrusted, to: p.addr})) {
 					return
 				}
 			}
 		})
 	}
 	return func() {
-		close(stop)
+		close(done)
 		all.Wait()
 	}
 }
 
-// at is a visitor who signed in at a process.
-func (h *client) at(p *process, person string) string {
+// signInAt returns the Cookie line of a visitor who signed in at a process.
+func (h *client) signInAt(p *process, person string) string {
 	v := h.visitor()
-	v.to = p.gate
+	v.to = p.addr
 	v.signIn(person)
 	return "Cookie: " + sessionCookie + "=" + v.value(sessionCookie)
 }
 
-// rechecks are V7–V10 and V36: memberships are looked at again each second.
+// rechecks covers V7–V10 and V36: memberships are rechecked every second.
 func rechecks(s *env, add func(string, func(*client))) {
 	quick := func() *process {
 		return s.another(func(text string) string {
@@ -87,7 +88,7 @@ func rechecks(s *env, add func(string, func(*client))) {
 	add("V7 a lookup that fails for a moment ends nothing", func(h *client) {
 		p := quick()
 		defer p.kill()
-		line := h.at(p, "zhangsan")
+		line := h.signInAt(p, "zhangsan")
 		s.sim.Fault(simulator.Fault{On: userGet, Do: simulator.Status(500), Times: 1})
 		for range 30 {
 			if a := h.page(p, line); a.status != 200 {
@@ -97,37 +98,34 @@ func rechecks(s *env, add func(string, func(*client))) {
 			time.Sleep(80 * time.Millisecond)
 		}
 	})
-	add("V8 who has left is out", func(h *client) {
+	add("V8 a person who left is signed out", func(h *client) {
 		p := quick()
 		defer p.kill()
 		if err := s.sim.Join(simulator.Person{
-			ID:          h.id,
-			UserID:      h.id,
-			Name:        "离开",
-			Nick:        "x",
-			OrgEmail:    h.id + "@example.com",
-			Departments: []int64{42},
+			ID:      h.id,
+			Account: simulator.Account{Nick: "x"},
+			Record:  simulator.Record{UserID: h.id, Name: "离开", OrgEmail: h.id + "@example.com", Departments: []int64{42}},
 		}); err != nil {
 			h.failf("%v", err)
 			return
 		}
-		line := h.at(p, h.id)
+		line := h.signInAt(p, h.id)
 		s.sim.Leave(h.id)
 		if !until(func() bool { a := h.page(p, line); return a.status == 302 || a.status == 401 || a.status == 403 }) {
-			h.failf("they are still in")
+			h.failf("the person is still signed in")
 		}
 	})
-	add("V9 V6 DingTalk away for longer than grace", func(h *client) {
+	add("V9 V6 DingTalk unreachable for longer than grace", func(h *client) {
 		p := quick()
 		defer p.kill()
-		line := h.at(p, "zhangsan")
-		s.sim.Fault(simulator.Fault{On: everything, Do: simulator.Refuse()})
+		line := h.signInAt(p, "zhangsan")
+		s.sim.Fault(simulator.Fault{On: anyEndpoint, Do: simulator.Refuse()})
 		var last *answer
 		if a := h.page(p, line); a.status != 200 {
 			h.failf("at once: %v", a)
 		}
 		if !until(func() bool { last = h.page(p, line); return last.status != 200 }) {
-			h.failf("still let in, without anybody who knows them")
+			h.failf("still served without a confirmed membership")
 		}
 		if last.status != 503 || last.header["Set-Cookie"] != nil || last.header.Get("Retry-After") == "" {
 			h.failf("after grace: %v, want 503 with Retry-After and no cookie", last)
@@ -140,19 +138,19 @@ func rechecks(s *env, add func(string, func(*client))) {
 	add("V10 many requests at the moment of the recheck", func(h *client) {
 		p := quick()
 		defer p.kill()
-		line := h.at(p, "zhangsan")
+		line := h.signInAt(p, "zhangsan")
 		s.sim.Fault(simulator.Fault{On: userGet, Do: simulator.Delay(300 * time.Millisecond)})
 		before, began := s.sim.Calls(userGet), time.Now()
 		var load sync.WaitGroup
 		for range 6 {
 			load.Go(func() {
-				w := &rawConns{kept: map[string]*rawConn{}}
+				w := &rawConns{idle: map[string]*rawConn{}}
 				defer w.close()
 				for time.Since(began) < 2500*time.Millisecond {
 					if a, err := w.send(request{
 						raw:  requestText("GET", "/page", h.id, line),
-						from: stranger,
-						to:   p.gate,
+						from: untrusted,
+						to:   p.addr,
 					}); err != nil || a.status != 200 {
 						h.failf("got %v %v", a, err)
 						return
@@ -169,18 +167,18 @@ func rechecks(s *env, add func(string, func(*client))) {
 		p := s.another(func(text string) string { return strings.Replace(text, "events: false", "events: true", 1) })
 		defer p.kill()
 		if !until(func() bool { return s.sim.Streams() > 0 }) {
-			h.failf("it does not listen")
+			h.failf("the event stream does not connect")
 			return
 		}
 		s.sim.DropStreams()
 		if !until(func() bool { return s.sim.Streams() > 0 }) {
-			h.failf("it does not listen again")
+			h.failf("the event stream does not reconnect")
 		}
 	})
 }
 
-// reloads are V27, V28 and V37: configuration and certificates change under
-// load, listeners are of other kinds.
+// reloads covers V27, V28 and V37: changes of configuration and certificates under load, and other
+// kinds of listeners.
 func reloads(s *env, add func(string, func(*client))) {
 	add("V27 reloads under load, every third broken", func(h *client) {
 		p := s.another(func(text string) string { return text })
@@ -202,22 +200,22 @@ func reloads(s *env, add func(string, func(*client))) {
 			if i%3 == 2 {
 				text = []string{"", "routes: []\n", text + "no_such_key: 1\n", text[:len(text)/2], "\x00\xff"}[i%5]
 			}
-			done := strings.Count(p.said(), "the changed configuration")
+			done := strings.Count(p.output(), "the changed configuration")
 			write(s.t, p.file, text)
 			p.cmd.Process.Signal(syscall.SIGHUP)
-			if !until(func() bool { return strings.Count(p.said(), "the changed configuration") > done }) {
-				h.failf("reload %d: nothing is said of it", i)
+			if !until(func() bool { return strings.Count(p.output(), "the changed configuration") > done }) {
+				h.failf("reload %d: the log has no record of it", i)
 				break
 			}
 		}
 		stop()
-		if said := p.said(); !strings.Contains(said, "is refused") || !strings.Contains(said, "configuration serves") {
-			h.failf("the log does not tell good from bad")
+		if output := p.output(); !strings.Contains(output, "was refused") || !strings.Contains(output, "configuration was loaded") {
+			h.failf("the log does not record both loaded and refused configurations")
 		}
 	})
 	add("V28 certificates change", func(h *client) {
-		first, second := newAuthority(), newAuthority()
-		cert, key := first.files(s.t, leaf{})
+		first, second := realtool.NewAuthority(), realtool.NewAuthority()
+		cert, key := first.Files(s.t, realtool.Leaf{})
 		good, err := os.ReadFile(cert)
 		if err != nil {
 			h.failf("%v", err)
@@ -227,29 +225,29 @@ func reloads(s *env, add func(string, func(*client))) {
 			return text + fmt.Sprintf("tls: {cert_file: %q, key_file: %q}\n", cert, key)
 		})
 		defer p.kill()
-		shows := func(a *authority) bool {
-			c, err := tls.DialWithDialer(&net.Dialer{Timeout: 5 * time.Second}, "tcp", p.gate, a.trusting())
+		serves := func(a *realtool.Authority) bool {
+			c, err := tls.DialWithDialer(&net.Dialer{Timeout: 5 * time.Second}, "tcp", p.addr, a.ClientConfig())
 			if err != nil {
 				return false
 			}
 			return c.Close() == nil
 		}
 		for _, bad := range []string{"", string(good[:len(good)/2]), "no PEM at all", "\x00"} {
-			before := p.said()
+			before := p.output()
 			write(s.t, cert, bad)
 			p.cmd.Process.Signal(syscall.SIGHUP)
-			if !until(func() bool { return p.said() != before }) || !shows(first) {
-				h.failf("after %.20q the old pair is not shown, or nothing is said", bad)
+			if !until(func() bool { return p.output() != before }) || !serves(first) {
+				h.failf("after %.20q the old pair is not served, or nothing is logged", bad)
 			}
 		}
-		c, k := second.issue(leaf{})
-		write(s.t, cert, string(c)) // the key comes a moment later
-		if !shows(first) && !shows(second) {
-			h.failf("between certificate and key neither is shown")
+		c, k := second.Issue(realtool.Leaf{})
+		write(s.t, cert, string(c)) // the key follows a moment later
+		if !serves(first) && !serves(second) {
+			h.failf("between certificate and key neither is served")
 		}
 		write(s.t, key, string(k))
-		if !until(func() bool { return shows(second) }) {
-			h.failf("the new pair is not taken")
+		if !until(func() bool { return serves(second) }) {
+			h.failf("the new pair is not loaded")
 		}
 	})
 	for kind, listen := range map[string]string{"a unix socket": "unix:SOCKET", "IPv6": `"[::1]:0"`} {
@@ -263,22 +261,22 @@ func reloads(s *env, add func(string, func(*client))) {
 			client := &http.Client{
 				Timeout: 10 * time.Second,
 				Transport: &http.Transport{DisableKeepAlives: true, Dial: func(string, string) (net.Conn, error) {
-					if strings.HasPrefix(p.gate, "[") {
-						return net.Dial("tcp6", p.gate)
+					if strings.HasPrefix(p.addr, "[") {
+						return net.Dial("tcp6", p.addr)
 					}
 					return net.Dial("unix", socket)
 				}},
 			}
-			ask, err := http.NewRequest("GET", "http://app.test/public/x", nil)
+			req, err := http.NewRequest("GET", "http://app.test/public/x", nil)
 			if err != nil {
 				h.failf("%v", err)
 				return
 			}
-			ask.Header.Set("X-Case", h.id)
+			req.Header.Set("X-Case", h.id)
 			h.env.foreign.Store(h.id, true)
-			r, err := client.Do(ask)
+			r, err := client.Do(req)
 			if err != nil {
-				h.failf("it says it listens on %s: %v", p.gate, err)
+				h.failf("it reports that it listens on %s: %v", p.addr, err)
 				return
 			}
 			defer r.Body.Close()
@@ -289,11 +287,11 @@ func reloads(s *env, add func(string, func(*client))) {
 	}
 }
 
-// uploads are V22, V23, V25 and V31: bodies and loads that would fill the memory.
+// uploads covers V22, V23, V25 and V31: bodies and loads that would exhaust the memory.
 func uploads(s *env, add func(string, func(*client))) {
 	const huge = 100 << 20
-	add("V22 a slow application holds the uploader back", func(h *client) {
-		stuck, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and reads nothing
+	add("V22 a slow application slows the upload", func(h *client) {
+		stuck, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections and reads nothing
 		if err != nil {
 			h.failf("%v", err)
 			return
@@ -305,7 +303,7 @@ func uploads(s *env, add func(string, func(*client))) {
 		})
 		defer p.kill()
 		h.env.foreign.Store(h.id, true)
-		w, err := dial(stranger, p.gate)
+		w, err := dial(untrusted, p.addr)
 		if err != nil {
 			h.failf("%v", err)
 			return
@@ -322,12 +320,12 @@ func uploads(s *env, add func(string, func(*client))) {
 				break
 			}
 		}
-		if sent > 40<<20 { // what the kernel's buffers of three sockets take
-			h.failf("%d MiB were taken for an application that reads nothing", sent>>20)
+		if sent > 40<<20 { // the size of the kernel buffers of three sockets
+			h.failf("%d MiB were read for an application that reads nothing", sent>>20)
 		}
 	})
 	for _, target := range []string{"/page", "/admin/x", "/oauth2/auth", "/oauth2/forward-auth"} {
-		add("V23 100 MiB from nobody to "+target, func(h *client) {
+		add("V23 100 MiB from an anonymous client to "+target, func(h *client) {
 			a := h.send(request{
 				raw: fmt.Sprintf("POST %s HTTP/1.1\r\nHost: app.test\r\nX-Case: %s\r\nContent-Length: %d\r\n\r\n",
 					target, h.id, huge),
@@ -341,56 +339,56 @@ func uploads(s *env, add func(string, func(*client))) {
 	}
 	add("V25 a POST is not sent twice", func(h *client) {
 		line := h.member("zhangsan")
-		h.send(request{raw: requestText("GET", "/page", h.id+"-warm", line), right: true})
+		h.send(request{raw: requestText("GET", "/page", h.id+"-warm", line), authorized: true})
 		a := h.send(request{
 			raw: "POST /act/closes HTTP/1.1\r\nHost: app.test\r\nX-Case: " + h.id + "\r\n" + line +
 				"\r\nContent-Length: 3\r\n\r\nabc",
-			method:  "POST",
-			right:   true,
-			failing: true,
+			method:     "POST",
+			authorized: true,
+			failing:    true,
 		})
-		if n := len(s.up.of(h.id)); a.status != 502 || n != 1 {
-			h.failf("got %v, and the application saw it %d times", a, n)
+		if n := len(s.up.received(h.id)); a.status != 502 || n != 1 {
+			h.failf("got %v, and the application received it %d times", a, n)
 		}
 	})
 	add("V31 many connections", func(h *client) {
 		load := 800
 		if night() {
-			load = 9_900 // of 20,000 files each takes two: a little below max_connections
+			load = 9_900 // each needs two of 20,000 files: slightly below max_connections
 		}
 		p := s.another(func(text string) string { return text }, "GOMEMLIMIT=256MiB")
 		defer p.kill()
 		h.env.foreign.Store(h.id, true)
-		var held []*rawConn
+		var conns []*rawConn
 		defer func() {
-			for _, w := range held {
+			for _, w := range conns {
 				w.c.Close()
 			}
 		}()
 		before := p.resident()
 		for i := range load {
-			w, err := dial(net.IPv4(127, 9, byte(i>>8), byte(i)).String(), p.gate)
+			w, err := dial(net.IPv4(127, 9, byte(i>>8), byte(i)).String(), p.addr)
 			if err != nil {
 				h.failf("connection %d: %v", i, err)
 				return
 			}
-			held = append(held, w)
-			if a, err := w.ask(request{raw: requestText("GET", "/public/x", h.id)}); err != nil || a.status != 200 {
+			conns = append(conns, w)
+			if a, err := w.do(request{raw: requestText("GET", "/public/x", h.id)}); err != nil || a.status != 200 {
 				h.failf("connection %d: %v %v", i, a, err)
 				return
 			}
 		}
-		// the race detector multiplies what a connection takes
+		// The race detector multiplies the memory of a connection.
 		if grown := p.resident() - before; grown > load*200<<10 {
 			h.failf("%d KiB for each of %d connections", grown/load>>10, load)
 		}
 		if a := h.page(p, h.member("zhangsan")); a.status != 200 {
-			h.failf("one more gets %v", a)
+			h.failf("another request gets %v", a)
 		}
 	})
 }
 
-// resident is the memory that a process occupies, in bytes.
+// resident returns the resident memory of a process in bytes.
 func (p *process) resident() (n int) {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.cmd.Process.Pid))
 	fmt.Sscan(string(text), new(int), &n)

@@ -9,13 +9,12 @@ import (
 	"sync"
 	"time"
 
-	"dinggate/dingtalk/simulator"
 	"dinggate/internal/conf"
 	"dinggate/internal/keyring"
 )
 
-// productKeyring seals and opens as the program under test does: what only somebody with
-// its keys can make is tried too.
+// productKeyring seals and opens as the program under test does. It makes inputs that require the
+// program's keys.
 func productKeyring() *keyring.Keyring {
 	k, err := keyring.New([]conf.Secret{conf.NewSecret(cookieSecret)})
 	if err != nil {
@@ -24,7 +23,7 @@ func productKeyring() *keyring.Keyring {
 	return k
 }
 
-// attempt is the visitor's newest attempt cookie.
+// attempt returns the visitor's newest attempt cookie.
 func (v *visitor) attempt() *http.Cookie {
 	for i := len(v.jar) - 1; i >= 0; i-- {
 		if strings.HasPrefix(v.jar[i].Name, attemptCookie) {
@@ -35,15 +34,15 @@ func (v *visitor) attempt() *http.Cookie {
 	return &http.Cookie{Name: attemptCookie + "0"}
 }
 
-// callback tries to end a sign-in in a browser with this one attempt cookie.
-// It must not work, and nobody must be asked (O10).
+// callback tries to complete a sign-in in a browser with only this attempt cookie. It must fail
+// without a call to DingTalk (O10).
 func (h *client) callback(query, name, value string, want ...int) *answer {
 	v := h.visitor()
 	lines := []string{}
 	if name != "" {
 		lines = []string{"Cookie: " + name + "=" + value}
 	}
-	a := v.ask(request{}, "GET", "/oauth2/callback?"+query, lines...)
+	a := v.do(request{}, "GET", "/oauth2/callback?"+query, lines...)
 	if want == nil {
 		want = []int{403}
 	}
@@ -56,14 +55,13 @@ func (h *client) callback(query, name, value string, want ...int) *answer {
 	return a
 }
 
-// state is class S: a sign-in ends in the browser that began it, once.
-func state(s *env) (list []try) {
+// signInState covers class S: a sign-in is completed once, in the browser that began it.
+func signInState(s *env) (list []try) {
 	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
-	// One attempt serves all tries that must not use it up; the last of them is
-	// the proof that none did.
+	// One attempt serves all tries that must not use it up. The last of them proves that none did.
 	var once sync.Once
 	var state, value, name, code string
-	begun := func(h *client) {
+	begin := func(h *client) {
 		once.Do(func() {
 			v := h.visitor()
 			state, _ = v.begin("/oauth2/start?rd=%2Fafter")
@@ -72,10 +70,10 @@ func state(s *env) (list []try) {
 		})
 	}
 	const b64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-	for i := range 43 { // S6: a state of 43 characters, every one changed
+	for i := range 43 { // S6: a state of 43 characters, each one changed
 		for _, step := range []int{1, 16, 32} {
 			add(fmt.Sprintf("S6 state at %d by %d", i, step), func(h *client) {
-				begun(h)
+				begin(h)
 				at := strings.IndexByte(b64, state[i])
 				h.callback("authCode="+code+"&state="+state[:i]+string(b64[(at+step)%64])+state[i+1:], name, value)
 			})
@@ -83,7 +81,7 @@ func state(s *env) (list []try) {
 	}
 	for i := range 160 {
 		add(fmt.Sprintf("S6 cookie at %d", i), func(h *client) {
-			begun(h)
+			begin(h)
 			at := i * len(value) / 160
 			flipped := []byte(value)
 			flipped[at] = b64[(strings.IndexByte(b64, flipped[at])+1+i%3)%64]
@@ -92,14 +90,14 @@ func state(s *env) (list []try) {
 	}
 	for i := range 40 {
 		add(fmt.Sprintf("S6 cookie cut at %d", i), func(h *client) {
-			begun(h)
+			begin(h)
 			h.callback("authCode="+code+"&state="+state, name, value[:i*len(value)/40])
 		})
 	}
 	for label, spell := range map[string]func(string) string{
 		"padded": func(s string) string { return s + "=" }, "padded twice": func(s string) string { return s + "==" },
 		"plus":            func(s string) string { return strings.NewReplacer("-", "+", "_", "/").Replace(s) + "+" },
-		"second spelling": second,
+		"second spelling": respelled,
 		"upper":           strings.ToUpper, "doubled": func(s string) string { return s + s },
 		"cut":        func(s string) string { return s[:42] },
 		"line break": func(s string) string { return s[:20] + "%0A" + s[20:] },
@@ -108,11 +106,11 @@ func state(s *env) (list []try) {
 		"other": func(string) string { return strings.Repeat("A", 43) },
 	} {
 		add("S6 state "+label, func(h *client) {
-			begun(h)
+			begin(h)
 			h.callback("authCode="+code+"&state="+spell(state), name, value, 403, 400)
 		})
 		add("S6 cookie "+label, func(h *client) {
-			begun(h)
+			begin(h)
 			if label != "second spelling" { // the cookie's last character may have no spare bits
 				h.callback("authCode="+code+"&state="+state, name,
 					strings.NewReplacer("%0A", "", "%20", "x", "%00",
@@ -131,7 +129,7 @@ func state(s *env) (list []try) {
 		"?authCode=CODE&state=STATE", "authCode=CODE#&state=STATE", "authCode[]=CODE&state=STATE",
 		"authCode=CODE&state=null", "authCode=CODE&state=undefined"} {
 		add(fmt.Sprintf("S7 %.60q", query), func(h *client) {
-			begun(h)
+			begin(h)
 			h.callback(strings.NewReplacer("CODE", code, "STATE", state).Replace(query), name, value, 400, 403, 431,
 				414, 0)
 		})
@@ -143,13 +141,13 @@ func state(s *env) (list []try) {
 			a := h.callback("error="+url.QueryEscape(from)+"&error_description=%3Cscript%3Ealert(2)%3C/script%3E", "",
 				"", 400, 403)
 			if strings.Contains(a.body, "alert(") || strings.Contains(a.body, "<svg onload") {
-				h.failf("a stranger's words are on the page: %v", a)
+				h.failf("a client's text is on the page: %v", a)
 			}
 		})
 		add(fmt.Sprintf("S11 %.20q with a state", from), func(h *client) {
 			v := h.visitor()
 			state, _ := v.begin("/oauth2/start")
-			a := v.ask(request{}, "GET", "/oauth2/callback?error="+url.QueryEscape(from)+"&state="+state)
+			a := v.do(request{}, "GET", "/oauth2/callback?error="+url.QueryEscape(from)+"&state="+state)
 			if a.status != 403 || strings.Contains(a.body, "alert(") || strings.Contains(a.body, "<svg onload") {
 				h.failf("got %v", a)
 			}
@@ -157,7 +155,7 @@ func state(s *env) (list []try) {
 	}
 	for _, method := range []string{"HEAD", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "get"} { // S13
 		add("S13 "+method, func(h *client) {
-			begun(h)
+			begin(h)
 			a := h.send(request{
 				method: method,
 				raw: requestText(method, "/oauth2/callback?authCode="+code+"&state="+state, h.id,
@@ -170,15 +168,15 @@ func state(s *env) (list []try) {
 	}
 	for _, line := range []string{"Sec-Purpose: prefetch", "Sec-Purpose: prefetch;prerender", "Purpose: prefetch"} {
 		add("S13 "+line, func(h *client) {
-			begun(h)
+			begin(h)
 			v := h.visitor()
-			if a := v.ask(request{}, "GET", "/oauth2/callback?authCode="+code+"&state="+state,
+			if a := v.do(request{}, "GET", "/oauth2/callback?authCode="+code+"&state="+state,
 				"Cookie: "+name+"="+value, line); a.status == 302 || a.header["Set-Cookie"] != nil {
-				h.failf("looking ahead used something up: %v", a)
+				h.failf("a prefetch used up the attempt: %v", a)
 			}
 		})
 	}
-	// S10: nobody else's page pushes out what is under way
+	// S10: a page of another origin does not evict attempts in progress.
 	for _, where := range []string{"/oauth2/start", authorizeFor(appOne, oneCallback, "s"), "/page"} {
 		for _, lines := range [][]string{{"Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: no-cors",
 			"Sec-Fetch-Dest: image"},
@@ -199,7 +197,7 @@ func state(s *env) (list []try) {
 			add(fmt.Sprintf("S10 %.20s by %.90q", where, lines), func(h *client) {
 				v := h.visitor()
 				v.begin("/oauth2/start")
-				if a := v.ask(request{}, "GET", where, append(lines, "X-Requested-With: x")...); a.status != 403 &&
+				if a := v.do(request{}, "GET", where, append(lines, "X-Requested-With: x")...); a.status != 403 &&
 					a.status != 401 || a.header["Set-Cookie"] != nil {
 					h.failf("got %v", a)
 				}
@@ -208,20 +206,20 @@ func state(s *env) (list []try) {
 	}
 	for _, host := range []string{"evil.test", "friend.test", "app.test.evil.test", "www.app.test"} { // S17, W12
 		add("S17 "+host, func(h *client) {
-			begun(h)
+			begin(h)
 			v := h.visitor()
-			if a := v.ask(request{}, "GET", "/oauth2/callback?authCode="+code+"&state="+state,
+			if a := v.do(request{}, "GET", "/oauth2/callback?authCode="+code+"&state="+state,
 				"Cookie: "+name+"="+value, "Host: "+host); a.status != 421 {
-				h.failf("finished on another host: %v", a)
+				h.failf("completed on another host: %v", a)
 			}
 		})
 	}
-	return append(append(list, journeys()...),
-		sealedByUs(func(h *client) (string, string) { begun(h); return name, value })...)
+	return append(append(list, signInSequences()...),
+		sealedByUs(func(h *client) (string, string) { begin(h); return name, value })...)
 }
 
-// second is the other spelling of the last character of 32 bytes in base64url.
-func second(s string) string {
+// respelled returns the alternative encoding of the last character of 32 bytes in base64url.
+func respelled(s string) string {
 	if s == "" {
 		return "x"
 	}
@@ -229,8 +227,8 @@ func second(s string) string {
 	return s[:len(s)-1] + string(b64[strings.IndexByte(b64, s[len(s)-1])^1])
 }
 
-// sealedByUs is S5 and S8: texts that carry our seal, and are no attempt of
-// this app, now, in this slot.
+// sealedByUs covers S5 and S8: texts that carry a valid seal and are not an attempt for this app,
+// time and slot.
 func sealedByUs(attempt func(h *client) (name, value string)) (list []try) {
 	const purpose = "login attempt"
 	for label, change := range map[string]func(plain []byte) []byte{
@@ -306,178 +304,10 @@ func sealedByUs(attempt func(h *client) (name, value string)) (list []try) {
 	return list
 }
 
-// issued moves the time at which an attempt was sealed.
+// issued changes the time at which an attempt was sealed.
 func issued(plain []byte, by time.Duration) []byte { return stamped(plain, 33, by) }
 
 func stamped(plain []byte, at int, by time.Duration) []byte {
 	binary.BigEndian.PutUint64(plain[at:], uint64(time.Now().Add(by).UnixMilli()))
 	return plain
-}
-
-// journeys are S1–S4, S9, S10, S14–S19: stories of one or two browsers.
-func journeys() (list []try) {
-	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
-	for i := range 5 {
-		add(fmt.Sprintf("S1 S2 the attacker's link %d", i), func(h *client) {
-			attacker := h.visitor()
-			state, _ := attacker.begin("/oauth2/start")
-			victim := h.visitor()
-			if a := victim.ask(request{}, "GET",
-				"/oauth2/callback?authCode="+attacker.code("lisi")+"&state="+state); a.status != 403 ||
-				victim.value(sessionCookie) != "" {
-				h.failf("got %v", a)
-			}
-			mine, _ := victim.begin("/oauth2/start") // S3: a valid attempt of one's own does not help
-			if a := victim.ask(request{}, "GET",
-				"/oauth2/callback?authCode="+attacker.code("lisi")+"&state="+state); a.status != 403 ||
-				victim.value(sessionCookie) != "" {
-				h.failf("got %v", a)
-			}
-			if a := victim.finish("zhangsan", mine); a.status != 302 {
-				h.failf("the victim's own attempt is lost: %v", a)
-			}
-		})
-		add(fmt.Sprintf("S4 twice %d", i), func(h *client) {
-			v := h.visitor()
-			state, _ := v.begin("/oauth2/start")
-			jar := v.jar
-			code := v.code("zhangsan")
-			h.env.budget.Add(callsPerSignIn)
-			where := "/oauth2/callback?authCode=" + code + "&state=" + state
-			if a := v.ask(request{session: true}, "GET", where); a.status != 302 {
-				h.failf("the first = %v", a)
-			}
-			before := h.env.sim.Calls("/v1.0/oauth2/userAccessToken")
-			v.jar = jar
-			if a := v.ask(request{}, "GET", where); a.status != 403 {
-				h.failf("the second = %v, want 403", a)
-			}
-			_ = before
-		})
-		add(fmt.Sprintf("S9 two tabs %d", i), func(h *client) {
-			v := h.visitor()
-			one, _ := v.begin("/oauth2/start?rd=%2Fone")
-			two, _ := v.begin("/oauth2/start?rd=%2Ftwo")
-			if a := v.finish("zhangsan", two); a.header.Get("Location") != "/two" {
-				h.failf("the second tab = %v", a)
-			}
-			if a := v.finish("zhangsan", one); a.header.Get("Location") != "/one" {
-				h.failf("the first tab = %v", a)
-			}
-		})
-		add(fmt.Sprintf("S18 at once %d", i), func(h *client) {
-			v := h.visitor()
-			state, _ := v.begin("/oauth2/start")
-			text := requestText("GET", "/oauth2/callback?authCode="+v.code("zhangsan")+"&state="+state, h.id,
-				"Accept: text/html", v.cookie())
-			h.env.budget.Add(callsPerSignIn)
-			var all sync.WaitGroup
-			var mu sync.Mutex
-			sessions, others := 0, map[int]int{}
-			for range 50 {
-				all.Go(func() {
-					w := &rawConns{kept: map[string]*rawConn{}}
-					defer w.close()
-					a, err := w.send(request{raw: text, from: v.from, to: h.env.gate, fresh: true})
-					mu.Lock()
-					defer mu.Unlock()
-					switch {
-					case err != nil:
-						h.failf("%v", err)
-					case strings.Contains(strings.Join(a.header["Set-Cookie"], "\n"), sessionCookie+"="):
-						sessions++
-					case a.status == 303 && strings.Contains(a.header.Get("Location"), "code="):
-						h.failf("a refusal keeps the code: %v", a)
-					default:
-						others[a.status]++
-					}
-				})
-			}
-			all.Wait()
-			if sessions != 1 || others[303]+others[429] != 49 {
-				h.failf("%d sessions of one code, others %v", sessions, others)
-			}
-		})
-	}
-	add("S10 200 pages, then 200 fetches", func(h *client) {
-		v := h.visitor()
-		for range 200 {
-			v.ask(request{}, "GET", "/page")
-			live, size := 0, len(v.cookie())
-			for _, c := range v.jar {
-				if strings.HasPrefix(c.Name, attemptCookie) {
-					live++
-				}
-			}
-			if live > 5 || size > 8<<10 {
-				h.failf("%d attempts of %d bytes live", live, size)
-				return
-			}
-		}
-		for range 200 {
-			if a := v.h.send(request{
-				from: v.from,
-				raw:  requestText("GET", "/api", h.id, "Sec-Fetch-Mode: cors", v.cookie()),
-			}); a.status != 401 || a.header["Set-Cookie"] != nil {
-				h.failf("a fetch got %v", a)
-				return
-			}
-		}
-	})
-	add("S16 1,000 strangers", func(h *client) {
-		mine := h.visitor()
-		state, _ := mine.begin("/oauth2/start?rd=%2Fmine")
-		for range 1000 {
-			v := h.visitor()
-			v.begin("/oauth2/start")
-		}
-		if a := mine.finish("zhangsan", state); a.header.Get("Location") != "/mine" {
-			h.failf("my attempt is lost: %v", a)
-		}
-	})
-	for i, lines := range [][]string{{"Sec-Fetch-Site: cross-site"}, {"Origin: https://evil.test"}, {"Origin: null"},
-		{"Sec-Fetch-Site: same-site", "Origin: https://x.app.test"}, {"Origin: https://app.test.evil.test"},
-		{"Sec-Fetch-Site: cross-site", "Origin: https://app.test"}, {"Origin: http://app.test"},
-		{"Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: cross-site"}} {
-		add(fmt.Sprintf("S15 %q", lines), func(h *client) {
-			v := h.visitor().signIn("zhangsan")
-			before := v.value(sessionCookie)
-			if a := v.ask(request{}, "GET", "/oauth2/sign_out", lines...); a.status != 200 ||
-				v.value(sessionCookie) != before {
-				h.failf("GET = %v", a)
-			}
-			if a := v.ask(request{}, "POST", "/oauth2/sign_out",
-				append(lines, "Content-Length: 0")...); a.status != 403 || v.value(sessionCookie) != before {
-				h.failf("POST = %v", a)
-			}
-			if a := v.ask(request{right: true}, "GET", "/page"); a.status != 200 {
-				h.failf("the session ended: %v", a)
-			}
-			_ = i
-		})
-	}
-	// S19
-	for _, body := range []string{"", "code=x", `{"code":"x"}`, "code=CODE&state=x",
-		`{"code":"CODE","corpId":"` + simulator.DemoCorpID + `"}`} {
-		for _, lines := range [][]string{{"Sec-Fetch-Site: cross-site"}, {"Origin: https://evil.test"},
-			{"Origin: null"}, {"Sec-Fetch-Site: same-origin"}, {}} {
-			add(fmt.Sprintf("S19 %.20q %q", body, lines), func(h *client) {
-				text := strings.ReplaceAll(body, "CODE", h.env.sim.SilentCode("zhangsan"))
-				for _, kind := range []string{"application/x-www-form-urlencoded", "application/json", "text/plain"} {
-					v := h.visitor()
-					a := h.send(request{
-						from:   v.from,
-						method: "POST",
-						raw: requestText("POST", "/oauth2/silent", h.id,
-							append(lines, "Content-Type: "+kind, fmt.Sprintf("Content-Length: %d", len(text)))...) +
-							text,
-					})
-					if a.status < 400 {
-						h.failf("a silent sign-in without an attempt = %v", a)
-					}
-				}
-			})
-		}
-	}
-	return list
 }

@@ -15,14 +15,14 @@ import (
 	"dinggate/internal/realtool"
 )
 
-// redisOrSkip reports whether there is a redis-server. Without one that part of
-// the class is skipped, loudly, and nothing else.
+// redisOrSkip reports whether a redis-server is installed. Without one only this part of the class
+// is skipped, and the skip is reported.
 func redisOrSkip(t *testing.T) (found bool) {
 	t.Run("redis-server", func(t *testing.T) { realtool.Path(t, "redis-server"); found = true })
 	return found
 }
 
-// inRedis runs one more process whose sessions are in a Redis.
+// inRedis runs one more process that stores its sessions in a Redis.
 func (s *env) inRedis(url string, more ...string) *process {
 	return s.another(func(text string) string {
 		text = strings.Replace(text, "recheck: 1h", "recheck: 1h, store: redis", 1) +
@@ -31,20 +31,21 @@ func (s *env) inRedis(url string, more ...string) *process {
 	})
 }
 
-// stores are V13–V16, C10, C17: two replicas on one Redis that is slow, lies,
-// dies, or is emptied. Nobody is signed out by it, nobody let in.
+// stores covers V13–V16, C10 and C17: two replicas on one Redis that is slow, sends wrong replies,
+// dies or is emptied. The failure ends no session and gives no access.
 func stores(s *env, add func(string, func(*client))) {
-	// An outage ends what is remembered, then pages are 503 and nginx gets 403.
-	out := func(h *client, p *process, line, what string) {
+	// checkOutage checks an outage. Once the cached sessions have expired, a page is 503 and nginx
+	// receives 403.
+	checkOutage := func(h *client, p *process, line, what string) {
 		var a *answer
 		if !until(func() bool { a = h.page(p, line); return a.status != 200 }) {
-			h.failf("%s: pages go on for ever", what)
+			h.failf("%s: pages are still served", what)
 		}
 		if a.status != 503 || a.header["Set-Cookie"] != nil || a.header.Get("Retry-After") == "" {
 			h.failf("%s: a page is %v, want 503, Retry-After, no cookie", what, a)
 		}
 		a = h.send(request{
-			to:   p.gate,
+			to:   p.addr,
 			from: gateway,
 			raw: requestText("GET", "/oauth2/auth", h.id, line, "X-Original-URI: /page", "X-Original-Method: GET",
 				"X-Forwarded-Host: app.test", "X-Forwarded-Proto: https"),
@@ -55,13 +56,13 @@ func stores(s *env, add func(string, func(*client))) {
 			h.failf("%s: /oauth2/auth is %v, want 403 with a reason", what, a)
 		}
 	}
-	back := func(h *client, p *process, line string) {
+	awaitRecovery := func(h *client, p *process, line string) {
 		var a *answer
 		if !until(func() bool { a = h.page(p, line); return a.status == 200 }) {
-			h.failf("the store is back: %v", a)
+			h.failf("after the outage: %v", a)
 		}
 	}
-	for name, change := range map[string]struct{ away, back func(*realtool.Redis) }{
+	for name, change := range map[string]struct{ fail, recover func(*realtool.Redis) }{
 		"V14 Redis dies and returns": {(*realtool.Redis).Kill, (*realtool.Redis).Start},
 		"V15 Redis hangs":            {(*realtool.Redis).Hang, (*realtool.Redis).Wake},
 	} {
@@ -70,19 +71,19 @@ func stores(s *env, add func(string, func(*client))) {
 			defer redis.Kill()
 			p := s.inRedis(redis.URL())
 			defer p.kill()
-			line := h.at(p, "zhangsan")
-			change.away(redis)
-			out(h, p, line, name)
-			change.back(redis)
-			back(h, p, line)
+			line := h.signInAt(p, "zhangsan")
+			change.fail(redis)
+			checkOutage(h, p, line, name)
+			change.recover(redis)
+			awaitRecovery(h, p, line)
 		})
 	}
-	add("V16 C17 Redis is emptied; what was in it says nothing", func(h *client) {
+	add("V16 C17 Redis is emptied; its data contains nothing readable", func(h *client) {
 		redis := realtool.StartRedis(s.t)
 		defer redis.Kill()
 		p := s.inRedis(redis.URL())
 		defer p.kill()
-		line := h.at(p, "zhangsan")
+		line := h.signInAt(p, "zhangsan")
 		who, _ := s.sim.Who("zhangsan")
 		_, cookie, _ := strings.Cut(line, sessionCookie+"=")
 		dump := dumped(redis)
@@ -94,10 +95,10 @@ func stores(s *env, add func(string, func(*client))) {
 				}
 			}
 		}
-		for _, key := range strings.Fields(redis.Do("KEYS", "*")) { // no name in the store is a ticket
+		for _, key := range strings.Fields(redis.Do("KEYS", "*")) { // no key in the store is a ticket
 			for _, ticket := range []string{key, key[strings.LastIndexByte(key, ':')+1:]} {
 				if a := h.send(request{
-					to: p.gate,
+					to: p.addr,
 					raw: requestText("GET", "/page", h.id, "Accept: text/html",
 						"Cookie: "+sessionCookie+"="+ticket),
 					cleared: true,
@@ -108,19 +109,19 @@ func stores(s *env, add func(string, func(*client))) {
 		}
 		redis.Do("FLUSHALL")
 		if !until(func() bool { a := h.page(p, line); return a.status == 302 }) {
-			h.failf("the store knows nobody, and they are still in: %v", h.page(p, line))
+			h.failf("the store is empty, and the person is still signed in: %v", h.page(p, line))
 		}
-		again := h.at(p, "zhangsan")
+		again := h.signInAt(p, "zhangsan")
 		if a := h.page(p, again); a.status != 200 {
 			h.failf("a new sign-in: %v", a)
 		}
 	})
-	add("V13 Redis away at the start", func(h *client) {
+	add("V13 Redis unreachable at the start", func(h *client) {
 		redis := realtool.StartRedis(s.t)
 		redis.Kill()
 		p := s.inRedis(redis.URL())
 		defer p.kill()
-		if a := h.send(request{to: p.gate, raw: requestText("GET", "/public/x", h.id), right: true}); a.status != 200 {
+		if a := h.send(request{to: p.addr, raw: requestText("GET", "/public/x", h.id), authorized: true}); a.status != 200 {
 			h.failf("a public page: %v", a)
 		}
 		admin := "GET /ready HTTP/1.1\r\nHost: localhost\r\nX-Case: " + h.id + "\r\n\r\n"
@@ -134,25 +135,25 @@ func stores(s *env, add func(string, func(*client))) {
 		}) {
 			h.failf("not ready with Redis back")
 		}
-		h.at(p, "zhangsan")
+		h.signInAt(p, "zhangsan")
 	})
-	for _, lie := range []string{"LOADING Redis is loading the dataset in memory",
+	for _, reply := range []string{"LOADING Redis is loading the dataset in memory",
 		"READONLY You can't write against a read only replica.",
 		"OOM command not allowed when used memory > 'maxmemory'.",
 		"NOAUTH Authentication required.", "MOVED 3999 127.0.0.1:6381", "CLUSTERDOWN The cluster is down",
 		"ERR unknown", "", "\x00"} {
-		add(fmt.Sprintf("V15 Redis says %.9q", lie), func(h *client) {
+		add(fmt.Sprintf("V15 Redis replies %.9q", reply), func(h *client) {
 			redis := realtool.StartRedis(s.t)
 			defer redis.Kill()
-			between := newLiar(s.t, redis.Addr)
-			defer between.close()
-			p := s.inRedis("redis://" + between.l.Addr().String() + "/0")
+			proxy := newFaultyProxy(s.t, redis.Addr)
+			defer proxy.close()
+			p := s.inRedis("redis://" + proxy.l.Addr().String() + "/0")
 			defer p.kill()
-			line := h.at(p, "zhangsan")
-			between.says(&lie)
-			out(h, p, line, fmt.Sprintf("%.9q", lie))
-			between.says(nil)
-			back(h, p, line)
+			line := h.signInAt(p, "zhangsan")
+			proxy.replyWith(&reply)
+			checkOutage(h, p, line, fmt.Sprintf("%.9q", reply))
+			proxy.replyWith(nil)
+			awaitRecovery(h, p, line)
 		})
 	}
 	add("C10 V14 a sign-out reaches the other replica", func(h *client) {
@@ -161,12 +162,12 @@ func stores(s *env, add func(string, func(*client))) {
 		p, other := s.inRedis(redis.URL()), s.inRedis(redis.URL())
 		defer p.kill()
 		defer other.kill()
-		line := h.at(p, "zhangsan")
+		line := h.signInAt(p, "zhangsan")
 		if a := h.page(other, line); a.status != 200 {
 			h.failf("at the other replica: %v", a)
 		}
 		a := h.send(request{
-			to:      p.gate,
+			to:      p.addr,
 			method:  "POST",
 			cleared: true,
 			raw: requestText("POST", "/oauth2/sign_out", h.id, line, "Sec-Fetch-Site: same-origin",
@@ -184,7 +185,7 @@ func stores(s *env, add func(string, func(*client))) {
 	})
 }
 
-// replicas are V11 and V12: several of us look a person up once.
+// replicas covers V11 and V12: several replicas look up a person once.
 func replicas(s *env, add func(string, func(*client))) {
 	add("V11 two replicas, one lookup", func(h *client) {
 		redis := realtool.StartRedis(s.t)
@@ -195,18 +196,18 @@ func replicas(s *env, add func(string, func(*client))) {
 			defer p.kill()
 			all = append(all, p)
 		}
-		line := h.at(all[0], "zhangsan")
+		line := h.signInAt(all[0], "zhangsan")
 		s.sim.Fault(simulator.Fault{On: userGet, Do: simulator.Delay(200 * time.Millisecond)})
 		before, began := s.sim.Calls(userGet), time.Now()
 		var load sync.WaitGroup
 		for i := range 4 {
 			load.Go(func() {
 				for time.Since(began) < 3*time.Second {
-					w := &rawConns{kept: map[string]*rawConn{}}
+					w := &rawConns{idle: map[string]*rawConn{}}
 					if a, err := w.send(request{
 						raw:  requestText("GET", "/page", h.id, line),
-						from: stranger,
-						to:   all[i%2].gate,
+						from: untrusted,
+						to:   all[i%2].addr,
 					}); err != nil || a.status != 200 {
 						h.failf("got %v %v", a, err)
 						return
@@ -221,13 +222,13 @@ func replicas(s *env, add func(string, func(*client))) {
 		}
 	})
 	if night() {
-		add("V12 who looks somebody up dies", func(h *client) {
+		add("V12 the replica that looks a person up dies", func(h *client) {
 			redis := realtool.StartRedis(s.t)
 			defer redis.Kill()
 			first, second := s.inRedis(redis.URL(), "recheck: 1h", "recheck: 1s"),
 				s.inRedis(redis.URL(), "recheck: 1h", "recheck: 1s")
 			defer second.kill()
-			line := h.at(first, "zhangsan")
+			line := h.signInAt(first, "zhangsan")
 			s.sim.Fault(simulator.Fault{On: userGet, Do: simulator.Hang()})
 			before := s.sim.Calls(userGet)
 			until(func() bool { h.page(first, line); return s.sim.Calls(userGet) > before })
@@ -235,42 +236,42 @@ func replicas(s *env, add func(string, func(*client))) {
 			s.sim.ClearFaults()
 			before = s.sim.Calls(userGet)
 			if !until(func() bool { h.page(second, line); return s.sim.Calls(userGet) > before }) {
-				h.failf("nobody takes over")
+				h.failf("the other replica does not take over")
 			}
 		})
 	}
 }
 
-// dumped is everything that a Redis holds, keys and values.
+// dumped returns everything that a Redis holds, keys and values.
 func dumped(redis *realtool.Redis) string {
 	var all strings.Builder
 	for _, key := range strings.Split(strings.TrimSuffix(redis.Do("KEYS", "*"), "\n"), "\n") {
 		fmt.Fprintln(&all, key)
-		for _, ask := range [][]string{{"GET", key}, {"HGETALL", key}, {"SMEMBERS", key},
+		for _, command := range [][]string{{"GET", key}, {"HGETALL", key}, {"SMEMBERS", key},
 			{"ZRANGE", key, "0", "-1", "WITHSCORES"}, {"XRANGE", key, "-", "+"}, {"LRANGE", key, "0", "-1"}} {
-			fmt.Fprintln(&all, redis.Do(ask...))
+			fmt.Fprintln(&all, redis.Do(command...))
 		}
 	}
 	return all.String()
 }
 
-// liar stands before a Redis and passes everything, until it is told what to
-// say in its place: an error to every command, "" to hang up.
-type liar struct {
+// faultyProxy is a proxy in front of a Redis. It forwards everything until a reply is set. The reply
+// is the error that answers every command, or "" to close the connection.
+type faultyProxy struct {
 	l  net.Listener
 	to string
 
-	mu   sync.Mutex
-	lie  *string
-	open []net.Conn
+	mu    sync.Mutex
+	reply *string
+	open  []net.Conn
 }
 
-func newLiar(t *testing.T, to string) *liar {
+func newFaultyProxy(t *testing.T, to string) *faultyProxy {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &liar{l: l, to: to}
+	r := &faultyProxy{l: l, to: to}
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -283,31 +284,31 @@ func newLiar(t *testing.T, to string) *liar {
 	return r
 }
 
-// says changes the answers on new connections; those that are open end.
-func (r *liar) says(lie *string) {
+// replyWith changes the replies on new connections and closes the open ones.
+func (r *faultyProxy) replyWith(reply *string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.lie = lie
+	r.reply = reply
 	for _, c := range r.open {
 		c.Close()
 	}
 	r.open = nil
 }
 
-func (r *liar) close() {
+func (r *faultyProxy) close() {
 	r.l.Close()
-	hangUp := ""
-	r.says(&hangUp)
+	closed := ""
+	r.replyWith(&closed)
 }
 
-func (r *liar) serve(c net.Conn) {
+func (r *faultyProxy) serve(c net.Conn) {
 	defer c.Close()
 	r.mu.Lock()
-	lie := r.lie
+	reply := r.reply
 	r.open = append(slices.Clip(r.open), c)
 	r.mu.Unlock()
 	switch {
-	case lie == nil:
+	case reply == nil:
 		redis, err := net.Dial("tcp", r.to)
 		if err != nil {
 			return
@@ -315,7 +316,7 @@ func (r *liar) serve(c net.Conn) {
 		defer redis.Close()
 		go func() { io.Copy(redis, c); redis.Close() }()
 		io.Copy(c, redis)
-	case *lie != "":
+	case *reply != "":
 		for in := bufio.NewReader(c); ; {
 			line, err := in.ReadString('\n')
 			if err != nil {
@@ -325,7 +326,7 @@ func (r *liar) serve(c net.Conn) {
 			if n, _ := fmt.Sscanf(line, "*%d\r\n", &words); n != 1 {
 				continue // a word of the command, or its length
 			}
-			if _, err := fmt.Fprintf(c, "-%s\r\n", *lie); err != nil {
+			if _, err := fmt.Fprintf(c, "-%s\r\n", *reply); err != nil {
 				return
 			}
 		}

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// openShared starts the env of two hosts that share one session, beside a third
-// that is somebody else's.
+// openShared starts the env of two hosts that share one session, beside a third host that belongs
+// to another party.
 func openShared(t *testing.T) *env {
 	s := openWith(t, func(text string) string {
 		text = strings.Replace(text, "cookie: {", "cookie: {domain: app.test, ", 1)
@@ -22,16 +22,16 @@ func openShared(t *testing.T) *env {
 	return s
 }
 
-// siblings are B8 and the rest of F7 and H13: several hosts, one cookie.
-func siblings(s *env) []try {
-	return slices.Concat(hostsOf(), tossed(s), sharedReturns())
+// sharedDomain covers B8 and the rest of F7 and H13: several hosts with one cookie.
+func sharedDomain(s *env) []try {
+	return slices.Concat(sharedHosts(), cookieTossing(s), sharedReturns())
 }
 
-// hostsOf: which host it is decides, in any spelling, at every endpoint.
-func hostsOf() (list []try) {
-	// zhangsan may enter app.test, not wiki.app.test; nobody knows evil.app.test.
+// sharedHosts checks that the host decides in every spelling and at every endpoint.
+func sharedHosts() (list []try) {
+	// zhangsan may open app.test but not wiki.app.test. evil.app.test is not configured.
 	for host, want := range map[string]int{
-		// cookies know no ports, and no rule does
+		// Neither cookies nor rules distinguish ports.
 		"app.test": 200, "APP.TEST": 200, "app.test.": 200, "app.test:443": 200, "App.Test.:443": 200,
 		"app.test:8443": 200,
 		"wiki.app.test": 403, "WIKI.app.test": 403, "wiki.app.test.": 403, "wiki.app.test:443": 403,
@@ -44,7 +44,7 @@ func hostsOf() (list []try) {
 		"": 400, "wiki..app.test": 400, "app.test..": 400, ".app.test": 400, "app.test\\wiki": 400,
 		"wiki.app.test:x": 400, "[wiki.app.test]": 400,
 	} {
-		statuses := func(list ...int) []int { // a question knows no 400, no 404 and no 421
+		statuses := func(list ...int) []int { // an authorization subrequest uses no 400, 404 or 421
 			switch want {
 			case 200, 403:
 				return []int{want}
@@ -60,20 +60,20 @@ func hostsOf() (list []try) {
 		}
 		add("Host", func(h *client) *answer {
 			return h.send(request{
-				fresh: true,
-				right: want == 200,
-				raw:   requestText("GET", "/page", h.id, "Host: "+host, h.member("zhangsan")),
+				fresh:      true,
+				authorized: want == 200,
+				raw:        requestText("GET", "/page", h.id, "Host: "+host, h.member("zhangsan")),
 			})
 		}, []int{want})
-		if host == "" { // reports nothing: the question's own host counts
+		if host == "" { // reports no host: the Host of the subrequest counts
 			continue
 		}
 		for _, claim := range []string{"X-Forwarded-Host: ", "X-Forwarded-Host:\t"} {
 			add("proxied "+claim, func(h *client) *answer {
 				return h.send(request{
-					fresh: true,
-					from:  gateway,
-					right: want == 200,
+					fresh:      true,
+					from:       gateway,
+					authorized: want == 200,
 					raw: requestText("GET", "/page", h.id, claim+host, "X-Forwarded-Proto: https",
 						h.member("zhangsan")),
 				})
@@ -97,15 +97,15 @@ func hostsOf() (list []try) {
 					h.member("zhangsan")),
 			})
 		}, statuses(401, 400))
-		// The same claims of anybody else change nothing: it is app.test's page.
-		add("a stranger's claim", func(h *client) *answer {
+		// The same claims of an untrusted peer change nothing: the page is the one of app.test.
+		add("an untrusted peer's claim", func(h *client) *answer {
 			return h.send(request{
-				fresh: true,
-				right: true,
-				raw:   requestText("GET", "/page", h.id, "X-Forwarded-Host: "+host, h.member("zhangsan")),
+				fresh:      true,
+				authorized: true,
+				raw:        requestText("GET", "/page", h.id, "X-Forwarded-Host: "+host, h.member("zhangsan")),
 			})
 		}, []int{200})
-		if strings.ContainsAny(host, "/#") { // there that is the path
+		if strings.ContainsAny(host, "/#") { // these characters end the host in a URL
 			continue
 		}
 		add("auth, X-Original-URL", func(h *client) *answer {
@@ -133,8 +133,8 @@ func hostsOf() (list []try) {
 	return list
 }
 
-// tossed: a sibling host can plant cookies beside ours.
-func tossed(s *env) (list []try) {
+// cookieTossing covers a sibling host that plants cookies beside ours.
+func cookieTossing(s *env) (list []try) {
 	add := func(name string, do func(h *client)) { list = append(list, try{"B8 " + name, do}) }
 	value := func(h *client, person string) string {
 		_, v, _ := strings.Cut(h.member(person), "=")
@@ -152,7 +152,7 @@ func tossed(s *env) (list []try) {
 			return []string{"dinggate=" + t + "; dinggate =" + t + "; dinggate=" + m}
 		},
 	} {
-		add("two that open, "+name, func(h *client) { // nobody can tell whose browser it is
+		add("two that open, "+name, func(h *client) { // ambiguous: the browser could belong to either person
 			var lines []string
 			for _, one := range line(value(h, "zhangsan"), value(h, "lisi")) {
 				lines = append(lines, "Cookie: "+one)
@@ -176,13 +176,13 @@ func tossed(s *env) (list []try) {
 	} {
 		add("one that opens, "+name, func(h *client) {
 			a := h.send(request{
-				right: true,
-				raw:   requestText("GET", "/page", h.id, "Cookie: "+line(value(h, "zhangsan"))),
+				authorized: true,
+				raw:        requestText("GET", "/page", h.id, "Cookie: "+line(value(h, "zhangsan"))),
 			})
-			if seen := h.env.up.of(h.id); a.status != 200 || len(seen) != 1 ||
+			if seen := h.env.up.received(h.id); a.status != 200 || len(seen) != 1 ||
 				seen[0].value("X-Forwarded-User") != "zhangsan" ||
 				strings.Contains(strings.ToLower(seen[0].value("Cookie")), "dinggate") {
-				h.failf("got %v, the application saw %+v", a, seen)
+				h.failf("got %v, the application received %+v", a, seen)
 			}
 		})
 	}
@@ -195,8 +195,8 @@ func tossed(s *env) (list []try) {
 			}
 		})
 	}
-	// the same secrets without a domain: another name under the seal
-	add("a session of the host alone", func(h *client) {
+	// With the same secrets and without a domain the seal covers another cookie name.
+	add("a session of the host only", func(h *client) {
 		p := s.another(func(text string) string {
 			for _, line := range strings.Split(text, "\n") {
 				if strings.Contains(line, "wiki.app.test") || strings.Contains(line, "open.app.test") {
@@ -207,7 +207,7 @@ func tossed(s *env) (list []try) {
 		})
 		defer p.kill()
 		if a := h.send(request{
-			to: p.gate,
+			to: p.addr,
 			raw: requestText("GET", "/page", h.id, "Cookie: "+sessionCookie+"="+value(h, "zhangsan"),
 				"Sec-Fetch-Mode: cors"),
 			cleared: true,
@@ -215,13 +215,13 @@ func tossed(s *env) (list []try) {
 			h.failf("got %v", a)
 		}
 	})
-	// attempts stay on one host: __Host- names, which it cannot set
+	// Attempt cookies are host-only: their names begin with __Host-, which a sibling cannot set.
 	add("an attempt that a sibling planted", func(h *client) {
 		attacker := h.visitor()
 		state, _ := attacker.begin("/oauth2/start")
 		victim := h.visitor()
 		for _, name := range []string{"dinggate-attempt-0", "dinggate-attempt-1", "dinggate"} {
-			a := victim.ask(request{cleared: true}, "GET",
+			a := victim.do(request{cleared: true}, "GET",
 				"/oauth2/callback?authCode="+victim.code("lisi")+"&state="+state,
 				"Cookie: "+name+"="+attacker.attempt().Value)
 			if a.status != 403 {
@@ -233,7 +233,7 @@ func tossed(s *env) (list []try) {
 		"the Origin of no sibling": {"Origin: https://app.test.evil.test"},
 		"in clear":                 {"Origin: http://wiki.app.test"},
 		"its Origin and the site":  {"Origin: https://wiki.app.test", "Sec-Fetch-Site: same-site"},
-		"a friend's":               {"Origin: https://friend.test"}} {
+		"another site's":           {"Origin: https://friend.test"}} {
 		for _, where := range []string{"/oauth2/sign_out", "/oauth2/silent"} {
 			add("a sibling's page posts to "+where+", "+name, func(h *client) {
 				v := h.visitor().signIn("zhangsan")
@@ -244,13 +244,13 @@ func tossed(s *env) (list []try) {
 				if a.status != 403 && a.status != 404 {
 					h.failf("got %v", a)
 				}
-				if a := v.ask(request{right: true}, "GET", "/page"); a.status != 200 {
-					h.failf("the session is gone: %v", a)
+				if a := v.do(request{authorized: true}, "GET", "/page"); a.status != 200 {
+					h.failf("the session ended: %v", a)
 				}
 			})
 		}
 		add("a sibling's page opens a WebSocket, "+name, func(h *client) {
-			// a host that the cookie reaches has it anyway
+			// A host that receives the cookie can open the WebSocket anyway.
 			if strings.HasPrefix(name, "same") || strings.HasPrefix(name, "its") {
 				return
 			}
@@ -264,15 +264,15 @@ func tossed(s *env) (list []try) {
 			}
 		})
 	}
-	add("signed in once, known on both, signed out of both", func(h *client) {
+	add("signed in on both hosts, signed out of both", func(h *client) {
 		v := h.visitor().signIn("lisi")
 		for _, host := range []string{"app.test", "wiki.app.test"} {
-			if a := v.ask(request{right: true}, "GET", "/page", "Host: "+host); a.status != 200 {
+			if a := v.do(request{authorized: true}, "GET", "/page", "Host: "+host); a.status != 200 {
 				h.failf("%s = %v", host, a)
 			}
 		}
 		old := v.cookie()
-		v.ask(request{cleared: true}, "POST", "/oauth2/sign_out", "Sec-Fetch-Site: same-origin", "Content-Length: 0")
+		v.do(request{cleared: true}, "POST", "/oauth2/sign_out", "Sec-Fetch-Site: same-origin", "Content-Length: 0")
 		for _, host := range []string{"app.test", "wiki.app.test"} {
 			if a := h.send(request{
 				cleared: true,
@@ -282,25 +282,25 @@ func tossed(s *env) (list []try) {
 			}
 		}
 	})
-	add("a session of one's own is planted before the sign-in", func(h *client) { // C1
+	add("a session is planted before the sign-in", func(h *client) { // C1
 		v := h.visitor()
 		v.jar = append(v.jar, h.visitor().signIn("lisi").jar...)
 		before := v.value(sharedCookie)
 		state, _ := v.begin("/oauth2/start")
 		if v.finish("zhangsan", state); v.value(sharedCookie) == before {
-			h.failf("the planted session lives on")
+			h.failf("the planted session is still valid")
 		}
-		if a := v.ask(request{right: true}, "GET", "/page"); a.status != 200 {
+		if a := v.do(request{authorized: true}, "GET", "/page"); a.status != 200 {
 			h.failf("got %v", a)
 		}
-		if seen := h.env.up.of(h.id); len(seen) != 1 || seen[0].value("X-Forwarded-User") != "zhangsan" {
-			h.failf("the application saw %+v", seen)
+		if seen := h.env.up.received(h.id); len(seen) != 1 || seen[0].value("X-Forwarded-User") != "zhangsan" {
+			h.failf("the application received %+v", seen)
 		}
 	})
 	return list
 }
 
-// sharedReturns: hosts that share the cookie may be returned to, and no other.
+// sharedReturns checks that only hosts that share the cookie are valid return targets.
 func sharedReturns() (list []try) {
 	for target, want := range map[string]string{"https://wiki.app.test/x": "https://wiki.app.test/x",
 		"https://any.app.test/": "https://any.app.test/", "https://WIKI.app.test:443/x": "https://wiki.app.test/x",

@@ -20,14 +20,14 @@ import (
 
 const clientID = simulator.DemoClientID
 
-// try is one input, or a short sequence of them, and the expected result.
+// try is one input, or a short sequence of inputs, and the expected result.
 type try struct {
 	name string
 	do   func(h *client)
 }
 
-// on does it. A try that trips over what came back is a failure like any other.
-func (t try) on(h *client) {
+// run runs the try. A panic of the try counts as a failure.
+func (t try) run(h *client) {
 	defer func() {
 		if v := recover(); v != nil {
 			h.failf("panic: %v\n%s", v, debug.Stack())
@@ -39,17 +39,17 @@ func (t try) on(h *client) {
 // client sends the requests of one try and collects its failures.
 type client struct {
 	env   *env
-	wires *rawConns
+	conns *rawConns
 	id    string // X-Case of its requests
 	mu    sync.Mutex
 	wrong []string
-	last  []string // what was sent and came back last, for the report of a failure
+	last  []string // the latest exchanges, for the report of a failure
 }
 
-// told is how many exchanges before a failure are told with it.
-const told = 4
+// reported is the number of exchanges that the report of a failure contains.
+const reported = 4
 
-// note keeps an exchange.
+// note records an exchange.
 func (h *client) note(s request, a *answer, err error) {
 	text := fmt.Sprintf("%s ─► %s %.700q\n\t  ◄─ ", s.from, s.to, s.raw)
 	if err != nil {
@@ -59,55 +59,55 @@ func (h *client) note(s request, a *answer, err error) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.last = append(h.last, text); len(h.last) > told {
+	if h.last = append(h.last, text); len(h.last) > reported {
 		h.last = h.last[1:]
 	}
 }
 
-// failf notes that something is not as it must be.
+// failf records a failure.
 func (h *client) failf(format string, args ...any) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.wrong = append(h.wrong, fmt.Sprintf(format, args...))
 }
 
-// send sends s and checks the invariants of the answer, which is never nil.
+// send sends s and checks the invariants of the response, which is never nil.
 func (h *client) send(s request) *answer {
 	if s.from == "" {
-		s.from = stranger
+		s.from = untrusted
 	}
 	if s.to == "" {
-		s.to = h.env.gate
+		s.to = h.env.addr
 	}
-	if s.secure == nil && s.to == h.env.gate {
+	if s.secure == nil && s.to == h.env.addr {
 		s.secure = h.env.secure
 	}
-	if s.to != h.env.gate {
+	if s.to != h.env.addr {
 		h.env.foreign.Store(h.id, true)
 	}
-	a, err := h.wires.send(s)
+	a, err := h.conns.send(s)
 	h.note(s, a, err)
-	if err == nil && h.env.invariants.late(s, a) { // O9: alone, and beside a plain request
-		plain, _ := h.wires.send(request{
+	if err == nil && h.env.invariants.late(s, a) { // O9: compare with a plain request and repeat the request
+		plain, _ := h.conns.send(request{
 			raw:    requestText("GET", "/open", h.id+"-plain"),
-			to:     h.env.gate,
+			to:     h.env.addr,
 			secure: h.env.secure,
-			from:   stranger,
+			from:   untrusted,
 			fresh:  true,
 		})
-		limit := 3 * time.Second // of what can be sent once only
+		limit := 3 * time.Second // for requests that can be sent only once
 		if !s.session && (s.method == "" || s.method == "GET" || s.method == "HEAD") {
 			limit = time.Second
 			s.fresh = true
-			// Under another name: who counts what the application saw counts this once.
+			// Another case id, so that checks of the received requests count this one once.
 			again := h.id + "-again"
 			if _, foreign := h.env.foreign.Load(h.id); foreign {
 				h.env.foreign.Store(again, true)
 			}
 			s.raw = strings.ReplaceAll(s.raw, h.id, again)
-			for patience := range 3 { // a machine at its limit is no slow gate
-				time.Sleep(time.Duration(patience) * time.Second)
-				second, late := h.wires.send(s)
+			for attempt := range 3 { // an overloaded machine does not make dinggate slow
+				time.Sleep(time.Duration(attempt) * time.Second)
+				second, late := h.conns.send(s)
 				h.note(s, second, late)
 				if err = late; err != nil {
 					break
@@ -125,8 +125,8 @@ func (h *client) send(s request) *answer {
 		h.failf("O9: %.200q: %v", s.raw, err)
 		return &answer{header: http.Header{}}
 	}
-	for _, wrong := range h.env.invariants.judge(s, a) {
-		h.failf("%s\n\tafter %.500q\n\tcame %s", wrong, s.raw, a.whole())
+	for _, wrong := range h.env.invariants.check(s, a) {
+		h.failf("%s\n\tafter %.500q\n\tgot %s", wrong, s.raw, a.whole())
 	}
 	if a.header == nil {
 		a.header = http.Header{}
@@ -134,8 +134,8 @@ func (h *client) send(s request) *answer {
 	return a
 }
 
-// requestText writes a request to app.test. A header is a whole line; one that
-// begins with "Host:" replaces the usual one.
+// requestText returns the text of a request to app.test. Each header is a whole line. A header
+// that begins with "Host:" replaces the default one.
 func requestText(method, target, id string, headers ...string) string {
 	host := "Host: app.test\r\n"
 	rest := ""
@@ -149,12 +149,12 @@ func requestText(method, target, id string, headers ...string) string {
 	return method + " " + target + " HTTP/1.1\r\n" + host + "X-Case: " + id + "\r\n" + rest + "\r\n"
 }
 
-// get asks with the headers of a page load.
+// get sends a request with the headers of a page load.
 func (h *client) get(target string, headers ...string) *answer {
 	return h.send(request{raw: requestText("GET", target, h.id, append([]string{"Accept: text/html"}, headers...)...)})
 }
 
-// count is how many tries ran and failed, by class.
+// count counts the tries that ran and failed, by class.
 type count struct {
 	mu    sync.Mutex
 	lines []string
@@ -183,8 +183,8 @@ func (c *count) print(notes []string) {
 	}
 }
 
-// say tells a figure that nobody is held to.
-func (s *env) say(format string, args ...any) {
+// addNote records a figure for the report. No limit applies to it.
+func (s *env) addNote(format string, args ...any) {
 	s.partnerMu.Lock()
 	defer s.partnerMu.Unlock()
 	s.notes = append(s.notes, fmt.Sprintf(format, args...))
@@ -192,30 +192,30 @@ func (s *env) say(format string, args ...any) {
 
 const (
 	workers = 8
-	shown   = 25 // failures of a class that are told in full
+	shown   = 25 // number of failures of a class that are printed in full
 )
 
-// run runs the tries of a class, several clients at once.
+// run runs the tries of a class with several clients at once.
 func (s *env) run(t *testing.T, c *count, class string, minimum int, tries []try) {
 	began := time.Now()
 	queue := make(chan try)
 	var all sync.WaitGroup
 	var ran, failed atomic.Int64
-	tell := func(name string, wrong []string) {
+	report := func(name string, wrong []string) {
 		if n := failed.Add(1); n <= shown {
 			t.Errorf("%s %s:\n%s", class, name, strings.Join(wrong, "\n"))
 		}
 	}
 	for range workers {
 		all.Go(func() {
-			w := &rawConns{kept: map[string]*rawConn{}}
+			w := &rawConns{idle: map[string]*rawConn{}}
 			defer w.close()
 			for one := range queue {
-				h := &client{env: s, wires: w, id: fmt.Sprintf("%s-%d", class, s.seq.Add(1))}
-				one.on(h)
+				h := &client{env: s, conns: w, id: fmt.Sprintf("%s-%d", class, s.seq.Add(1))}
+				one.run(h)
 				c.name(one.name)
 				if ran.Add(1); len(h.wrong) > 0 {
-					tell(one.name+" (case "+h.id+")",
+					report(one.name+" (case "+h.id+")",
 						append(h.wrong, "the last exchanges:\n\t"+strings.Join(h.last, "\n\t")))
 				}
 			}
@@ -226,8 +226,8 @@ func (s *env) run(t *testing.T, c *count, class string, minimum int, tries []try
 	}
 	close(queue)
 	all.Wait()
-	if wrong := s.settle(); len(wrong) > 0 {
-		tell("what the application saw", wrong)
+	if wrong := s.checkReceived(); len(wrong) > 0 {
+		report("what the application received", wrong)
 	}
 	c.add(class, int(ran.Load()), int(failed.Load()), time.Since(began))
 	if int(ran.Load()) < minimum {
@@ -235,12 +235,12 @@ func (s *env) run(t *testing.T, c *count, class string, minimum int, tries []try
 	}
 }
 
-// settle is O1: each request that the application saw has one record in the
-// log, and that record says allow, for that path.
-func (s *env) settle() (wrong []string) {
-	all, lost := s.up.take()
-	if len(lost) > 0 {
-		all["nobody's"] = lost
+// checkReceived checks O1: each request that the application received has one record in the log, and that
+// record is an allow for the same path.
+func (s *env) checkReceived() (wrong []string) {
+	all, unlabelled := s.up.take()
+	if len(unlabelled) > 0 {
+		all["without an id"] = unlabelled
 	}
 	for id, list := range all {
 		if _, foreign := s.foreign.Load(id); foreign { // another process has the record
@@ -255,15 +255,15 @@ func (s *env) settle() (wrong []string) {
 			case r.Verdict != "allow":
 				wrong = append(wrong, fmt.Sprintf("O1: case %s: the verdict on %.300q was %q", id, one.head, r.Verdict))
 			case !samePath(r, path):
-				wrong = append(wrong, fmt.Sprintf("O1: case %s: decided on %q, sent on %q", id, r.Path, path))
+				wrong = append(wrong, fmt.Sprintf("O1: case %s: decided on %q, forwarded %q", id, r.Path, path))
 			}
 		}
 	}
 	return wrong
 }
 
-// samePath compares what was decided on with what was sent on. The log cuts
-// long paths and escapes what is no text.
+// samePath compares the path of the decision with the forwarded path. The log truncates long paths
+// and escapes bytes that are not text.
 func samePath(r record, sent string) bool {
 	decided := r.Path
 	if r.Route == "/strip/" {
@@ -280,7 +280,7 @@ func samePath(r record, sent string) bool {
 	return decided == sent
 }
 
-// calls counts what DingTalk was asked since the start.
+// calls returns the number of calls to DingTalk since the start.
 func (s *env) calls() (n int64) {
 	for _, k := range s.sim.AllCalls() {
 		n += int64(k)
@@ -288,17 +288,17 @@ func (s *env) calls() (n int64) {
 	return n
 }
 
-// end asks what can only be asked when everything is over.
+// end makes the checks that require a finished run.
 func (s *env) end(t *testing.T) {
 	metrics := fetch(t, "http://"+s.admin+"/metrics")
-	// O8: a leak would show in thousands. Connections to the application are
-	// kept for 90 s, two goroutines each.
-	for patience := 100; ; patience-- {
+	// O8: a leak would amount to thousands. Connections to the application are kept for 90 s, with
+	// two goroutines each.
+	for attempt := 100; ; attempt-- {
 		goroutines, descriptors := metric(metrics, "go_goroutines"), s.descriptors()
 		if goroutines < 500 && descriptors < 500 {
 			break
 		}
-		if patience == 0 {
+		if attempt == 0 {
 			t.Errorf("O8: %v goroutines and %d descriptors are left", goroutines, descriptors)
 			break
 		}
@@ -314,23 +314,23 @@ func (s *env) end(t *testing.T) {
 	if err := s.finish(); err != nil {
 		t.Errorf("O3: dinggate ended with %v", err)
 	}
-	said := s.said()
+	output := s.output()
 	for name, form := range forms(canary) {
-		if strings.Contains(said, form) {
+		if strings.Contains(output, form) {
 			t.Errorf("O7: a secret (%s) is in the log", name)
 		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	excused := append([]string{"but 1 warning:", "dingtalk.rate is above 20"}, s.excused...) // the rate is config's own
+	excused := append([]string{"but 1 warning:", "dingtalk.rate is above 20"}, s.excused...) // the configured rate
 	for i, line := range s.stray {
 		if i < 40 && !slices.ContainsFunc(excused, func(part string) bool { return strings.Contains(line, part) }) {
-			t.Errorf("O3: dinggate said %s", line)
+			t.Errorf("O3: dinggate printed %s", line)
 		}
 	}
 }
 
-// metric is the value of one that has no labels, 0 when there is none.
+// metric returns the value of a metric without labels. It returns 0 if there is none.
 func metric(text, name string) (v float64) {
 	if _, rest, ok := strings.Cut(text, "\n"+name+" "); ok {
 		fmt.Sscan(rest, &v)
@@ -360,9 +360,8 @@ func unquote(s string) string {
 	return text
 }
 
-// someone is a source address that nobody else uses, where limits per client
-// would be met otherwise.
-func (s *env) someone() string {
+// newAddress returns a source address that no other try uses, so that limits per client do not apply.
+func (s *env) newAddress() string {
 	n := s.seq.Add(1)
 	return net.IPv4(127, byte(16+n>>16&63), byte(n>>8), byte(n)).String()
 }

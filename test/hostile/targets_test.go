@@ -9,13 +9,13 @@ import (
 	"strings"
 )
 
-// hostileTargets are return targets that lead away, or might for some browser.
-// The right outcome for each is /, or a refusal.
+// hostileTargets are return targets that leave the site, at least in some browser. The correct
+// result for each is / or a refusal.
 func hostileTargets() []string {
 	var list []string
 	add := func(targets ...string) { list = append(list, targets...) }
 
-	// R1: two slashes begin a host, and to a browser a back slash is a slash.
+	// R1: two slashes begin a host, and browsers treat a backslash as a slash.
 	for _, a := range []string{"/", `\`} {
 		for _, b := range []string{"/", `\`} {
 			for _, c := range []string{"", "/", `\`, "//"} {
@@ -28,7 +28,7 @@ func hostileTargets() []string {
 			add(dots + slashes + "evil.test/")
 		}
 	}
-	// R2: bytes that browsers drop or take for blanks.
+	// R2: bytes that browsers drop or treat as blanks.
 	for b := byte(0); b <= ' '; b++ {
 		add(string(b)+"//evil.test/", "/"+string(b)+"/evil.test/", "https:"+string(b)+"//evil.test/")
 	}
@@ -50,7 +50,7 @@ func hostileTargets() []string {
 		add("https://app.test"+at+"evil.test/", "//app.test"+at+"evil.test/")
 	}
 	add("https://user@app.test/", "https://user:pass@app.test/", "https://@app.test/", "https://:@app.test/")
-	// R5: hosts that look like ours.
+	// R5: hosts that resemble ours.
 	for _, host := range []string{
 		"app.test.evil.test", "evilapp.test", "app.testevil", "app-test", "app.tes", "pp.test", "xapp.test",
 		"app.test.", "app.test..", ".app.test", "app..test",
@@ -62,16 +62,16 @@ func hostileTargets() []string {
 		"ﬀ.test", "ﾠapp.test", "app.test\u2024", "app\u2215.test", "app.test\uff0fevil.test",
 		"evil.test\uff03app.test", "evil.test\uff20app.test",
 	} {
-		if host != "app.test." { // one final dot is the same host: it comes out canonical
+		if host != "app.test." { // one final dot is the same host: the result is canonical
 			add("https://"+host+"/", "//"+host+"/")
 		}
 	}
-	// R6: another port, or less than TLS.
+	// R6: another port, or no TLS.
 	for _, port := range []string{":80", ":8443", ":0", ":65536", ":4430", ":x", ":-1", ":0443x", ":443443", ":４４３"} {
 		add("https://app.test"+port+"/", "http://app.test"+port+"/")
 	}
 	add("http://app.test/", "http://app.test:443/", "http://other.test/", "http://friend.test/")
-	// R7: line breaks and what some decoder makes one of.
+	// R7: line breaks, and text that some decoder turns into one.
 	for _, crlf := range []string{"\r\n", "\r", "\n", "%0d%0a", "%0D%0A", "嘊嘍", "%E5%98%8A%E5%98%8D", "\u0085",
 		"\u2028", "\\r\\n"} {
 		add("//evil.test/"+crlf+"Set-Cookie:x=1", crlf+"//evil.test/", "https://evil.test/"+crlf)
@@ -80,7 +80,7 @@ func hostileTargets() []string {
 		"/\r\n\r\n<script>"} {
 		add(line)
 	}
-	// Our own endpoints are no places to come back to.
+	// Our own endpoints are not valid return targets.
 	add("/oauth2/start", "/oauth2/start?rd=//evil.test", "/oauth2/sign_out?rd=https://evil.test",
 		"/oauth2/callback?state=x", "/oauth2/../oauth2/start", "/%6fauth2/start", "https://app.test/oauth2/sign_out")
 	// R12: longer than any cookie.
@@ -90,11 +90,11 @@ func hostileTargets() []string {
 	return slices.Compact(list)
 }
 
-// ownTargets are targets that must arrive, and as what.
+// ownTargets are valid targets and the Location that each must result in.
 var ownTargets = map[string]string{
 	"/": "/", "/a": "/a", "/a?b=1&c=2": "/a?b=1&c=2", "/a/b//c": "/a/b//c", "/a%2Fb": "/a%2Fb",
 	"/a?rd=%2F%2Fevil.test":         "/a?rd=%2F%2Fevil.test",
-	"/a?next=https://evil.test/":    "/a?next=https://evil.test/", // R10: we never follow it
+	"/a?next=https://evil.test/":    "/a?next=https://evil.test/", // R10: dinggate never follows it
 	"/a?next=//evil.test&x=%5Cevil": "/a?next=//evil.test&x=%5Cevil",
 	"/%252f%252fevil.test":          "/%252f%252fevil.test", // R8: one path on our site
 	"/%25252f":                      "/%25252f",
@@ -104,11 +104,10 @@ var ownTargets = map[string]string{
 	"HTTPS://app.test/x?y": "/x?y", "https://app.test./x": "/x", "https://app.test": "/",
 	"https://friend.test/x": "https://friend.test/x", "https://Friend.Test:443/x": "https://friend.test/x",
 	"/报表":    "/%E6%8A%A5%E8%A1%A8",
-	"/嘊嘍Set": "/%E5%98%8A%E5%98%8DSet", // R7: its bytes hold no line break, and stay apart
+	"/嘊嘍Set": "/%E5%98%8A%E5%98%8DSet", // R7: its bytes contain no line break and are encoded separately
 }
 
-// corpus reads the WHATWG's own test data, which the module of our test parser
-// brings along.
+// corpus reads the WHATWG's test data, which is part of the module of the test's URL parser.
 func corpus() (inputs []string) {
 	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/nlnwa/whatwg-url").Output()
 	if err != nil {

@@ -14,15 +14,15 @@ import (
 
 var update = flag.Bool("update", false, "write the table of threats into docs/hostile.md")
 
-// threatClass is a letter of the catalogue: the last number of its unbroken row, and
-// numbers beyond that row.
+// threatClass is a letter of the catalogue. The threats 1 to last all exist. more lists the
+// numbers above last.
 type threatClass struct {
 	letter string
 	last   int
 	more   []int
 }
 
-// catalogue is every threat that is known.
+// catalogue lists every known threat.
 var catalogue = []threatClass{
 	{"R", 18, nil},
 	{"S", 23, nil},
@@ -38,9 +38,10 @@ var catalogue = []threatClass{
 	{"K", 17, []int{18, 19}},
 	{"V", 37, nil},
 	{"E", 10, []int{16, 17, 18}},
+	{"G", 6, nil},
 }
 
-// ids are the threats of a class, in order.
+// ids returns the threats of a class in order.
 func (c threatClass) ids() (list []string) {
 	for n := 1; n <= c.last; n++ {
 		list = append(list, fmt.Sprint(c.letter, n))
@@ -51,37 +52,38 @@ func (c threatClass) ids() (list []string) {
 	return list
 }
 
-// witnesses are where a threat is tried whose number no try's name begins with:
-// what a name holds, or a test of another folder as "folder TestName".
-var witnesses = map[string]string{
+// coveredBy names the test of a threat that no try's name begins with. The test is a pattern for
+// the name of a try, or a test of another directory as "directory TestName".
+var coveredBy = map[string]string{
 	"R2": `start …\t//evil.test`, "R3": `start …javascript:`, "R4": `start …https://app.test@evil.test/`,
 	"R6": `start …https://app.test:8443/`, "R7": `start …%0d%0a`, "R8": `…%252f%252fevil`,
 	"R10": `…next=https://evil.test/`, "R12": "start …aaaaaaaaaaaaaaaaaaaa",
-	"R13": `as the page asked for "//evil.test/`,
+	"R13": `as the target "//evil.test/`,
 	"S3":  "S1 S2 the attacker's link", "S12": `S7 "authCode=CODE&code=other`, "S14": "S1 S2 the attacker's link",
 	"C2": "C5 ", "C8": "session TestRecheckInTheBackground", "C15": "session TestRecheckInTheBackground",
 	"C17": "session TestStoreDumpIsUseless",
 	"S20": "test/hostile TestHandOvers", "S21": "test/hostile TestHandOvers",
 	"S22": "test/hostile TestHandOvers", "S23": "test/hostile TestHandOvers",
 	"H3": `H1 signed in ["X-Forwarded-User:" "X-Forwarded-User: FORGED"`,
-	"H6": `H1 nobody ["X-Forwarded-For: FORGED"]`, "H7": `H1 nobody ["Proxy: FORGED"]`,
+	"H6": `H1 anonymous ["X-Forwarded-For: FORGED"]`, "H7": `H1 anonymous ["Proxy: FORGED"]`,
 	"H11": "proxy TestHostileDirectory", "H12": "proxy TestAnswerCleaned",
 	"P2": "P1–P9 …%2f", "P3": "P1–P9 …%252f", "P4": "P1–P9 …;", "P5": "P1–P9 …%00", "P6": "P1–P9 …?x=/public/",
 	"P7": `P1–P9 …"//`, "P8": "P1–P9 …PUBLIC",
-	"F3": "F5 ", "F4": "P16 ", "F14": "proxy TestTrouble",
-	"W4": "cmd/dinggate TestDrain", "T15": "T13 one final newline, T15", "T24": "cmd/dinggate TestClientRemoved",
+	"F3": "F5 ", "F4": "P16 ", "F14": "proxy TestStoreFails",
+	"W4": "cmd/dinggate/internal/server TestDrain", "T15": "T13 one final newline, T15", "T24": "cmd/dinggate/test/sso TestClientRemoved",
 	"D7": "K4 K5", "D8": "session TestFitUser", "D11": "internal/web TestChain_Panics",
 	"L3": "V19 /act/closes", "L4": `D9 "X-Request-Id`,
-	"K13": "H15 ", "K17": "cmd/dinggate TestSilentAfterSignOut",
+	"K13": "H15 ", "K17": "cmd/dinggate/test/signin TestSilentAfterSignOut",
 	"V1": "dingtalk TestSlow", "V11": "session TestOneLookupForAllReplicas", "V12": "session TestLeaseHolderDies",
-	"V14": "cmd/dinggate TestRedisDiesAndReturns", "V15": "store/redisstore TestFaults",
-	"V16": "cmd/dinggate TestRedisEmptied", "V18": "S5 S8 from the future",
+	"V14": "cmd/dinggate/test/fleet TestRedisDiesAndReturns", "V15": "store/redisstore TestFaults",
+	"V16": "cmd/dinggate/test/fleet TestRedisEmptied", "V18": "S5 S8 from the future",
 	"V34": "dingtalk TestMoves",
-	"E3":  "E1 signed in", // and every answer: oidcAnswer
+	"E3":  "E1 signed in", // and every response: oidcAnswer
+	"G5":  "proxy/accessrequest TestBook_ForgedRecords",
 	"E16": "oidc TestHangingReceiver", "E17": "oidc TestSubjects", "E18": "oidc TestSchedules",
 }
 
-// threats are all of the catalogue, in its order.
+// threats returns the entire catalogue in order.
 func threats() (list []string) {
 	for _, c := range catalogue {
 		list = append(list, c.ids()...)
@@ -91,7 +93,7 @@ func threats() (list []string) {
 
 var number = regexp.MustCompile(`^[A-Z][0-9]+$`)
 
-// numbers are the threats that a try's name begins with.
+// numbers returns the threats that a try's name begins with.
 func numbers(name string) (list []string) {
 	for word := range strings.FieldsSeq(name) {
 		if !number.MatchString(word) {
@@ -102,8 +104,8 @@ func numbers(name string) (list []string) {
 	return list
 }
 
-// minimums are how many tries a threat has at least, where a single one shows too
-// little.
+// minimums are the minimum numbers of tries of those threats for which a single try is not
+// sufficient.
 var minimums = map[string]int{
 	"D12": 30,
 	"E1":  1000,
@@ -111,6 +113,11 @@ var minimums = map[string]int{
 	"E6":  280,
 	"E9":  100,
 	"E10": 90,
+	"G1":  150,
+	"G2":  900,
+	"G3":  200,
+	"G4":  90,
+	"G6":  100,
 	"D13": 3,
 	"D14": 3,
 	"H16": 450,
@@ -130,8 +137,8 @@ var minimums = map[string]int{
 	"T36": 8,
 }
 
-// uncovered are the threats that fewer tries of these names than their minimum are
-// about, and no test elsewhere.
+// uncovered returns the threats that have fewer tries than their minimum and no test in another
+// directory.
 func uncovered(names []string) (list []string) {
 	tried := map[string]int{}
 	for _, name := range names {
@@ -140,10 +147,10 @@ func uncovered(names []string) (list []string) {
 		}
 	}
 	for _, id := range threats() {
-		witness, listed := witnesses[id]
+		covering, listed := coveredBy[id]
 		if tried[id] >= max(1, minimums[id]) ||
-			listed && (elsewhere(witness) ||
-				slices.ContainsFunc(names, func(name string) bool { return seenIn(name, witness) })) {
+			listed && (inOtherPackage(covering) ||
+				slices.ContainsFunc(names, func(name string) bool { return matches(name, covering) })) {
 			continue
 		}
 		list = append(list, id)
@@ -151,33 +158,33 @@ func uncovered(names []string) (list []string) {
 	return list
 }
 
-// seenIn reports whether a name is the witness: it begins with what stands before
-// the dots and holds what stands behind them.
-func seenIn(name, witness string) bool {
-	begin, hold, _ := strings.Cut(witness, "…")
-	return strings.HasPrefix(name, begin) && strings.Contains(name, hold)
+// matches reports whether a name matches the pattern. The name must begin with the text before the
+// dots and contain the text after them.
+func matches(name, covering string) bool {
+	begin, part, _ := strings.Cut(covering, "…")
+	return strings.HasPrefix(name, begin) && strings.Contains(name, part)
 }
 
-func elsewhere(witness string) bool {
-	_, test, ok := strings.Cut(witness, " ")
+func inOtherPackage(covering string) bool {
+	_, test, ok := strings.Cut(covering, " ")
 	return ok && strings.HasPrefix(test, "Test")
 }
 
-// TestThreats: the table in docs/hostile.md is the one above, and the tests of
-// other folders that it names are there.
+// TestThreats checks that the table in docs/hostile.md matches the catalogue, and that the tests
+// of other directories that it names exist.
 func TestThreats(t *testing.T) {
 	ids := threats()
-	for id, witness := range witnesses {
+	for id, covering := range coveredBy {
 		if !slices.Contains(ids, id) {
-			t.Errorf("%s is no threat", id)
+			t.Errorf("%s is not in the catalogue", id)
 		}
-		if !elsewhere(witness) {
+		if !inOtherPackage(covering) {
 			continue
 		}
-		folder, test, _ := strings.Cut(witness, " ")
+		folder, test, _ := strings.Cut(covering, " ")
 		if out, err := exec.Command("grep", "-l", "func "+test+"(", "-r", "--include=*_test.go",
 			filepath.Join("..", "..", folder)).Output(); err != nil || len(out) == 0 {
-			t.Errorf("%s is said to be tried by %s, which is not there", id, witness)
+			t.Errorf("%s is covered by %s, which does not exist", id, covering)
 		}
 	}
 	for _, name := range []string{"hostile.md", "hostile.zh-CN.md"} {
@@ -189,7 +196,7 @@ func TestThreats(t *testing.T) {
 		before, rest, ok := strings.Cut(string(text), "<!-- threats -->\n")
 		_, after, ok2 := strings.Cut(rest, "<!-- end of threats -->\n")
 		if !ok || !ok2 {
-			t.Fatalf("%s has no place for the table", name)
+			t.Fatalf("%s has no markers for the table", name)
 		}
 		want := before + "<!-- threats -->\n" + table() + "<!-- end of threats -->\n" + after
 		if want != string(text) {
@@ -202,16 +209,16 @@ func TestThreats(t *testing.T) {
 	}
 }
 
-// table is a row per class: which of its threats are tried here, which beside
-// their code.
+// table returns one row per class. A row lists the threats that are tried here and the threats
+// that are tested beside their code.
 func table() string {
 	var b strings.Builder
 	b.WriteString("| class | `make hostile` | `go test` |\n|---|---|---|\n")
 	for _, c := range catalogue {
 		var here, there []string
 		for _, id := range c.ids() {
-			if witness, listed := witnesses[id]; listed && elsewhere(witness) {
-				folder, test, _ := strings.Cut(witness, " ")
+			if covering, listed := coveredBy[id]; listed && inOtherPackage(covering) {
+				folder, test, _ := strings.Cut(covering, " ")
 				there = append(there, fmt.Sprintf("%s `%s` in `%s`", id, test, folder))
 			} else {
 				here = append(here, id)
@@ -222,7 +229,7 @@ func table() string {
 	return b.String()
 }
 
-// ranges writes R1, R2, R3, R5 as R1–R3, R5.
+// ranges formats R1, R2, R3, R5 as R1–R3, R5.
 func ranges(ids []string) string {
 	var parts []string
 	of := func(id string) (n int) { fmt.Sscan(id[1:], &n); return n }

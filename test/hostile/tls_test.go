@@ -12,33 +12,36 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"dinggate/internal/realtool"
 )
 
-// openSecure starts the env that serves TLS, and HTTP/2 over it.
+// openSecure starts the env that serves TLS and HTTP/2.
 func openSecure(t *testing.T) *env {
-	a := newAuthority()
-	cert, key := a.files(t, leaf{})
+	a := realtool.NewAuthority()
+	cert, key := a.Files(t, realtool.Leaf{})
 	s := openWith(t, func(text string) string {
 		return text + fmt.Sprintf("tls: {cert_file: %q, key_file: %q, hsts: 8760h}\n", cert, key)
 	})
-	s.t, s.secure, s.authority = t, a.trusting(), a
-	s.up.on("flood", flood)
+	s.t, s.secure, s.authority = t, a.ClientConfig(), a
+	s.up.handle("flood", flood)
 	return s
 }
 
-// tlsTries are D10 and L7: what comes before the first request.
+// tlsTries covers D10 and L7: the data before the first request.
 func tlsTries(s *env) []try {
 	return slices.Concat(http2Tries(s), versions(s), hellos(s), names(s), clients(s), pairs(s), outbound(s))
 }
 
-// versions: nothing older than TLS 1.2, nothing weak in it, no renegotiation.
+// versions checks that dinggate accepts no version below TLS 1.2, no weak cipher suite and no
+// renegotiation.
 func versions(s *env) (list []try) {
-	shake := func(name string, change func(c *tls.Config), want bool) {
+	handshakeTry := func(name string, change func(c *tls.Config), want bool) {
 		list = append(list, try{"L7 " + name, func(h *client) {
 			c := s.secure.Clone()
 			c.InsecureSkipVerify = true
 			change(c)
-			conn, err := tls.Dial("tcp", s.gate, c)
+			conn, err := tls.Dial("tcp", s.addr, c)
 			if err == nil {
 				defer conn.Close()
 			}
@@ -50,44 +53,44 @@ func versions(s *env) (list []try) {
 	only := func(v uint16) func(*tls.Config) {
 		return func(c *tls.Config) { c.MinVersion, c.MaxVersion = v, v }
 	}
-	shake("TLS 1.0", only(tls.VersionTLS10), false)
-	shake("TLS 1.1", only(tls.VersionTLS11), false)
-	shake("TLS 1.2", only(tls.VersionTLS12), true)
-	shake("TLS 1.3", only(tls.VersionTLS13), true)
+	handshakeTry("TLS 1.0", only(tls.VersionTLS10), false)
+	handshakeTry("TLS 1.1", only(tls.VersionTLS11), false)
+	handshakeTry("TLS 1.2", only(tls.VersionTLS12), true)
+	handshakeTry("TLS 1.3", only(tls.VersionTLS13), true)
 	for _, suite := range tls.InsecureCipherSuites() {
-		shake("the suite "+suite.Name, func(c *tls.Config) {
+		handshakeTry("the suite "+suite.Name, func(c *tls.Config) {
 			only(tls.VersionTLS12)(c)
 			c.CipherSuites = []uint16{suite.ID}
 		}, false)
 	}
 	for _, protocols := range [][]string{{"spdy/3"}, {"h3"}, {"http/1.0"}, {"h2c"}, {"HTTP/1.1"},
 		{strings.Repeat("x", 255)}} {
-		shake(fmt.Sprintf("the protocol %.20q", protocols), func(c *tls.Config) { c.NextProtos = protocols }, false)
+		handshakeTry(fmt.Sprintf("the protocol %.20q", protocols), func(c *tls.Config) { c.NextProtos = protocols }, false)
 	}
 	list = append(list, try{"L7 renegotiation", func(h *client) {
 		program, err := exec.LookPath("openssl")
 		if err != nil {
-			return // no client here knows how
+			return // no client here supports it
 		}
-		cmd := exec.Command(program, "s_client", "-connect", s.gate, "-tls1_2", "-servername", "app.test",
+		cmd := exec.Command(program, "s_client", "-connect", s.addr, "-tls1_2", "-servername", "app.test",
 			"-legacy_renegotiation")
 		in, out := strings.NewReader("R\nGET /public/x HTTP/1.1\r\nHost: app.test\r\nX-Case: "+h.id+
 			"\r\nConnection: close\r\n\r\n"), &strings.Builder{}
-		cmd.Stdin, cmd.Stdout, cmd.Stderr = io.MultiReader(in, lazy(2*time.Second)), out, out
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = io.MultiReader(in, delayedEOF(2*time.Second)), out, out
 		cmd.Run()
 		if text := out.String(); !strings.Contains(text, "RENEGOTIATING") || strings.Contains(text, "HTTP/1.1 200") {
-			h.failf("openssl says %.2000s", text)
+			h.failf("openssl prints %.2000s", text)
 		}
 	}})
 	return list
 }
 
-// lazy is a reader that ends after a while.
-type lazy time.Duration
+// delayedEOF is a reader that returns io.EOF after a delay.
+type delayedEOF time.Duration
 
-func (l lazy) Read([]byte) (int, error) { time.Sleep(time.Duration(l)); return 0, io.EOF }
+func (l delayedEOF) Read([]byte) (int, error) { time.Sleep(time.Duration(l)); return 0, io.EOF }
 
-// clientHello is what one of our clients says first.
+// clientHello returns the first message of a client.
 func clientHello(c *tls.Config) []byte {
 	ours, theirs := net.Pipe()
 	go tls.Client(ours, c).Handshake()
@@ -98,32 +101,32 @@ func clientHello(c *tls.Config) []byte {
 	return b[:n]
 }
 
-// hellos are D10: handshakes that break off, drip or are none.
+// hellos covers D10: handshakes that are cut off, slow or malformed.
 func hellos(s *env) (list []try) {
 	hello := string(clientHello(&tls.Config{ServerName: "aaaaaaaa.test"}))
-	add := func(name, text string, drip time.Duration) {
+	add := func(name, text string, pause time.Duration) {
 		list = append(list, try{"D10 " + name, func(h *client) {
-			w, err := dial(h.env.someone(), h.env.gate)
+			w, err := dial(h.env.newAddress(), h.env.addr)
 			if err != nil {
 				h.failf("%v", err)
 				return
 			}
 			defer w.c.Close()
 			first := text
-			if drip > 0 {
+			if pause > 0 {
 				first = text[:1]
 			}
 			io.WriteString(w.c, first)
-			if gone, err := trickle(w, text[len(first):], max(drip, 200*time.Millisecond), 25*time.Second); !gone &&
+			if closed, err := sendSlowly(w, text[len(first):], max(pause, 200*time.Millisecond), 25*time.Second); !closed &&
 				!isEnd(err) {
-				h.failf("a handshake that never ends is still welcome after 25 s")
+				h.failf("a handshake that never ends is still accepted after 25 s")
 			}
 		}})
 	}
 	add("one byte", "\x16", 0)
 	add("half a hello", hello[:len(hello)/2], 0)
 	add("a hello and no more", hello, 0)
-	add("a hello that drips", hello, 300*time.Millisecond)
+	add("a hello byte by byte", hello, 300*time.Millisecond)
 	add("an empty record", "\x16\x03\x01\x00\x00", 0)
 	add("SSL 2", "\x80\x2e\x01\x00\x02\x00\x15\x00\x00\x00\x10\x01\x00\x80", 0)
 	add("SSL 3", strings.Replace(hello, "\x03\x03", "\x03\x00", 1), 0)
@@ -136,40 +139,40 @@ func hellos(s *env) (list []try) {
 	for name, odd := range map[string]string{"NUL": "aaaa\x00aaa.test", "line break": "aaa\r\naaa.test",
 		"blank": "aaaa aaa.test", "dots": ".............", "slashes": "../../../etc/", "final dot": "aaaaaaaa.tes.",
 		"address": "127.000.0.001", "high": "aaaa\xff\xfeaa.test", "wildcard": "*.*.*.*.*.tes"} {
-		list = append(list, try{"D10 SNI " + name, func(h *client) { // answered or refused; dinggate lives
-			w, err := dial(h.env.someone(), h.env.gate)
+		list = append(list, try{"D10 SNI " + name, func(h *client) { // answered or refused; dinggate keeps running
+			w, err := dial(h.env.newAddress(), h.env.addr)
 			if err != nil {
 				h.failf("%v", err)
 				return
 			}
 			io.WriteString(w.c, strings.Replace(hello, "aaaaaaaa.test", odd, 1))
-			w.c.SetReadDeadline(time.Now().Add(patience))
+			w.c.SetReadDeadline(time.Now().Add(responseTimeout))
 			if _, err := w.br.Peek(1); err != nil && !isEnd(err) {
-				h.failf("silence: %v", err)
+				h.failf("no response: %v", err)
 			}
 			w.c.Close()
-			h.fine()
+			h.checkServed()
 		}})
 	}
 	list = append(list, try{"D10 200 that break off", func(h *client) {
 		for i := range 200 {
-			if w, err := dial(h.env.someone(), h.env.gate); err == nil {
+			if w, err := dial(h.env.newAddress(), h.env.addr); err == nil {
 				io.WriteString(w.c, hello[:i*len(hello)/200])
 				w.c.(*net.TCPConn).SetLinger(0)
 				w.c.Close()
 			}
 		}
-		h.fine()
+		h.checkServed()
 	}}, try{"D10 tiny records", func(h *client) {
 		c := s.secure.Clone()
 		c.NextProtos = []string{"http/1.1"}
-		conn, err := tls.Dial("tcp", s.gate, c)
+		conn, err := tls.Dial("tcp", s.addr, c)
 		if err != nil {
 			h.failf("%v", err)
 			return
 		}
 		defer conn.Close()
-		conn.SetDeadline(time.Now().Add(patience))
+		conn.SetDeadline(time.Now().Add(responseTimeout))
 		for _, b := range []byte(requestText("GET", "/public/x", h.id, "Connection: close")) {
 			conn.Write([]byte{b})
 		}
@@ -179,11 +182,11 @@ func hellos(s *env) (list []try) {
 	}}, try{"D10 HTTP/1 where HTTP/2 was agreed", func(h *client) {
 		c := s.secure.Clone()
 		c.NextProtos = []string{"h2"}
-		h.says(c, requestText("GET", "/public/x", h.id), "HTTP/1.1 200")
+		h.checkNever(c, requestText("GET", "/public/x", h.id), "HTTP/1.1 200")
 	}}, try{"D10 HTTP/2 where HTTP/1 was agreed", func(h *client) {
 		c := s.secure.Clone()
 		c.NextProtos = []string{"http/1.1"}
-		h.says(c, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00", mark)
+		h.checkNever(c, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00", mark)
 	}})
 	return list
 }
@@ -193,16 +196,16 @@ func isEnd(err error) bool {
 	return !ok || !e.Timeout()
 }
 
-// fine is that others are served.
-func (h *client) fine() {
-	if a := h.send(request{raw: requestText("GET", "/public/x", h.id), right: true, fresh: true}); a.status != 200 {
-		h.failf("others are not served: %v", a)
+// checkServed checks that other clients are served.
+func (h *client) checkServed() {
+	if a := h.send(request{raw: requestText("GET", "/public/x", h.id), authorized: true, fresh: true}); a.status != 200 {
+		h.failf("other clients are not served: %v", a)
 	}
 }
 
-// says writes text into a TLS connection; the answer must not hold what never may.
-func (h *client) says(c *tls.Config, text, never string) {
-	conn, err := tls.Dial("tcp", h.env.gate, c)
+// checkNever writes text into a TLS connection. The response must not contain never.
+func (h *client) checkNever(c *tls.Config, text, never string) {
+	conn, err := tls.Dial("tcp", h.env.addr, c)
 	if err != nil {
 		h.failf("%v", err)
 		return
@@ -215,8 +218,8 @@ func (h *client) says(c *tls.Config, text, never string) {
 	}
 }
 
-// names: the name of the handshake and the name of the request are two things,
-// and only the second chooses a route.
+// names checks that the server name of the handshake and the host of the request are independent,
+// and that only the host selects a route.
 func names(s *env) (list []try) {
 	for _, sni := range []string{"app.test", "evil.test", "", "127.0.0.1", "APP.test", "app.test.", "localhost",
 		strings.Repeat("a.", 100) + "test"} {
@@ -225,10 +228,10 @@ func names(s *env) (list []try) {
 				c := s.secure.Clone()
 				c.ServerName, c.InsecureSkipVerify = sni, true
 				a := h.send(request{
-					raw:    requestText("GET", "/page", h.id, "Host: "+host, h.member("zhangsan")),
-					right:  host == "app.test",
-					fresh:  true,
-					secure: c,
+					raw:        requestText("GET", "/page", h.id, "Host: "+host, h.member("zhangsan")),
+					authorized: host == "app.test",
+					fresh:      true,
+					secure:     c,
 				})
 				if (a.status == 200) != (host == "app.test") {
 					h.failf("got %v", a)
@@ -242,36 +245,36 @@ func names(s *env) (list []try) {
 	return list
 }
 
-// clients are L7: where clients must show a certificate, a right one.
+// clients covers L7: client certificates that are required and valid.
 func clients(s *env) (list []try) {
 	dir := s.t.TempDir()
-	write(s.t, filepath.Join(dir, "ca.pem"), string(s.authority.pem()))
+	write(s.t, filepath.Join(dir, "ca.pem"), string(s.authority.PEM()))
 	p := s.another(func(text string) string {
 		return strings.Replace(text, "hsts:", "client_ca_file: "+filepath.Join(dir, "ca.pem")+", hsts:", 1)
 	})
-	stranger := newAuthority()
+	foreign := realtool.NewAuthority()
 	for name, c := range map[string]struct {
 		pair *tls.Certificate
 		in   bool
 	}{
-		"a right one":      {ptr(s.authority.pair(leaf{client: true})), true},
-		"none":             {nil, false},
-		"one of its own":   {ptr(s.authority.pair(leaf{client: true, self: true})), false},
-		"another's":        {ptr(stranger.pair(leaf{client: true})), false},
-		"an expired one":   {ptr(s.authority.pair(leaf{client: true, ends: -time.Minute})), false},
-		"one not yet good": {ptr(s.authority.pair(leaf{client: true, begins: 30 * time.Minute})), false},
-		"one for servers":  {ptr(s.authority.pair(leaf{})), false},
+		"valid":             {ptr(s.authority.Pair(realtool.Leaf{Client: true})), true},
+		"none":              {nil, false},
+		"self-signed":       {ptr(s.authority.Pair(realtool.Leaf{Client: true, SelfSigned: true})), false},
+		"another's":         {ptr(foreign.Pair(realtool.Leaf{Client: true})), false},
+		"an expired one":    {ptr(s.authority.Pair(realtool.Leaf{Client: true, Ends: -time.Minute})), false},
+		"one not yet valid": {ptr(s.authority.Pair(realtool.Leaf{Client: true, Begins: 30 * time.Minute})), false},
+		"one for servers":   {ptr(s.authority.Pair(realtool.Leaf{})), false},
 		"a key not its own": {&tls.Certificate{
-			Certificate: s.authority.pair(leaf{client: true}).Certificate,
-			PrivateKey:  stranger.key,
+			Certificate: s.authority.Pair(realtool.Leaf{Client: true}).Certificate,
+			PrivateKey:  foreign.Key,
 		}, false},
 		"the authority's": {&tls.Certificate{
-			Certificate: [][]byte{s.authority.cert.Raw},
-			PrivateKey:  stranger.key,
+			Certificate: [][]byte{s.authority.Cert.Raw},
+			PrivateKey:  foreign.Key,
 		}, false},
 		"a chain of another": {&tls.Certificate{
-			Certificate: append(stranger.pair(leaf{client: true}).Certificate, s.authority.cert.Raw),
-			PrivateKey:  stranger.key,
+			Certificate: append(foreign.Pair(realtool.Leaf{Client: true}).Certificate, s.authority.Cert.Raw),
+			PrivateKey:  foreign.Key,
 		}, false},
 	} {
 		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
@@ -284,18 +287,18 @@ func clients(s *env) (list []try) {
 							return c.pair, nil
 						}
 					}
-					w := &rawConns{kept: map[string]*rawConn{}}
+					w := &rawConns{idle: map[string]*rawConn{}}
 					defer w.close()
 					a, err := w.send(request{
 						raw:    requestText("GET", "/public/x", h.id),
 						from:   "127.0.0.1",
-						to:     p.gate,
+						to:     p.addr,
 						secure: config,
 						fresh:  true,
 					})
 					h.env.foreign.Store(h.id, true)
 					if got := err == nil && a.status == 200; got != c.in {
-						h.failf("came in: %v (%v, %v), want %v", got, a, err, c.in)
+						h.failf("accepted: %v (%v, %v), want %v", got, a, err, c.in)
 					}
 				}})
 		}
@@ -305,10 +308,10 @@ func clients(s *env) (list []try) {
 
 func ptr[T any](v T) *T { return &v }
 
-// pairs are L7: what is no pair does not start.
+// pairs covers L7: dinggate does not start with an invalid pair of certificate and key.
 func pairs(s *env) (list []try) {
-	cert, key := s.authority.files(s.t, leaf{})
-	_, other := s.authority.files(s.t, leaf{})
+	cert, key := s.authority.Files(s.t, realtool.Leaf{})
+	_, other := s.authority.Files(s.t, realtool.Leaf{})
 	dir := s.t.TempDir()
 	text, err := os.ReadFile(cert)
 	if err != nil {
@@ -317,17 +320,17 @@ func pairs(s *env) (list []try) {
 	write(s.t, filepath.Join(dir, "half.pem"), string(text[:len(text)/2]))
 	write(s.t, filepath.Join(dir, "empty.pem"), "")
 	for name, lines := range map[string]string{
-		"another's key":       fmt.Sprintf("cert_file: %q, key_file: %q", cert, other),
-		"half a certificate":  fmt.Sprintf("cert_file: %q, key_file: %q", filepath.Join(dir, "half.pem"), key),
-		"an empty file":       fmt.Sprintf("cert_file: %q, key_file: %q", filepath.Join(dir, "empty.pem"), key),
-		"the two exchanged":   fmt.Sprintf("cert_file: %q, key_file: %q", key, cert),
-		"no key":              fmt.Sprintf("cert_file: %q", cert),
-		"no certificate":      fmt.Sprintf("key_file: %q", key),
-		"a file that is none": fmt.Sprintf("cert_file: %q, key_file: %q", dir, key),
-		"no file":             fmt.Sprintf("cert_file: %q, key_file: %q", filepath.Join(dir, "none.pem"), key),
-		"an authority that is no": fmt.Sprintf("cert_file: %q, key_file: %q, client_ca_file: %q", cert, key,
+		"another's key":      fmt.Sprintf("cert_file: %q, key_file: %q", cert, other),
+		"half a certificate": fmt.Sprintf("cert_file: %q, key_file: %q", filepath.Join(dir, "half.pem"), key),
+		"an empty file":      fmt.Sprintf("cert_file: %q, key_file: %q", filepath.Join(dir, "empty.pem"), key),
+		"the two exchanged":  fmt.Sprintf("cert_file: %q, key_file: %q", key, cert),
+		"no key":             fmt.Sprintf("cert_file: %q", cert),
+		"no certificate":     fmt.Sprintf("key_file: %q", key),
+		"a directory":        fmt.Sprintf("cert_file: %q, key_file: %q", dir, key),
+		"no file":            fmt.Sprintf("cert_file: %q, key_file: %q", filepath.Join(dir, "none.pem"), key),
+		"an authority that is empty": fmt.Sprintf("cert_file: %q, key_file: %q, client_ca_file: %q", cert, key,
 			filepath.Join(dir, "empty.pem")),
-		"an authority alone": fmt.Sprintf("client_ca_file: %q", cert),
+		"an authority only": fmt.Sprintf("client_ca_file: %q", cert),
 	} {
 		list = append(list, try{"L7 " + name, func(h *client) {
 			before, _, _ := strings.Cut(s.text, "\ntls: ")
@@ -342,7 +345,7 @@ func pairs(s *env) (list []try) {
 			out, err := cmd.CombinedOutput()
 			if err == nil || cmd.ProcessState.ExitCode() != 1 && cmd.ProcessState.ExitCode() != 2 ||
 				strings.Contains(string(out), "goroutine") || !strings.Contains(string(out), "tls") {
-				h.failf("it ends with %v and says %.500s", err, out)
+				h.failf("it ends with %v and prints %.500s", err, out)
 			}
 		}})
 	}

@@ -13,18 +13,17 @@ import (
 	"testing"
 )
 
-// tokenService is an SSO service of which only userinfo is ever asked. A token says
-// itself what it is worth: good-…, aud-<JSON in base64>-…, hang-…, down-…; all others
-// are none.
+// tokenService is an SSO service that serves only userinfo. The token determines the response:
+// good-…, aud-<JSON in base64>-…, hang-…, down-…. All other tokens are invalid.
 type tokenService struct {
-	mu    sync.Mutex
-	asked map[string]int // by token
-	gone  map[string]int // callers that went before an answer
-	base  string
+	mu        sync.Mutex
+	requests  map[string]int // by token
+	cancelled map[string]int // clients that disconnected before a response
+	base      string
 }
 
 func newTokenService(t *testing.T) *tokenService {
-	s := &tokenService{asked: map[string]int{}, gone: map[string]int{}}
+	s := &tokenService{requests: map[string]int{}, cancelled: map[string]int{}}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -38,7 +37,7 @@ func newTokenService(t *testing.T) *tokenService {
 
 func (s *tokenService) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	token := r.Header.Get("Authorization")
-	s.count(s.asked, token)
+	s.count(s.requests, token)
 	kind, rest, _ := strings.Cut(token, "-")
 	switch kind {
 	case "good":
@@ -49,7 +48,7 @@ func (s *tokenService) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, `{"username":"alice","email":"","aud":%s}`, aud)
 	case "hang":
 		<-r.Context().Done()
-		s.count(s.gone, token)
+		s.count(s.cancelled, token)
 	case "down":
 		w.WriteHeader(503)
 	default:
@@ -69,8 +68,8 @@ func (s *tokenService) read(of map[string]int, token string) int {
 	return of[token]
 }
 
-// openBehind starts the env whose people sign in at a service, with API clients.
-func openBehind(t *testing.T) *env {
+// openSSOClient starts the env whose people sign in at a service, with API clients.
+func openSSOClient(t *testing.T) *env {
 	service := newTokenService(t)
 	s := openWith(t, func(text string) string {
 		before, rest, _ := strings.Cut(text, "dingtalk:\n")
@@ -88,8 +87,8 @@ func openBehind(t *testing.T) *env {
 
 var tokenPaths = []string{"/page", "/oauth2/auth", "/oauth2/forward-auth", "/oauth2/ext-authz/page", "/oauth2/userinfo"}
 
-// behind are T30, T31, D12 and D13 at a dinggate that is a client.
-func behind(s *env) (list []try) {
+// ssoClient covers T30, T31, D12 and D13 at a dinggate that is a client of the service.
+func ssoClient(s *env) (list []try) {
 	service := s.tokens
 	add := func(name string, do func(h *client)) { list = append(list, try{name, do}) }
 	for _, aud := range []string{`"other"`, `["other"]`, `["other","another"]`, `[]`, `7`, `{"gate":1}`, `["gate",7]`,
@@ -101,18 +100,18 @@ func behind(s *env) (list []try) {
 					h.failf("got %v, want 401", a)
 				}
 				if a, seen := h.api("/public/page", true, "Authorization: Bearer "+token); a.status != 200 ||
-					slices.ContainsFunc(seen, func(one sighting) bool { return len(one.values("Authorization")) > 0 }) {
+					slices.ContainsFunc(seen, func(one upstreamRequest) bool { return len(one.values("Authorization")) > 0 }) {
 					h.failf("on a public page = %v, the application saw %+v", a, seen)
 				}
 			})
 		}
 	}
 	for _, aud := range []string{`"gate"`, `["other","gate"]`, `null`} {
-		add("T30 taken: aud "+aud, func(h *client) {
+		add("T30 accepted: aud "+aud, func(h *client) {
 			token := "aud-" + base64.RawURLEncoding.EncodeToString([]byte(aud)) + "-" + h.id
 			if a, seen := h.api("/page", true, "Authorization: Bearer "+token); a.status != 200 || len(seen) != 1 ||
 				seen[0].value("X-Forwarded-User") != "alice" {
-				h.failf("got %v, the application saw %+v", a, seen)
+				h.failf("got %v, the application received %+v", a, seen)
 			}
 		})
 	}
@@ -124,10 +123,10 @@ func behind(s *env) (list []try) {
 					a, seen := h.api(target, true, "Authorization: "+scheme+token)
 					if a.status != 200 || len(seen) != 1 || len(seen[0].values("Authorization")) > 0 ||
 						strings.Contains(seen[0].head, token) {
-						h.failf("got %v, the application saw %+v", a, seen)
+						h.failf("got %v, the application received %+v", a, seen)
 					}
-					if n := service.read(service.asked, token); n > 0 {
-						h.failf("the service was asked %d times for a public page", n)
+					if n := service.read(service.requests, token); n > 0 {
+						h.failf("the service got %d requests for a public page", n)
 					}
 				})
 			}
@@ -137,81 +136,82 @@ func behind(s *env) (list []try) {
 		add(fmt.Sprintf("D12 forty with one token %d", i), func(h *client) {
 			token := "hang-" + h.id
 			if statuses := h.manyTokens(40, func(int) (string, string) {
-				return h.env.someone(), token
+				return h.env.newAddress(), token
 			}); statuses[503] != 40 {
 				h.failf("statuses %v, want 503", statuses)
 			}
-			if n := service.read(service.asked, token); n != 1 {
-				h.failf("the service was asked %d times", n)
+			if n := service.read(service.requests, token); n != 1 {
+				h.failf("the service got %d requests", n)
 			}
 			if a := h.send(request{
-				from:    h.env.someone(),
+				from:    h.env.newAddress(),
 				slow:    true,
 				failing: true,
 				raw:     requestText("GET", "/page", h.id, "Authorization: Bearer "+token),
-			}); a.status != 503 || service.read(service.asked, token) != 1 {
-				h.failf("a moment later = %v, %d questions", a, service.read(service.asked, token))
+			}); a.status != 503 || service.read(service.requests, token) != 1 {
+				h.failf("a moment later = %v, %d requests to the service", a, service.read(service.requests, token))
 			}
 		})
-		add(fmt.Sprintf("D12 clients that hang up %d", i), func(h *client) {
+		add(fmt.Sprintf("D12 clients that disconnect %d", i), func(h *client) {
 			token := "hang-" + h.id
-			w, err := dial(h.env.someone(), h.env.gate)
+			w, err := dial(h.env.newAddress(), h.env.addr)
 			if err != nil {
 				h.failf("%v", err)
 				return
 			}
 			io.WriteString(w.c, requestText("GET", "/page", h.id, "Authorization: Bearer "+token))
-			if !until(func() bool { return service.read(service.asked, token) == 1 }) {
-				h.failf("nobody was asked")
+			if !until(func() bool { return service.read(service.requests, token) == 1 }) {
+				h.failf("the service got no request")
 			}
 			w.c.Close()
-			if !until(func() bool { return service.read(service.gone, token) == 1 }) {
-				h.failf("the question outlives its clients")
+			if !until(func() bool { return service.read(service.cancelled, token) == 1 }) {
+				h.failf("the request to the service outlives its clients")
 			}
 		})
 	}
 	for i := range 3 {
-		add(fmt.Sprintf("D13 a stranger's flood %d", i), func(h *client) {
-			stranger, good := h.env.someone(), "good-"+h.id
+		add(fmt.Sprintf("D13 a flood of invalid tokens %d", i), func(h *client) {
+			address, good := h.env.newAddress(), "good-"+h.id
 			use := func(from, token, when string) {
 				if a := h.send(request{
-					from:  from,
-					right: true,
-					slow:  true,
-					raw:   requestText("GET", "/page", h.id, "Authorization: Bearer "+token),
+					from:       from,
+					authorized: true,
+					slow:       true,
+					raw:        requestText("GET", "/page", h.id, "Authorization: Bearer "+token),
 				}); a.status != 200 {
 					h.failf("%s: a good token = %v", when, a)
 				}
 			}
-			use(stranger, good, "before")
+			use(address, good, "before")
 			for round := range 4 {
 				statuses := h.manyTokens(60, func(n int) (string, string) {
-					return stranger, fmt.Sprintf("none-%s-%d-%d", h.id, round, n)
+					return address, fmt.Sprintf("none-%s-%d-%d", h.id, round, n)
 				})
 				if statuses[401]+statuses[429] != 60 || round == 3 && statuses[429] == 0 {
 					h.failf("round %d: statuses %v, want 401 and at last 429", round, statuses)
 				}
-				use(stranger, good, "beside the flood, from the same address")
-				use(h.env.someone(), fmt.Sprintf("good-%s-%d", h.id, round), "beside the flood, a newcomer's")
+				use(address, good, "beside the flood, from the same address")
+				use(h.env.newAddress(), fmt.Sprintf("good-%s-%d", h.id, round), "beside the flood, from another address")
 			}
 		})
 	}
 	return list
 }
 
-// manyTokens asks for a page n times at once, each as say tells, and counts statuses.
-func (h *client) manyTokens(n int, say func(int) (from, token string)) map[int]int {
+// manyTokens requests a page n times at once with the addresses and tokens of source, and counts the
+// statuses.
+func (h *client) manyTokens(n int, source func(int) (from, token string)) map[int]int {
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	statuses := map[int]int{}
 	for i := range n {
-		from, token := say(i)
+		from, token := source(i)
 		all.Go(func() {
-			w := &rawConns{kept: map[string]*rawConn{}}
+			w := &rawConns{idle: map[string]*rawConn{}}
 			defer w.close()
 			a, err := w.send(request{
 				from:  from,
-				to:    h.env.gate,
+				to:    h.env.addr,
 				fresh: true,
 				raw:   requestText("GET", "/page", h.id, "Authorization: Bearer "+token),
 			})
@@ -228,14 +228,14 @@ func (h *client) manyTokens(n int, say func(int) (from, token string)) map[int]i
 	return statuses
 }
 
-// strangersTokens is T30 at the service itself: the tokens of a client that is not
-// in api_token_clients, at every endpoint and in every spelling.
-func strangersTokens() (list []try) {
+// otherClientsTokens covers T30 at the service itself: the tokens of a client that is not in
+// api_token_clients, at every endpoint and in every spelling.
+func otherClientsTokens() (list []try) {
 	for _, path := range append([]string{"/public/page"}, tokenPaths...) {
 		for _, scheme := range []string{"Bearer ", "bearer ", "BEARER "} {
 			list = append(list, try{"T30 " + scheme + "of another client at " + path, func(h *client) {
 				v := h.visitor().signIn("zhangsan")
-				to, _ := url.Parse(v.ask(request{}, "GET",
+				to, _ := url.Parse(v.do(request{}, "GET",
 					authorizeFor(appTwo, twoCallback, "s")).header.Get("Location"))
 				a := h.token("code="+to.Query().Get("code")+"&state=s", authTwo, "Content-Type: text/plain")
 				token, _, _ := strings.Cut(strings.TrimPrefix(a.body, `{"access_token":"`), `"`)
@@ -248,7 +248,7 @@ func strangersTokens() (list []try) {
 				if public &&
 					(got.status != 200 || len(seen) != 1 || len(seen[0].values("Authorization")) > 0 ||
 						seen[0].value("X-Forwarded-User") != "") {
-					h.failf("got %v, the application saw %+v", got, seen)
+					h.failf("got %v, the application received %+v", got, seen)
 				} else if !public && (got.status != 401 || len(seen) > 0) {
 					h.failf("got %v, want 401", got)
 				}
@@ -258,39 +258,39 @@ func strangersTokens() (list []try) {
 	return list
 }
 
-// unjudged is T31 for passwords: after too many tries even the right one goes
-// nowhere.
-func unjudged() (list []try) {
+// uncheckedPasswords covers T31 for passwords: after too many tries even the correct password is not
+// verified.
+func uncheckedPasswords() (list []try) {
 	coded := func(name, secret string) string {
 		return base64.StdEncoding.EncodeToString([]byte(name + ":" + secret))
 	}
 	for i, scheme := range []string{"Basic ", "basic ", "BASIC "} {
 		for _, target := range []string{"/public/page", "/open", "/read/page"} {
 			list = append(list,
-				try{fmt.Sprintf("T31 a %sright after too many tries at %s", scheme, target), func(h *client) {
-					from := h.env.someone()
-					ask := func(where, name, secret string, right bool) (*answer, []sighting) {
+				try{fmt.Sprintf("T31 a correct %safter too many tries at %s", scheme, target), func(h *client) {
+					from := h.env.newAddress()
+					send := func(where, name, secret string, authorized bool) (*answer, []upstreamRequest) {
 						id := fmt.Sprintf("%s-%d", h.id, h.env.seq.Add(1))
 						a := h.send(request{
-							from:  from,
-							slow:  true,
-							right: right,
-							raw:   requestText("GET", where, id, "Authorization: "+scheme+coded(name, secret)),
+							from:       from,
+							slow:       true,
+							authorized: authorized,
+							raw:        requestText("GET", where, id, "Authorization: "+scheme+coded(name, secret)),
 						})
-						return a, h.env.up.of(id)
+						return a, h.env.up.received(id)
 					}
 					limited := false
 					for n := 0; n < 40 && !limited; n++ {
-						a, _ := ask("/page", "frank", fmt.Sprint("guess", i, n), false)
+						a, _ := send("/page", "frank", fmt.Sprint("guess", i, n), false)
 						limited = a.status == 429
 					}
 					if !limited {
-						h.failf("40 guesses, and no end")
+						h.failf("40 guesses are not limited")
 					}
 					for _, secret := range []string{password("frank"), "wrong"} {
-						if a, seen := ask(target, "frank", secret, true); a.status != 200 || len(seen) != 1 ||
+						if a, seen := send(target, "frank", secret, true); a.status != 200 || len(seen) != 1 ||
 							len(seen[0].values("Authorization")) > 0 || seen[0].value("X-Forwarded-User") != "" {
-							h.failf("got %v, the application saw %+v", a, seen)
+							h.failf("got %v, the application received %+v", a, seen)
 						}
 					}
 				}})

@@ -11,20 +11,20 @@ import (
 	"dinggate/dingtalk/simulator"
 )
 
-// callsPerSignIn is what a sign-in may ask of DingTalk, with a margin.
+// callsPerSignIn is the maximum number of calls to DingTalk during a sign-in, with a margin.
 const callsPerSignIn = 12
 
-// visitor is a browser: cookies, and an address of its own.
+// visitor is a browser with cookies and a source address of its own.
 type visitor struct {
 	h    *client
 	from string
-	to   string // host:port of another process than the env's, where they go
+	to   string // host:port of a process other than the env's
 	jar  []*http.Cookie
 }
 
-func (h *client) visitor() *visitor { return &visitor{h: h, from: h.env.someone()} }
+func (h *client) visitor() *visitor { return &visitor{h: h, from: h.env.newAddress()} }
 
-// cookie is the Cookie line, "" without any.
+// cookie returns the Cookie line. It returns "" without cookies.
 func (v *visitor) cookie() string {
 	var pairs []string
 	for _, c := range v.jar {
@@ -36,7 +36,7 @@ func (v *visitor) cookie() string {
 	return "Cookie: " + strings.Join(pairs, "; ")
 }
 
-// value is that of a cookie, "" when there is none.
+// value returns the value of a cookie. It returns "" if there is none.
 func (v *visitor) value(name string) string {
 	for _, c := range v.jar {
 		if c.Name == name {
@@ -46,8 +46,8 @@ func (v *visitor) value(name string) string {
 	return ""
 }
 
-// keep does what a browser does with Set-Cookie.
-func (v *visitor) keep(a *answer) {
+// storeCookies processes Set-Cookie as a browser does.
+func (v *visitor) storeCookies(a *answer) {
 	for _, line := range a.header["Set-Cookie"] {
 		c, err := http.ParseSetCookie(line)
 		if err != nil {
@@ -60,22 +60,22 @@ func (v *visitor) keep(a *answer) {
 	}
 }
 
-// ask sends a request with the visitor's cookies and keeps those that come. A
-// refused callback sends the browser to an address without its code, which shows
-// the refusal (threats S14).
-func (v *visitor) ask(s request, method, target string, headers ...string) *answer {
-	a := v.once(s, method, target, headers...)
+// do sends a request with the visitor's cookies and stores those of the response. A refused
+// callback redirects the browser to an address without the code, which shows the refusal (threats
+// S14).
+func (v *visitor) do(s request, method, target string, headers ...string) *answer {
+	a := v.doOnce(s, method, target, headers...)
 	to := a.header.Get("Location")
 	if a.status != http.StatusSeeOther || !strings.Contains(to, "refused=") {
 		return a
 	}
 	if to, _, _ := strings.Cut(to, "refused="); strings.Contains(to, "ode=") || strings.Contains(to, "state=") {
-		v.h.failf("%s leaves its code in %s", target, to)
+		v.h.failf("%s keeps its code in %s", target, to)
 	}
-	return v.once(s, "GET", to, headers...)
+	return v.doOnce(s, "GET", to, headers...)
 }
 
-func (v *visitor) once(s request, method, target string, headers ...string) *answer {
+func (v *visitor) doOnce(s request, method, target string, headers ...string) *answer {
 	s.from = v.from
 	if s.to == "" {
 		s.to = v.to
@@ -91,13 +91,13 @@ func (v *visitor) once(s request, method, target string, headers ...string) *ans
 	}
 	s.raw = requestText(s.method, target, v.h.id, headers...)
 	a := v.h.send(s)
-	v.keep(a)
+	v.storeCookies(a)
 	return a
 }
 
-// begin starts a sign-in and gives its state, "" when nothing began.
+// begin starts a sign-in and returns its state. The state is "" if no sign-in began.
 func (v *visitor) begin(target string, headers ...string) (state string, a *answer) {
-	a = v.ask(request{}, "GET", target, headers...)
+	a = v.do(request{}, "GET", target, headers...)
 	to, err := url.Parse(a.header.Get("Location"))
 	if err != nil {
 		return "", a
@@ -105,7 +105,7 @@ func (v *visitor) begin(target string, headers ...string) (state string, a *answ
 	return to.Query().Get("state"), a
 }
 
-// code is what DingTalk would send the person back with.
+// code returns a code with which DingTalk would redirect the person back.
 func (v *visitor) code(person string) string {
 	code, err := v.h.env.sim.Code(simulator.Browser, "", person)
 	if err != nil {
@@ -114,14 +114,14 @@ func (v *visitor) code(person string) string {
 	return code
 }
 
-// finish comes back from DingTalk.
+// finish sends the callback with a new code.
 func (v *visitor) finish(person, state string) *answer {
 	v.h.env.budget.Add(callsPerSignIn)
-	return v.ask(request{session: true}, "GET",
+	return v.do(request{session: true}, "GET",
 		"/oauth2/callback?authCode="+v.code(person)+"&state="+url.QueryEscape(state))
 }
 
-// signIn is a whole sign-in; it fails the try when there is no session then.
+// signIn runs an entire sign-in. The try fails if it creates no session.
 func (v *visitor) signIn(person string) *visitor {
 	state, a := v.begin("/oauth2/start?rd=%2F")
 	if state == "" {
@@ -134,26 +134,29 @@ func (v *visitor) signIn(person string) *visitor {
 	return v
 }
 
-// member is the Cookie line of somebody who signed in once for all tries.
+// member returns the Cookie line of a person who signed in once for all tries.
 func (h *client) member(person string) string {
 	h.env.partnerMu.Lock()
 	defer h.env.partnerMu.Unlock()
-	if h.env.people[person] == "" {
-		h.env.people[person] = "Cookie: " + h.env.cookie() + "=" + h.visitor().signIn(person).value(h.env.cookie())
+	if h.env.sessions[person] == "" {
+		h.env.sessions[person] = "Cookie: " + h.env.cookie() + "=" + h.visitor().signIn(person).value(h.env.cookie())
 	}
-	return h.env.people[person]
+	return h.env.sessions[person]
 }
 
-// arrival lets somebody with this name and address join, sign in, and ask for a
-// page; it gives what the application saw, nil when they were refused.
-func (h *client) arrival(id, name, mail string) *sighting {
+// newMember adds a person with this name and mail address to the organisation, signs them in and
+// requests a page. It returns the request that the application received, or nil if the sign-in was
+// refused.
+func (h *client) newMember(id, name, mail string) *upstreamRequest {
 	err := h.env.sim.Join(simulator.Person{
-		ID:          id,
-		UserID:      id,
-		Name:        name,
-		Nick:        name,
-		OrgEmail:    mail,
-		Departments: []int64{42},
+		ID:      id,
+		Account: simulator.Account{Nick: name},
+		Record: simulator.Record{
+			UserID:      id,
+			Name:        name,
+			OrgEmail:    mail,
+			Departments: []int64{42},
+		},
 	})
 	if err != nil {
 		h.failf("joining: %v", err)
@@ -167,16 +170,16 @@ func (h *client) arrival(id, name, mail string) *sighting {
 		}
 		return nil
 	}
-	v.ask(request{right: true}, "GET", "/page")
-	seen := h.env.up.of(h.id)
+	v.do(request{authorized: true}, "GET", "/page")
+	seen := h.env.up.received(h.id)
 	if len(seen) == 0 {
-		h.failf("the application saw nothing")
+		h.failf("the application received no request")
 		return nil
 	}
 	return &seen[0]
 }
 
-// forms are the spellings in which a secret might be somewhere.
+// forms returns the encodings in which a secret might appear.
 func forms(secret string) map[string]string {
 	return map[string]string{
 		"plain": secret, "percent-encoded": url.QueryEscape(secret), "hexadecimal": hex.EncodeToString([]byte(secret)),

@@ -51,8 +51,8 @@ func releaseIn(checkout, out, version, parts, targets, profile string, env ...st
 		"-targets", targets, "-parts", parts, "-pgo", profile, "-out", out)
 	cmd.Dir = checkout
 	cmd.Env = append(append(os.Environ(), "SOURCE_DATE_EPOCH="+epoch, "RELEASE_KEY="), env...)
-	if said, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", cmd, err, said)
+	if printed, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", cmd, err, printed)
 	}
 	return nil
 }

@@ -15,11 +15,12 @@ import (
 func TestArchive(t *testing.T) {
 	needTools(t)
 	dir := unpacked(t)
-	if said, want := output(t, filepath.Join(dir, "dinggate"), "version"),
-		"dinggate v1.0.0\nrevision "+revision+"\n"; !strings.HasPrefix(said, want) {
-		t.Errorf("dinggate version = %q, want %q", said, want)
+	if printed, want := output(t, filepath.Join(dir, "dinggate"), "version"),
+		"dinggate v1.0.0\nrevision "+revision+"\n"; !strings.HasPrefix(printed, want) {
+		t.Errorf("dinggate version = %q, want %q", printed, want)
 	}
-	for _, file := range []string{"LICENSE", "THIRD_PARTY_NOTICES", "README.md", "config.example.yaml",
+	for _, file := range []string{"LICENSE", "THIRD_PARTY_NOTICES", "README.md", "README.zh-CN.md", "CHANGELOG.md",
+		"CHANGELOG.zh-CN.md", "config.example.yaml",
 		"systemd/dinggate.service", "completions/_dinggate", "man/man1/dinggate.1"} {
 		if _, err := os.Stat(filepath.Join(dir, file)); err != nil {
 			t.Error(err)
@@ -66,7 +67,7 @@ func TestSBOM(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var bill struct {
+	var sbom struct {
 		BOMFormat    string
 		SerialNumber string
 		Metadata     struct {
@@ -75,15 +76,15 @@ func TestSBOM(t *testing.T) {
 		}
 		Components []struct{ Name, Version string }
 	}
-	if err := json.Unmarshal(data, &bill); err != nil {
+	if err := json.Unmarshal(data, &sbom); err != nil {
 		t.Fatal(err)
 	}
-	if bill.BOMFormat != "CycloneDX" || bill.Metadata.Component.Name != "dinggate" ||
-		bill.Metadata.Component.Version != "v1.0.0" || bill.SerialNumber != "" {
-		t.Errorf("the bill of materials is %+v", bill.Metadata)
+	if sbom.BOMFormat != "CycloneDX" || sbom.Metadata.Component.Name != "dinggate" ||
+		sbom.Metadata.Component.Version != "v1.0.0" || sbom.SerialNumber != "" {
+		t.Errorf("the bill of materials is %+v", sbom.Metadata)
 	}
 	var got []string
-	for _, c := range bill.Components {
+	for _, c := range sbom.Components {
 		got = append(got, c.Name+"@"+c.Version)
 	}
 	slices.Sort(got)
@@ -107,8 +108,8 @@ func TestChecksums(t *testing.T) {
 	}
 	check := exec.Command("sha256sum", "--check", "--strict", "SHA256SUMS")
 	check.Dir = out
-	if said, err := check.CombinedOutput(); err != nil {
-		t.Errorf("sha256sum --check: %v\n%s", err, said)
+	if printed, err := check.CombinedOutput(); err != nil {
+		t.Errorf("sha256sum --check: %v\n%s", err, printed)
 	}
 	verify := func() error {
 		return exec.Command("openssl", "pkeyutl", "-verify", "-pubin", "-inkey", public, "-rawin", "-in",

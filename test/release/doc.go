@@ -1,5 +1,5 @@
-// Package release tests what scripts/release builds: packages are installed, and
-// images run, as their users do it.
+// Package release tests the output of scripts/release: it installs packages and runs
+// images as users do.
 //
 //	scripts/release ─┬─► deb, rpm ─► a copy of this machine that systemd boots: install, upgrade, remove
 //	                 ├─► image ────► run read-only, configured by its environment alone

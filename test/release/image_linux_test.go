@@ -19,7 +19,7 @@ import (
 // TestReleaseImage reads the OCI archive back, and runs the image as `docker run
 // --read-only -e …` does: as its own user, nothing to write to, no file but the
 // program's and no configuration but the environment. It listens on every address,
-// or nobody could reach it through a published port.
+// or a published port would not reach it.
 func TestReleaseImage(t *testing.T) {
 	needTools(t)
 	archive := older().file(t, "*_image.oci.tar")
@@ -50,7 +50,7 @@ func TestReleaseImage(t *testing.T) {
 	t.Cleanup(func() { b("umount", container).Run(); b("rm", container).Run() })
 	root := strings.TrimSpace(string(mounted))
 
-	// A root of its own that nobody can write to, as the image's user.
+	// A read-only root of its own, as the image's user.
 	address := realtool.FreeAddr(t)
 	cmd := exec.Command("unshare", "--mount", "sh", "-ec",
 		`mount --make-rprivate /; mount --bind "$1" "$1"; mount -o remount,bind,ro "$1"; root=$1; shift
@@ -72,8 +72,8 @@ exec chroot --userspec 65532:65532 "$root" "$@"`, "run", root)
 	}
 	t.Cleanup(func() { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); cmd.Wait() })
 	if got := answer(t, "http://"+address+"/oauth2/sign_in"); got != http.StatusOK {
-		said, _ := os.ReadFile(log.Name())
-		t.Errorf("the sign-in page of the image = %d, want 200:\n%s", got, said)
+		printed, _ := os.ReadFile(log.Name())
+		t.Errorf("the sign-in page of the image = %d, want 200:\n%s", got, printed)
 	}
 }
 

@@ -50,8 +50,8 @@ func newMachine(t *testing.T, share string) *machine {
 	}
 	defer opened.Close()
 	cmd := exec.Command("/bin/sh", "-c", bootScript, "boot", t.TempDir(), share)
-	var said bytes.Buffer // read after Wait alone
-	cmd.Stderr = &said
+	var printed bytes.Buffer // read after Wait alone
+	cmd.Stderr = &printed
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWUTS | syscall.CLONE_NEWIPC | syscall.CLONE_NEWNET | syscall.CLONE_NEWCGROUP,
 		Pdeathsig:  syscall.SIGKILL, UseCgroupFD: true, CgroupFD: int(opened.Fd()),
@@ -84,7 +84,7 @@ func newMachine(t *testing.T, share string) *machine {
 		}
 		select {
 		case <-ended:
-			t.Skipf("SKIPPED: a copy of this machine does not boot here: %s", &said)
+			t.Skipf("SKIPPED: a copy of this machine does not boot here: %s", &printed)
 		default:
 		}
 		if time.Now().After(limit) {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"dinggate/dingtalk/simulator"
+	"dinggate/internal/realtool"
 )
 
 // packager is a package format: how its tool installs, and what it does where
@@ -42,6 +43,26 @@ func TestRPM(t *testing.T) {
 	m.want("the state stays", "ls /var/lib/dinggate", "dinggate.db")
 }
 
+// TestLint: lintian reports nothing about the deb, and the documents of the rpm are
+// marked as such. The maintainer's address is a placeholder until a release.
+func TestLint(t *testing.T) {
+	needTools(t)
+	lintian := realtool.Path(t, "lintian")
+	deb := older().file(t, "*.deb")
+	if printed := output(t, lintian, "--allow-root", "--fail-on", "none", "--suppress-tags",
+		"bogus-mail-host,bogus-mail-host-in-debian-changelog", deb); printed != "" {
+		t.Errorf("lintian says:\n%s", printed)
+	}
+	for _, list := range []string{output(t, "rpm", "-qpd", "--nosignature", older().file(t, "*.rpm")), output(t, "dpkg-deb", "-c", deb)} {
+		for _, file := range []string{"copyright", "THIRD_PARTY_NOTICES", "README.md", "README.zh-CN.md", "CHANGELOG.md",
+			"CHANGELOG.zh-CN.md", "examples/config.yaml"} {
+			if !strings.Contains(list, "/usr/share/doc/dinggate/"+file) {
+				t.Errorf("a package has no document %s:\n%s", file, list)
+			}
+		}
+	}
+}
+
 // packages is a folder with the packages of both versions.
 func packages(t *testing.T) string {
 	t.Helper()
@@ -63,9 +84,9 @@ curl -sS -L -b jar -c jar -o page -w '%{http_code} ' -H 'Accept: text/html' -H '
 curl -sS -b jar -H 'Accept: application/json' http://127.0.0.1:4180/oauth2/userinfo`
 
 func lifecycle(t *testing.T, m *machine, p packager) {
-	said := m.run("install", p.install+" /mnt/"+p.older)
-	if !strings.Contains(said, "complete /etc/dinggate/config.yaml") {
-		t.Errorf("the installation does not say what comes next:\n%s", said)
+	printed := m.run("install", p.install+" /mnt/"+p.older)
+	if !strings.Contains(printed, "complete /etc/dinggate/config.yaml") {
+		t.Errorf("the installation does not say what comes next:\n%s", printed)
 	}
 	m.want("the version", "dinggate version | head -1", "dinggate v1.0.0")
 	m.want("not started", "systemctl is-active dinggate || true", "inactive")
@@ -74,11 +95,11 @@ func lifecycle(t *testing.T, m *machine, p packager) {
 		"stat -c '%a %U %G %n' /etc/dinggate /etc/dinggate/conf.d /etc/dinggate/config.yaml /etc/dinggate/cookie-secret /usr/bin/dinggate",
 		"750 root dinggate /etc/dinggate\n750 root dinggate /etc/dinggate/conf.d\n640 root dinggate /etc/dinggate/config.yaml\n640 root dinggate "+
 			"/etc/dinggate/cookie-secret\n755 root root /usr/bin/dinggate")
-	m.want("nobody else reads it",
+	m.want("other users cannot read it",
 		"setpriv --reuid nobody --clear-groups cat /etc/dinggate/config.yaml 2>&1 | grep -o denied", "denied")
-	if said, err := m.try("dinggate check"); err == nil || !strings.Contains(said, "public_url") ||
-		strings.Contains(said, "cookie") {
-		t.Errorf("dinggate check of the file as it is installed = %v:\n%s", err, said)
+	if printed, err := m.try("dinggate check"); err == nil || !strings.Contains(printed, "public_url") ||
+		strings.Contains(printed, "cookie") {
+		t.Errorf("dinggate check of the file as it is installed = %v:\n%s", err, printed)
 	}
 
 	// The five lines, and three that lead to the simulator instead of DingTalk.

@@ -27,7 +27,7 @@ func TestReproducible(t *testing.T) {
 			[]string{"TZ=Asia/Shanghai", "LANG=zh_CN.UTF-8", "GOAMD64=v3", "GOFLAGS=-tags=other"}},
 	}
 	parent := t.TempDir()
-	for _, build := range builds { // first of all: somebody may be editing
+	for _, build := range builds { // first of all: the files may be edited during the test
 		copyTracked(t, filepath.Join(parent, build.folder), build.umask)
 	}
 	var sums []string
@@ -61,7 +61,7 @@ func copyTracked(t *testing.T, to, umask string) {
 		`umask "$1"; git ls-files -z | tar --create --null --files-from - | tar --extract --no-same-permissions `+
 			`--directory "$2"`, "copy", umask, to)
 	cmd.Dir = repository
-	if said, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("copying the checkout: %v\n%s", err, said)
+	if printed, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("copying the checkout: %v\n%s", err, printed)
 	}
 }

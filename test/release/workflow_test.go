@@ -14,7 +14,7 @@ var (
 	pinned = regexp.MustCompile(`(?m)^ *- uses: actions/[a-z-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$`)
 )
 
-// TestWorkflows: what runs for everybody's pull request may read and no more, runs
+// TestWorkflows: what runs for any pull request may read and no more, runs
 // actions by their commit, and takes no text of a pull request into a shell.
 func TestWorkflows(t *testing.T) {
 	files, err := filepath.Glob(repository + "/.github/workflows/*.yml")

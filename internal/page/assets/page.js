@@ -1,5 +1,5 @@
-// Adds a copy button beside the request id of an error page. Without script the
-// id can still be selected: nothing on our pages needs this.
+// Adds a copy button beside the request id of an error page. Without scripts the
+// id can still be selected.
 for (const id of document.querySelectorAll('code.id')) {
   const labels = id.dataset;
   if (!labels.copy || !navigator.clipboard) continue;

@@ -1,2 +1,2 @@
-// Posts the answer of a sign-in to the application that asked for it.
+// Posts the answer of a sign-in to the application that requested it.
 document.getElementById("answer").submit();

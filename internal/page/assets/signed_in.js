@@ -1,6 +1,6 @@
-// Ends a sign-in in a window of its own (see dinggate.js): the tabs of this host
-// that wait are notified, and the window closes. One that no script has opened stays;
-// its text says that it may be closed.
+// Ends a sign-in in a separate window (see dinggate.js): the waiting tabs of this host are notified,
+// and the window closes. A window that no script has opened stays; its text says that it can be
+// closed.
 (() => {
   const key = 'dinggate';
   if (typeof BroadcastChannel === 'function') {
@@ -9,8 +9,8 @@
     try {
       localStorage.setItem(key, 'signed-in ' + Date.now());
     } catch {
-      // the tab that waits looks once a second
+      // the waiting tab polls once a second
     }
   }
-  setTimeout(() => window.close(), 300); // after the word has left
+  setTimeout(() => window.close(), 300); // after the message is sent
 })();

@@ -4,8 +4,7 @@
 //	                 ├─ WebKit (WebDriver)          ├─► Names (SOCKS5, TLS) ─► servers on loopback
 //	                 └─ New: any other, by its own  ─┘
 //
-// The programs are found by realtool. The requirements on our pages are tested
-// where the page is made.
+// Package realtool finds the programs. The tests of a page are in the package that makes it.
 package browser
 
 import (
@@ -22,9 +21,9 @@ import (
 	"dinggate/internal/realtool"
 )
 
-// Browser is a real browser with an empty profile that ends with its test. It
-// reaches the network through a proxy alone (Names) and takes any
-// certificate. Methods fail the test when the browser does not answer.
+// Browser is a real browser with an empty profile that ends with its test. It reaches the network
+// only through a proxy (Names) and accepts any certificate. Methods fail the test if the browser
+// does not answer.
 type Browser struct {
 	Name string
 
@@ -36,8 +35,8 @@ type Browser struct {
 // browserPatience bounds one call, and the wait for one condition.
 const browserPatience = 20 * time.Second
 
-// New is for browsers that are driven otherwise: open loads a page, eval
-// gives the value of an expression that is a string.
+// New is for browsers with another driver: open loads a page, eval returns the value of an
+// expression that is a string.
 func New(t testing.TB, name string, open func(context.Context, string) error,
 	eval func(context.Context, string) (string, error)) *Browser {
 	return &Browser{Name: name, t: t, open: open, eval: eval}
@@ -53,14 +52,14 @@ func (b *Browser) Open(address string) {
 	}
 }
 
-// Until waits until an expression is true on whatever page the browser is at.
+// Until waits until an expression is true on the browser's current page.
 func (b *Browser) Until(condition string) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.t.Context(), browserPatience)
 	defer cancel()
 	var last error
 	for {
-		text, err := b.eval(ctx, "String(Boolean("+condition+"))") // fails while a page goes and the next comes
+		text, err := b.eval(ctx, "String(Boolean("+condition+"))") // fails during a navigation
 		if text == "true" {
 			return
 		}
@@ -76,7 +75,7 @@ func (b *Browser) Until(condition string) {
 	}
 }
 
-// Text is the text of the first element that matches, once there is one.
+// Text is the text of the first element that matches, when there is one.
 func (b *Browser) Text(selector string) string {
 	b.t.Helper()
 	b.Until("document.querySelector(" + quote(selector) + ")")
@@ -89,8 +88,8 @@ func (b *Browser) Location() string {
 	return b.value("location.href")
 }
 
-// Click clicks the first element that matches, once the page with it is loaded.
-// The page that follows may not be there yet.
+// Click clicks the first element that matches, when its page is loaded. The next page may not be
+// loaded yet.
 func (b *Browser) Click(selector string) {
 	b.t.Helper()
 	b.Until("document.readyState==='complete'&&document.querySelector(" + quote(selector) + ")")
@@ -109,7 +108,7 @@ func (b *Browser) value(script string) string {
 	ctx, cancel := context.WithTimeout(b.t.Context(), browserPatience)
 	defer cancel()
 	text, err := b.eval(ctx, script)
-	if err != nil && !strings.Contains(script, ".click()") { // a click may take the page away under the answer
+	if err != nil && !strings.Contains(script, ".click()") { // a click may navigate before the call returns
 		b.t.Fatalf("%s: %s: %v", b.Name, script, err)
 	}
 	return text
@@ -140,7 +139,7 @@ func proxyCapability(proxy string) map[string]any {
 	return map[string]any{"proxyType": "manual", "socksProxy": proxy, "socksVersion": 5}
 }
 
-// home is an environment with empty directories for everything that a browser keeps.
+// home is an environment with empty directories for all data of a browser.
 func home(t testing.TB, more ...string) []string {
 	dir := t.TempDir()
 	env := append(os.Environ(), "HOME="+dir, "XDG_CONFIG_HOME="+dir, "XDG_CACHE_HOME="+dir, "XDG_DATA_HOME="+dir,
@@ -148,7 +147,7 @@ func home(t testing.TB, more ...string) []string {
 	return append(env, more...)
 }
 
-// display starts an X server without a screen and gives its DISPLAY.
+// display starts an X server without a screen and returns its DISPLAY.
 func display(t testing.TB) string {
 	t.Helper()
 	r, w, err := os.Pipe()

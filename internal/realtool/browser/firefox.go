@@ -17,7 +17,7 @@ import (
 	"github.com/coder/websocket"
 )
 
-// quiet keeps Firefox from asking its maker for anything.
+// quiet prevents Firefox's own requests to its vendor.
 const quiet = `user_pref("app.normandy.enabled",false);
 user_pref("app.update.disabledForTesting",true);
 user_pref("browser.safebrowsing.malware.enabled",false);
@@ -78,7 +78,7 @@ func Firefox(t testing.TB, proxy string) *Browser {
 	}
 	tab := tree.Contexts[0].Context
 	return New(t, "Firefox", func(ctx context.Context, address string) error {
-		// Not "complete": a frame whose server forbids it would fail the page around it.
+		// Not "complete": a frame that its server forbids would make the page's navigation fail.
 		return d.call(ctx, "browsingContext.navigate",
 			map[string]any{"context": tab, "url": address, "wait": "interactive"}, nil)
 	}, func(ctx context.Context, script string) (string, error) {

@@ -14,12 +14,11 @@ import (
 	"testing"
 )
 
-// Names is a SOCKS5 proxy on loopback, through which a browser under test
-// reaches servers on loopback by the names they have in production: origins maps
-// http://gate.corp.test or https://gate.corp.test to the address of the server,
-// http://127.0.0.1:port. TLS ends here, under a certificate that no browser
-// knows; the Host header and what else the browser says arrive as they were.
-// Addresses of loopback pass as they are, everything else is refused.
+// Names is a SOCKS5 proxy on loopback, through which a browser under test reaches servers on
+// loopback by the names they have in production: origins maps http://gate.corp.test or
+// https://gate.corp.test to the address of the server, http://127.0.0.1:port. TLS ends here, with
+// a certificate that no browser trusts; the rest of the request arrives unchanged. Loopback
+// addresses are passed through, any other address is refused.
 func Names(t testing.TB, origins map[string]string) (addr string) {
 	t.Helper()
 	secure := httptest.NewTLSServer(&httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) {

@@ -55,7 +55,7 @@ func WebKit(t testing.TB, proxy string) *Browser {
 	})
 }
 
-// webdriver makes one call of the protocol; into takes the value.
+// webdriver makes one call of the protocol; the value is decoded into into.
 func webdriver(ctx context.Context, method, address string, body, into any) error {
 	var text []byte
 	if body != nil {

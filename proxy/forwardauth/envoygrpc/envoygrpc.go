@@ -1,10 +1,10 @@
-// Package envoygrpc answers Envoy's question over gRPC.
+// Package envoygrpc answers Envoy's authorization requests over gRPC.
 //
 //	Envoy ── Check(attributes) ──► http.Request to /ext-authz/<path> ──► dinggate
 //	      ◄─ OK or Denied ◄─────── its answer ◄───────────────────────────┘
 //
-// It decides nothing: the handler of Envoy's HTTP check answers, so that both
-// protocols give one verdict.
+// It makes no decision of its own: the handler of the HTTP check answers, so that both protocols
+// give the same verdict.
 package envoygrpc
 
 import (
@@ -32,23 +32,23 @@ import (
 type Server struct {
 	authv3.UnimplementedAuthorizationServer
 
-	Gate   http.Handler // the whole stack, as on the public listener
-	Prefix string       // of our own endpoints, such as /oauth2
+	Handler http.Handler // the whole stack, as on the public listener
+	Prefix  string       // of our own endpoints, such as /oauth2
 }
 
-// maxQuestion bounds one question: all of a request's headers, never its body.
-const maxQuestion = 256 << 10
+// maxCheck bounds one CheckRequest: all headers of a request, without its body.
+const maxCheck = 256 << 10
 
-// finishWithin is how long Serve waits for what is asked when its context ends.
+// finishWithin is how long Serve waits for running checks after its context ends.
 const finishWithin = 10 * time.Second
 
-// Serve answers on l until ctx ends, then finishes what is asked.
+// Serve serves on l until ctx ends, then waits for the running checks.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	server := grpc.NewServer(grpc.MaxRecvMsgSize(maxQuestion), grpc.ConnectionTimeout(10*time.Second),
+	server := grpc.NewServer(grpc.MaxRecvMsgSize(maxCheck), grpc.ConnectionTimeout(10*time.Second),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionIdle: 10 * time.Minute}))
 	authv3.RegisterAuthorizationServer(server, s)
 	stop := context.AfterFunc(ctx, func() {
-		late := time.AfterFunc(finishWithin, server.Stop) // a peer that never ends its question
+		late := time.AfterFunc(finishWithin, server.Stop) // a peer that never completes its call
 		defer late.Stop()
 		server.GracefulStop()
 	})
@@ -59,57 +59,58 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return nil
 }
 
-// Check never fails: what cannot be read is denied with 400, a panic with 503.
+// Check never returns an error: a request that cannot be parsed is denied with 400, a panic with
+// 503.
 func (s *Server) Check(ctx context.Context, in *authv3.CheckRequest) (out *authv3.CheckResponse, err error) {
 	defer func() {
-		if recover() != nil { // one question must not end the process; dinggate has logged it
+		if recover() != nil { // a panic in one check must not end the process; dinggate has logged it
 			out, err = denied(http.StatusServiceUnavailable, nil, nil), nil
 		}
 	}()
-	asked := in.GetAttributes().GetRequest().GetHttp()
-	r, ok := s.request(ctx, asked)
+	original := in.GetAttributes().GetRequest().GetHttp()
+	r, ok := s.request(ctx, original)
 	if !ok {
 		return denied(http.StatusBadRequest, nil, nil), nil
 	}
 	w := &answer{header: http.Header{}}
-	s.Gate.ServeHTTP(w, r)
+	s.Handler.ServeHTTP(w, r)
 	if w.status == http.StatusOK {
 		return allowed(w.header), nil
 	}
 	return denied(w.status, w.header, w.body.Bytes()), nil
 }
 
-// request makes the question that Envoy would have asked over HTTP. Header
-// names come in lower case; a repeated header comes joined by commas, so that a
-// Cookie with a comma outside its pairs stays unread by dinggate.
-func (s *Server) request(ctx context.Context, asked *authv3.AttributeContext_HttpRequest) (*http.Request, bool) {
-	path := asked.GetPath()
-	if !strings.HasPrefix(path, "/") || asked.GetHost() == "" || asked.GetMethod() == "" {
+// request builds the request that Envoy would send over HTTP. Envoy sends header names in lower
+// case and joins a repeated header with commas, so that dinggate does not accept a Cookie with a
+// comma outside its pairs.
+func (s *Server) request(ctx context.Context, original *authv3.AttributeContext_HttpRequest) (*http.Request, bool) {
+	path := original.GetPath()
+	if !strings.HasPrefix(path, "/") || original.GetHost() == "" || original.GetMethod() == "" {
 		return nil, false
 	}
 	target := s.Prefix + "/ext-authz" + path
 	u, err := url.ParseRequestURI(target)
-	if err != nil { // dinggate would see a URL that is not the target
+	if err != nil { // dinggate would parse a URL other than the target
 		return nil, false
 	}
 	r := (&http.Request{
-		Method:     asked.GetMethod(),
+		Method:     original.GetMethod(),
 		URL:        u,
 		RequestURI: target,
-		Host:       asked.GetHost(),
+		Host:       original.GetHost(),
 		Proto:      "HTTP/1.1",
 		ProtoMajor: 1,
 		ProtoMinor: 1,
 		Header:     http.Header{},
 		Body:       http.NoBody,
 	}).WithContext(ctx)
-	for name, value := range asked.GetHeaders() {
+	for name, value := range original.GetHeaders() {
 		if strings.HasPrefix(name, ":") {
 			continue
 		}
 		r.Header[http.CanonicalHeaderKey(name)] = []string{value}
 	}
-	if scheme := asked.GetScheme(); scheme != "" && r.Header["X-Forwarded-Proto"] == nil {
+	if scheme := original.GetScheme(); scheme != "" && r.Header["X-Forwarded-Proto"] == nil {
 		r.Header["X-Forwarded-Proto"] = []string{scheme}
 	}
 	if p, ok := peer.FromContext(ctx); ok {
@@ -118,8 +119,8 @@ func (s *Server) request(ctx context.Context, asked *authv3.AttributeContext_Htt
 	return r, true
 }
 
-// allowed hands on what the HTTP dialect hands on: identity headers override
-// the client's, unknown ones are taken away, a renewed cookie goes to the browser.
+// allowed maps the headers of a 200 as the HTTP protocol does: identity headers override the
+// client's, unknown ones are removed, a renewed cookie is sent to the browser.
 func allowed(h http.Header) *authv3.CheckResponse {
 	ok := &authv3.OkHttpResponse{}
 	for name, values := range h {
@@ -139,7 +140,7 @@ func allowed(h http.Header) *authv3.CheckResponse {
 	}
 }
 
-// ours are the headers of a 200 that speak of our answer and not of a person.
+// ours are the headers of a 200 that describe our answer and not a person.
 var ours = map[string]bool{"Cache-Control": true, "Content-Security-Policy": true, "Referrer-Policy": true,
 	"X-Content-Type-Options": true, "X-Request-Id": true, "Content-Length": true, "Content-Type": true, "Date": true,
 	"Connection": true}
@@ -153,7 +154,7 @@ func denied(code int, h http.Header, body []byte) *authv3.CheckResponse {
 	}
 	no := &authv3.DeniedHttpResponse{Status: &typev3.HttpStatus{Code: typev3.StatusCode(code)}, Body: string(body)}
 	for name, values := range h {
-		if name != "Content-Length" && name != "Connection" { // Envoy frames the answer itself
+		if name != "Content-Length" && name != "Connection" { // Envoy sets these itself
 			no.Headers = append(no.Headers, options(name, values)...)
 		}
 	}
@@ -178,7 +179,7 @@ func options(name string, values []string) []*corev3.HeaderValueOption {
 	return list
 }
 
-// answer keeps what dinggate said.
+// answer is a http.ResponseWriter that records the answer.
 type answer struct {
 	header http.Header
 	status int

@@ -12,15 +12,15 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
-// client asks a server in front of gate over a real connection.
-func client(t *testing.T, gate http.HandlerFunc) authv3.AuthorizationClient {
+// client returns a client of a Server over a real connection.
+func client(t *testing.T, answer http.HandlerFunc) authv3.AuthorizationClient {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- (&Server{Gate: gate, Prefix: "/oauth2"}).Serve(ctx, l) }()
+	go func() { done <- (&Server{Handler: answer, Prefix: "/oauth2"}).Serve(ctx, l) }()
 	conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
@@ -35,7 +35,7 @@ func client(t *testing.T, gate http.HandlerFunc) authv3.AuthorizationClient {
 	return authv3.NewAuthorizationClient(conn)
 }
 
-func question(method, host, path string, headers map[string]string) *authv3.CheckRequest {
+func checkRequest(method, host, path string, headers map[string]string) *authv3.CheckRequest {
 	return &authv3.CheckRequest{Attributes: &authv3.AttributeContext{Request: &authv3.AttributeContext_Request{
 		Http: &authv3.AttributeContext_HttpRequest{
 			Method:  method,
@@ -56,7 +56,7 @@ func TestCheck(t *testing.T) {
 		w.WriteHeader(http.StatusOK)
 	})
 	out, err := c.Check(t.Context(),
-		question("POST", "app.test", "/a%2Fb?x=1&y=2",
+		checkRequest("POST", "app.test", "/a%2Fb?x=1&y=2",
 			map[string]string{":path": "/forged", "cookie": "s=1", "x-forwarded-for": "192.0.2.1"}))
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +64,7 @@ func TestCheck(t *testing.T) {
 	if seen.RequestURI != "/oauth2/ext-authz/a%2Fb?x=1&y=2" || seen.Method != "POST" || seen.Host != "app.test" ||
 		seen.Header.Get("Cookie") != "s=1" || seen.Header.Get("X-Forwarded-Proto") != "https" ||
 		!strings.HasPrefix(seen.RemoteAddr, "127.0.0.1:") {
-		t.Errorf("dinggate was asked %s %s of %s from %s with %v", seen.Method, seen.RequestURI, seen.Host,
+		t.Errorf("dinggate received %s %s of %s from %s with %v", seen.Method, seen.RequestURI, seen.Host,
 			seen.RemoteAddr, seen.Header)
 	}
 	ok := out.GetOkResponse()
@@ -88,7 +88,7 @@ func TestCheckDenies(t *testing.T) {
 			w.WriteHeader(status)
 			w.Write([]byte("why"))
 		})
-		out, err := c.Check(t.Context(), question("GET", "app.test", "/", nil))
+		out, err := c.Check(t.Context(), checkRequest("GET", "app.test", "/", nil))
 		if no := out.GetDeniedResponse(); err != nil || out.Status.Code == 0 ||
 			int(no.GetStatus().GetCode()) != status || no.GetBody() != "why" || len(no.GetHeaders()) != 1 {
 			t.Errorf("a dinggate's %d = %v, %v, want it relayed whole", status, out, err)
@@ -96,14 +96,14 @@ func TestCheckDenies(t *testing.T) {
 	}
 	reached := false
 	c := client(t, func(http.ResponseWriter, *http.Request) { reached = true; panic("x") })
-	for _, q := range []*authv3.CheckRequest{{}, question("GET", "app.test", "", nil),
-		question("GET", "app.test", "relative", nil), question("", "app.test", "/", nil),
-		question("GET", "", "/", nil), question("GET", "app.test", "/%zz", nil)} {
+	for _, q := range []*authv3.CheckRequest{{}, checkRequest("GET", "app.test", "", nil),
+		checkRequest("GET", "app.test", "relative", nil), checkRequest("", "app.test", "/", nil),
+		checkRequest("GET", "", "/", nil), checkRequest("GET", "app.test", "/%zz", nil)} {
 		if out, err := c.Check(t.Context(), q); err != nil || out.GetDeniedResponse() == nil || reached {
-			t.Errorf("Check(%v) = %v, %v, want a denial without asking dinggate", q, out, err)
+			t.Errorf("Check(%v) = %v, %v, want a denial without a call of the handler", q, out, err)
 		}
 	}
-	if out, err := c.Check(t.Context(), question("GET", "app.test", "/", nil)); err != nil ||
+	if out, err := c.Check(t.Context(), checkRequest("GET", "app.test", "/", nil)); err != nil ||
 		int(out.GetDeniedResponse().GetStatus().GetCode()) != 503 {
 		t.Errorf("a panic = %v, %v, want 503", out, err)
 	}

@@ -1,11 +1,11 @@
-// Package locallogin is the part of a sign-in that knows local accounts:
+// Package locallogin is the part of a sign-in that concerns local accounts:
 //
 //	form.go     the password form, as it is posted
 //	link.go     the one-time right of a DingTalk person to be bound to an account
-//	binding.go  who is bound to whom, and what both of them have been shown of it
+//	binding.go  which person is bound to which account, and whether both have seen the binding
 //
-// It knows nothing of attempts, audit or sessions' cookies: proxy/login joins it to
-// the rest of a sign-in. Passwords are verified in account.
+// It does not deal with attempts, audit or session cookies, which proxy/login adds. Package
+// account verifies passwords.
 package locallogin
 
 import (
@@ -22,21 +22,20 @@ import (
 	"dinggate/store"
 )
 
-// Note is what is known of a binding that was made here beside who is
-// whom: so that both people it is about learn of it, although a script of
-// another application on this origin may have made it, in either direction
-// (threats T33). It is kept sealed, under a hash of the unionId.
+// Note is what is known about a binding that was made here, besides the two names. It lets both
+// people learn of the binding, since a script of another application on this origin may have made
+// it, in either direction (threats T33). It is stored sealed, under a hash of the unionId.
 type Note struct {
-	Username    string    // the account; a note of another one is of a binding that is gone
-	Person      string    // the DingTalk person, as colleagues know them
-	Made        time.Time // when
-	AccountTold bool      // a session of the account that began after Made has shown it
-	PersonTold  bool      // a session of the DingTalk person that began after Made has shown it
+	Username     string    // the account; a note with another account belongs to a binding that no longer exists
+	Person       string    // the DingTalk person's name
+	Made         time.Time // when
+	AccountShown bool      `json:"AccountTold"` // a session of the account that began after Made has shown the binding
+	PersonShown  bool      `json:"PersonTold"`  // a session of the DingTalk person that began after Made has shown the binding
 }
 
 const (
 	notePurpose = "account binding"
-	noteLife    = 400 * 24 * time.Hour // from then on the binding is shown by its unionId alone
+	noteLife    = 400 * 24 * time.Hour // after it the binding is shown with its unionId only
 )
 
 func noteKey(unionID string) string {
@@ -44,12 +43,12 @@ func noteKey(unionID string) string {
 	return "bound:" + base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// Bindings binds DingTalk people to accounts, and records what the two of them have
-// been shown of it.
+// Bindings binds DingTalk people to accounts, and records whether both have been shown the
+// binding.
 type Bindings struct {
 	Keyring *keyring.Keyring
 	Store   store.Store
-	People  *account.Policy // nil: no bindings
+	People  *account.Policy // if nil, bindings are disabled
 }
 
 // Enabled reports whether people can be bound to accounts here.
@@ -71,8 +70,8 @@ func (bs Bindings) PutNote(ctx context.Context, unionID string, n Note) error {
 	return bs.Store.Put(ctx, key, []byte(text), noteLife)
 }
 
-// Note is that of a binding; the zero note for one that was imported, or sealed
-// with a key that is gone.
+// Note returns the note of a binding; the zero note if the binding was imported, or the note was
+// sealed with a removed key.
 func (bs Bindings) Note(ctx context.Context, b account.Binding) (n Note, err error) {
 	key := noteKey(b.UnionID)
 	text, err := bs.Store.Get(ctx, key)
@@ -88,19 +87,19 @@ func (bs Bindings) Note(ctx context.Context, b account.Binding) (n Note, err err
 	return n, nil
 }
 
-// Shown reports whether the one who is signed in has seen the note.
+// Shown reports whether the signed-in side of the binding has seen the note.
 func (n Note) Shown(local bool) bool {
-	return n == Note{} || local && n.AccountTold || !local && n.PersonTold
+	return n == Note{} || local && n.AccountShown || !local && n.PersonShown
 }
 
-// Before reports whether s began after the binding was made. What such a session
-// shows alone counts as shown: a script in the session that made the binding could
-// open the page itself, and the owner would never learn of it (threats T33). A
-// sign-in that binds by a link begins before its binding: see session.SignIn.Since.
+// Before reports whether s began after the binding was made. Only what such a session shows counts
+// as shown: a script in the session that made the binding could open the page itself, and the
+// owner would never learn of it (threats T33). A sign-in that binds by a link begins before its
+// binding: see session.SignIn.Since.
 func (n Note) Before(s *session.Session) bool { return s.SignedIn.After(n.Made) }
 
-// Find finds the binding of the person who is signed in: of the account, or of
-// the DingTalk person. account.ErrNone when there is none.
+// Find returns the binding of the signed-in account or DingTalk person; account.ErrNone if there
+// is none.
 func (bs Bindings) Find(ctx context.Context, s *session.Session) (account.Binding, error) {
 	switch {
 	case !bs.Enabled():
@@ -113,17 +112,17 @@ func (bs Bindings) Find(ctx context.Context, s *session.Session) (account.Bindin
 	return account.Binding{}, account.ErrNone
 }
 
-// BindingID names a binding in the form that removes it: what was shown is what
-// is removed.
+// BindingID identifies a binding in the form that removes it, so that the binding that was shown
+// is the one that is removed.
 func BindingID(b account.Binding) string {
 	sum := sha256.Sum256([]byte(b.UnionID + "\n" + b.Username))
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
-// Make binds. record is called before anything is written, and no binding is made
-// if it fails: its error is returned as it is. Nor is a person bound who cannot be
-// shown the binding later. person is what the DingTalk person is called. Of a person
-// or an account that is bound otherwise the error is an *account.TakenError.
+// Make binds. record is called before anything is written; if it fails, no binding is made and its
+// error is returned unchanged. A person is not bound if the binding could not be shown to them
+// later. person is the name of the DingTalk person. If the person or the account is bound
+// otherwise, the error is an *account.TakenError.
 func (bs Bindings) Make(ctx context.Context, b account.Binding, person string, now time.Time, record func() error) error {
 	find := func(by account.Binding) (account.Binding, error) { return bs.People.Bindings.Find(ctx, by) }
 	write, err := account.Plan([]account.Binding{b}, find)

@@ -14,14 +14,14 @@ import (
 	"dinggate/internal/web"
 )
 
-// retryAfter is when a form that could not be judged is worth another try.
+// retryAfter is the Retry-After of a form that could not be verified.
 const retryAfter = 5 * time.Second
 
-// MaxForm is how many bytes a form with a name and a password may have.
+// MaxForm bounds the bytes of a form with a name and a password.
 const MaxForm = 8 << 10
 
-// ProblemParam is for the page in the other language, after a try that failed: one
-// of the problems below it.
+// ProblemParam names the problem of a failed attempt, for the page in the other language: one of
+// the problems below.
 const (
 	ProblemParam    = "problem"
 	WrongPassword   = "wrong_password"
@@ -29,11 +29,11 @@ const (
 	Unready         = "unready"
 )
 
-// WithProblem is the address of the form, which has a query, with what was wrong.
+// WithProblem adds a problem to the form's URL, which has a query.
 func WithProblem(form, problem string) string { return form + "&" + ProblemParam + "=" + problem }
 
-// Problem is value if it is one of the problems, otherwise "": the address of the
-// form may be anybody's.
+// Problem is value if it is one of the problems, otherwise "": the form's URL may come from an
+// attacker.
 func Problem(value string) string {
 	switch value {
 	case WrongPassword, TooManyAttempts, Unready:
@@ -42,8 +42,8 @@ func Problem(value string) string {
 	return ""
 }
 
-// Unverified is the answer when a password was not looked at: too many attempts, or
-// the file is out of reach. again is the form's address.
+// Unverified is the answer if a password was not verified: too many attempts, or the file is not
+// readable. again is the form's URL.
 func Unverified(err error, again string) error {
 	if wait, ok := errors.AsType[*account.WaitError](err); ok {
 		return &web.Error{
@@ -64,7 +64,7 @@ func Unverified(err error, again string) error {
 	}
 }
 
-// Credentials reads the form: each field once, in the body alone.
+// Credentials parses the form: each field once, in the body only.
 func Credentials(r *http.Request) (username, password string, err error) {
 	values, err := PostedForm(r)
 	if err != nil {
@@ -73,10 +73,10 @@ func Credentials(r *http.Request) (username, password string, err error) {
 	if len(values["username"]) != 1 || len(values["password"]) != 1 {
 		return "", "", badForm("the form does not hold one username and one password")
 	}
-	return strings.TrimSpace(values["username"][0]), values["password"][0], nil // keyboards of phones add a blank
+	return strings.TrimSpace(values["username"][0]), values["password"][0], nil // phone keyboards append a blank
 }
 
-// PostedForm reads the fields of a small form.
+// PostedForm parses the fields of a small form.
 func PostedForm(r *http.Request) (url.Values, error) {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "application/x-www-form-urlencoded" || len(r.Header["Content-Encoding"]) > 0 {

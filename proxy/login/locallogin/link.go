@@ -20,21 +20,20 @@ import (
 	"dinggate/store"
 )
 
-// Link is the right to bind one DingTalk person to an account, once: a
-// sign-in with a password, in the browser that DingTalk sent this person to,
-// binds them. It travels sealed in an address; the browser is known by a cookie
-// of which the link holds the hash (threats T29).
+// Link is the right to bind one DingTalk person to an account, once: a sign-in with a password, in
+// the browser that DingTalk redirected for this person, binds them. It is sent sealed in a URL; a
+// cookie identifies the browser, and the link contains the cookie's hash (threats T29).
 //
 //	version  1 byte, now 1
-//	id       32 random bytes, for its one use: they name the sign-in that waits for it
+//	id       32 random bytes, for its single use: the key of the stored sign-in
 //	browser  32 bytes, SHA-256 of the cookie
 //	issued   8 bytes, Unix milliseconds
 //	app      of which client id
 //	unionID  of the person
-//	name     of the person, as the page shows it: a person must not bind a stranger unawares
+//	name     of the person, as the page shows it: a person must not bind a stranger by mistake
 //	target   where the person goes afterwards; checked again then
 //
-// A text is two bytes of length, then its bytes; nothing follows the last one.
+// A text is its length in two bytes, then its bytes; nothing follows the last one.
 type Link struct {
 	id, browser           [32]byte
 	issued                time.Time
@@ -48,9 +47,9 @@ const (
 	LinkLife    = 10 * time.Minute
 	linkFixed   = 1 + 32 + 32 + 8
 
-	maxLinkTarget = 800 // of a target that would make the address too long, / takes the place
+	maxLinkTarget = 800 // a target that would make the URL too long is replaced by /
 	maxLinkName   = 120
-	maxCookies    = 4           // values looked at under one name; a sibling host can plant more
+	maxCookies    = 4           // values tried under one name; a sibling host can plant more
 	clockSkew     = time.Minute // how far replicas' clocks may differ
 )
 
@@ -80,19 +79,19 @@ func decodeLink(b []byte) (l Link, ok bool) {
 	return l, len(rest) == 0
 }
 
-// Links issues and redeems links. All fields are required; its methods are safe
-// for concurrent use.
+// Links issues and redeems links. All fields are required; its methods are safe for concurrent
+// use.
 type Links struct {
 	Keyring  *keyring.Keyring
-	Store    store.Store // shared by all replicas, or a link works once at each
-	ClientID string      // the app at DingTalk; a link of another one is worth nothing
+	Store    store.Store // shared by all replicas, otherwise a link would work once at each
+	ClientID string      // the app at DingTalk; a link for another app is refused
 	Cookie   string      // name of the cookie that a link is bound to; see LinkCookie
 	Secure   bool        // of that cookie
 	Now      func() time.Time
 }
 
-// LinkCookie is the name of the cookie that a link is bound to, beside the session
-// cookie of that name; like those of attempts it stays on one host.
+// LinkCookie is the name of the cookie that a link is bound to, derived from the session cookie's
+// name; like the cookies of attempts it is limited to one host.
 func LinkCookie(session string, secure bool) string {
 	name := strings.TrimPrefix(session, "__Host-") + "-link"
 	if secure {
@@ -116,16 +115,16 @@ func (ls Links) setCookie(w http.ResponseWriter, value string, maxAge int) {
 // Drop clears the cookie that a link was bound to.
 func (ls Links) Drop(w http.ResponseWriter) { ls.setCookie(w, "", -1) }
 
-// Offer gives this browser the one-time right to bind the person of a sign-in, and
-// puts the sign-in by until it is used. target is where the person goes afterwards.
-// Always under a new cookie: one that was there might be known to an attacker who
-// planted it. An error is the store's or the keyring's.
+// Offer issues this browser the one-time right to bind the person of a sign-in, and stores the
+// sign-in until the link is used. target is where the person returns afterwards. The cookie is
+// always new: an existing one might be known to an attacker who planted it. An error is the
+// store's or the keyring's.
 func (ls Links) Offer(ctx context.Context, w http.ResponseWriter, in session.SignIn, target string) (token string, err error) {
 	u := in.User
 	if len(target) > maxLinkTarget {
 		target = "/"
 	}
-	name := u.FullName() // two people may have one name
+	name := u.FullName() // two people may have the same name
 	if len(name) > maxLinkName {
 		name = u.Username
 	}
@@ -151,8 +150,8 @@ func (ls Links) Offer(ctx context.Context, w http.ResponseWriter, in session.Sig
 	return token, nil
 }
 
-// Open recognises a link that the browser of h may use; its error says why not. It
-// uses nothing up.
+// Open verifies that the browser with headers h may use a link; the error says why not. It uses
+// nothing up.
 func (ls Links) Open(h http.Header, token string) (*Link, error) {
 	plain, _, err := ls.Keyring.Open(linkPurpose, linkPurpose, token)
 	if err != nil {
@@ -171,8 +170,8 @@ func (ls Links) Open(h http.Header, token string) (*Link, error) {
 	return nil, errors.New("locallogin: a link of another browser")
 }
 
-// linkedSignIn is the sign-in that a link waits for: what the provider said of the
-// person. A link without it is of no use, so that taking it uses the link up.
+// linkedSignIn is the stored sign-in of a link: the person as the provider described them. A link
+// without it is useless, so that taking it uses the link up.
 type linkedSignIn struct {
 	User  identity.User
 	Token identity.Token
@@ -184,7 +183,7 @@ func (l *Link) key() string {
 	return "link:" + base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// put stores the sign-in, sealed, for as long as the link is good.
+// put stores the sign-in, sealed, for the lifetime of the link.
 func (ls Links) put(ctx context.Context, l *Link, in session.SignIn) error {
 	plain, err := json.Marshal(linkedSignIn{in.User, in.Token, in.Since})
 	if err != nil {
@@ -197,13 +196,12 @@ func (ls Links) put(ctx context.Context, l *Link, in session.SignIn) error {
 	return ls.Store.Add(ctx, l.key(), box, LinkLife+2*clockSkew)
 }
 
-// ErrLinkUsed is returned by Take for a link that was used already.
+// ErrLinkUsed is returned by Take for a link that has been used.
 var ErrLinkUsed = errors.New("locallogin: a link that was used")
 
-// Take uses the link up, on all replicas, and returns the sign-in that it waited
-// for: the session of that person has their departments and roles at once, and ends
-// with the binding like any other of theirs. Errors other than ErrLinkUsed are the
-// store's.
+// Take uses the link up, on all replicas, and returns its sign-in. The person's session has their
+// departments and roles at once, and ends with the binding like their other sessions. Errors other
+// than ErrLinkUsed are the store's.
 func (ls Links) Take(ctx context.Context, l *Link) (session.SignIn, error) {
 	box, err := ls.Store.Take(ctx, l.key())
 	if errors.Is(err, store.ErrNotFound) {

@@ -35,8 +35,8 @@ func testLinks(t testing.TB) Links {
 	}
 }
 
-// TestLinkPurpose: a link that is right in all else opens under its own seal alone
-// (threats S8), and with its own cookie alone (T29).
+// TestLinkPurpose: an otherwise valid link opens only under its own seal (threats S8) and with its
+// own cookie (T29).
 func TestLinkPurpose(t *testing.T) {
 	ls := testLinks(t)
 	const cookie = "the browser's"
@@ -60,7 +60,7 @@ func TestLinkPurpose(t *testing.T) {
 	}
 }
 
-// TestLinkTakenOnce: the sign-in that a link waits for comes out as it went in, once.
+// TestLinkTakenOnce: a link's sign-in is returned unchanged, once.
 func TestLinkTakenOnce(t *testing.T) {
 	ls := testLinks(t)
 	in := session.SignIn{User: identity.User{Username: "zhangsan", UnionID: "u"}, Since: time.UnixMilli(1_700_000_000_000)}
@@ -86,8 +86,7 @@ func TestLinkTakenOnce(t *testing.T) {
 	}
 }
 
-// TestNoteSealed: a note cannot be read in the store (threats K19), nor be taken for
-// another person's.
+// TestNoteSealed: a note cannot be read in the store (threats K19), nor used for another person.
 func TestNoteSealed(t *testing.T) {
 	ls := testLinks(t)
 	bs := Bindings{Keyring: ls.Keyring, Store: ls.Store}
@@ -102,7 +101,7 @@ func TestNoteSealed(t *testing.T) {
 	if err != nil || strings.Contains(string(raw), "zhangsan") || strings.Contains(string(raw), "张三") {
 		t.Errorf("the store holds %q, %v", raw, err)
 	}
-	if err := bs.Store.Put(ctx, noteKey("union-lisi"), raw, noteLife); err != nil { // another's, planted
+	if err := bs.Store.Put(ctx, noteKey("union-lisi"), raw, noteLife); err != nil { // another person's, planted
 		t.Fatal(err)
 	}
 	if n, err := bs.Note(ctx, account.Binding{UnionID: "union-lisi", Username: "zhangsan"}); err != nil || n != (Note{}) {
@@ -110,7 +109,7 @@ func TestNoteSealed(t *testing.T) {
 	}
 }
 
-// FuzzLink: what decodes is what was encoded, and only our seal opens.
+// FuzzLink: decoding inverts encoding, and only our seal opens.
 func FuzzLink(f *testing.F) {
 	ls := testLinks(f)
 	good := Link{issued: time.UnixMilli(1_700_000_000_000), app: "ding-app", UnionID: "U", Name: "张三", Target: "/a?b"}

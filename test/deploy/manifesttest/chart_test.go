@@ -19,8 +19,8 @@ import (
 
 const chart = "../../../deploy/helm/dinggate"
 
-// tool is a program that scripts/tools has built, by NAME@VERSION. This module stands
-// alone, so that the types of a dozen gateways do not hang on the product's own dependencies.
+// tool returns the path of a program that scripts/tools has built, by NAME@VERSION. This is a
+// separate module, so that the types of a dozen gateways are not dependencies of the product.
 func tool(t *testing.T, name string) string {
 	t.Helper()
 	program, _, _ := strings.Cut(name, "@")
@@ -38,8 +38,8 @@ func tool(t *testing.T, name string) string {
 
 func helm(t *testing.T) string { return tool(t, "helm@v3.22.0") }
 
-// render is what `helm template` makes of the chart with these values on top of
-// its own; its order is that of installing.
+// render returns the output of `helm template` for the chart with these values in addition to its
+// defaults. The order is the order of installation.
 func render(t *testing.T, values string) (string, error) {
 	t.Helper()
 	cmd := exec.Command(helm(t), "template", "gate", chart, "--namespace", "auth", "--kube-version", "1.33.0",
@@ -51,12 +51,12 @@ func render(t *testing.T, values string) (string, error) {
 		return "", fmt.Errorf("helm template: %w: %s", err, &failure)
 	}
 	if failure.Len() > 0 { // such as notices about symbolic links
-		t.Errorf("helm template says %q", &failure)
+		t.Errorf("helm template prints %q", &failure)
 	}
 	return out.String(), nil
 }
 
-// TestChartLint lets helm judge the chart, its values.schema.json included.
+// TestChartLint checks the chart with helm, including its values.schema.json.
 func TestChartLint(t *testing.T) {
 	out, err := exec.Command(helm(t), "lint", "--strict", chart, "--values", "testdata/given.yaml", "--set",
 		"existingSecret=mine").CombinedOutput()
@@ -65,13 +65,13 @@ func TestChartLint(t *testing.T) {
 	}
 	for _, c := range []struct{ values, want string }{
 		{"{}", "existingSecret"},                               // no secret at all
-		{"{existingSecret: mine, replicas: many}", "replicas"}, // the schema knows types
+		{"{existingSecret: mine, replicas: many}", "replicas"}, // the schema checks types
 		{"{existingSecret: mine, config: {sso: {url: https://sso.example.com}}}", "oneOf"},
 		{"{existingSecret: mine, replicaz: 2}", "replicaz"}, // and names
 		{"{existingSecret: mine, image: {name: x}}", "name"},
-		{"{existingSecret: mine, config: {listne: x}}", "listne"}, // those of the configuration too
+		{"{existingSecret: mine, config: {listne: x}}", "listne"}, // and the names of the configuration
 		{"{existingSecret: mine, config: {cookie: {secrets: [x]}}}", "secrets"},
-		// what has to be given
+		// A required value.
 		{"{existingSecret: mine, config: {public_url: ''}}", "config.public_url is missing"},
 		{"{existingSecret: mine, config: {dingtalk: {client_id: ''}}}", "config.dingtalk.client_id is missing"},
 		{"{existingSecret: mine, config: {dingtalk: {corp_id: dingcorpxxxxxxxx}}}", "config.dingtalk.corp_id is missing"},
@@ -79,7 +79,7 @@ func TestChartLint(t *testing.T) {
 		{"{existingSecret: mine, persistence: {enabled: true}, replicas: 2}", "one replica"},
 		{"{existingSecret: mine, persistence: {enabled: true}, autoscaling: {enabled: true}}", "one replica"},
 		{"{existingSecret: mine, httpRoute: {enabled: true}}", "parentRefs"},
-		// the Service would lose its pods
+		// The Service would no longer select its pods.
 		{"{existingSecret: mine, podLabels: {app.kubernetes.io/name: other}}", "app.kubernetes.io/name"},
 	} {
 		if _, err := render(t, c.values); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -88,8 +88,8 @@ func TestChartLint(t *testing.T) {
 	}
 }
 
-// TestChartFiles: the chart holds what it installs, since helm follows no link without
-// a notice, and a package of it holds none.
+// TestChartFiles checks that the chart contains the files that it installs. helm prints a notice
+// for each symbolic link, and a package must not contain links.
 func TestChartFiles(t *testing.T) {
 	for _, name := range []string{"dashboard.json", "alerts.yaml"} {
 		if string(read(t, chart+"/files/"+name)) != string(read(t, "../../../deploy/monitoring/"+name)) {
@@ -98,7 +98,7 @@ func TestChartFiles(t *testing.T) {
 	}
 }
 
-// TestChartReadme: every value is in both READMEs, and nothing that is none.
+// TestChartReadme checks that both READMEs list every value and nothing else.
 func TestChartReadme(t *testing.T) {
 	var values map[string]any
 	if err := yaml.Unmarshal(read(t, chart+"/values.yaml"), &values); err != nil {
@@ -132,8 +132,8 @@ func TestChartReadme(t *testing.T) {
 	}
 }
 
-// TestChartNetworkPolicy: the pod of `helm test` is let in at the port that the
-// Service leads to, and another pod of the namespace is not.
+// TestChartNetworkPolicy checks that the pod of `helm test` may connect to the port that the
+// Service selects, and that another pod of the namespace may not.
 func TestChartNetworkPolicy(t *testing.T) {
 	text, err := render(t,
 		"{existingSecret: mine, networkPolicy: {gateFrom: [{namespaceSelector: {matchLabels: "+
@@ -162,33 +162,41 @@ func TestChartNetworkPolicy(t *testing.T) {
 		t.Fatalf("the chart makes no NetworkPolicy, no test or no Service:\n%s", text)
 	}
 	port := service.Spec.Ports[0].TargetPort
-	if !admits(rules, test.Labels, port) {
-		t.Errorf("the NetworkPolicy shuts out the chart's test with the labels %v:\n%s", test.Labels, text)
+	if !permits(rules, test.Labels, port) {
+		t.Errorf("the NetworkPolicy denies the chart's test with the labels %v:\n%s", test.Labels, text)
 	}
 	for _, labels := range []map[string]string{nil, {"app.kubernetes.io/name": "dinggate-test"},
 		{"app.kubernetes.io/name": "dinggate-test", "app.kubernetes.io/instance": "other"},
 		{"app.kubernetes.io/name": "app", "app.kubernetes.io/instance": "gate"}} {
-		if admits(rules, labels, port) {
-			t.Errorf("the NetworkPolicy lets in a pod of the namespace with the labels %v", labels)
+		if permits(rules, labels, port) {
+			t.Errorf("the NetworkPolicy allows a pod of the namespace with the labels %v", labels)
 		}
 	}
-	if admits(rules, test.Labels, intstr.FromString("admin")) {
-		t.Error("the NetworkPolicy lets the test at the admin port")
+	if permits(rules, test.Labels, intstr.FromString("admin")) {
+		t.Error("the NetworkPolicy allows the test to reach the admin port")
 	}
 	if !slices.Contains(test.Spec.Containers[0].Command, "Host: app.example.com") {
-		t.Errorf("the test asks with %q, want the host of public_url", test.Spec.Containers[0].Command)
+		t.Errorf("the test requests with %q, want the host of public_url", test.Spec.Containers[0].Command)
 	}
 	selected := true
 	for name, value := range service.Spec.Selector {
 		selected = selected && test.Labels[name] == value
 	}
 	if selected {
-		t.Errorf("the Service leads to the test's own pod: %v", service.Spec.Selector)
+		t.Errorf("the Service selects the test's own pod: %v", service.Spec.Selector)
 	}
 }
 
-// admits reports whether a pod of the policy's namespace reaches the port.
-func admits(policy *ingress.NetworkPolicy, pod map[string]string, port intstr.IntOrString) bool {
+// TestChartTLS checks that the test pod uses https if dinggate has its own certificate.
+func TestChartTLS(t *testing.T) {
+	text, err := render(t, "{existingSecret: mine, config: {tls: {cert_file: /tls/tls.crt, key_file: /tls/tls.key}}}")
+	if err != nil || !strings.Contains(text, `--no-check-certificate`) || !strings.Contains(text, `"https://gate:4180/oauth2/sign_in"`) {
+		t.Errorf("the test of a chart with TLS: %v\n%s", err, text)
+	}
+}
+
+// permits reports whether a pod of the policy's namespace may connect to the port.
+func permits(policy *ingress.NetworkPolicy, pod map[string]string, port intstr.IntOrString) bool {
 	for _, rule := range policy.Spec.Ingress {
 		if !slices.ContainsFunc(rule.Ports, func(p ingress.NetworkPolicyPort) bool { return *p.Port == port }) {
 			continue

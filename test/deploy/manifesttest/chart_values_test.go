@@ -20,7 +20,7 @@ fullnameOverride: sso
 config: {public_url: "https://app.example.com:8443", listen: ":4180", admin: {listen: ":9180"}, session: {store: redis}, dingtalk: {client_id: a, corp_id: b}}
 networkPolicy: {gateFrom: [{namespaceSelector: {matchLabels: {a: b}}}]}
 serviceMonitor: {enabled: true, labels: {a: b}}
-prometheusRule: {enabled: true, labels: {a: b}}
+prometheusRule: {enabled: true, labels: {a: b}, runbooks: "https://docs.example.com/runbooks.html"}
 dashboard: {enabled: true, annotations: {grafana_folder: sign-in}}
 autoscaling: {enabled: true}
 ingress: {enabled: true, className: nginx, annotations: {a: b}, tls: [{secretName: app-tls, hosts: [app.example.com]}]}
@@ -33,7 +33,8 @@ extraVolumeMounts: [{name: accounts, mountPath: /etc/accounts, readOnly: true}]
 extraEnv: [{name: DINGGATE_REDIS_URL, valueFrom: {secretKeyRef: {name: redis, key: url}}}]
 nodeSelector: {a: b}
 tolerations: [{key: a, operator: Exists}]
-affinity: {podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {app.kubernetes.io/name: dinggate, app.kubernetes.io/instance: gate}}}]}}
+affinity: {podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [{topologyKey: kubernetes.io/hostname,
+    labelSelector: {matchLabels: {app.kubernetes.io/name: dinggate, app.kubernetes.io/instance: gate}}}]}}
 imagePullSecrets: [{name: a}]
 serviceAccount: {annotations: {a: b}}
 `
@@ -60,7 +61,7 @@ func chartObjects(t *testing.T, values string) (objects []any, kinds []string) {
 	return objects, kinds
 }
 
-// only is the one object of its type.
+// only returns the single object of its type.
 func only[T any](t *testing.T, objects []any) (found T) {
 	t.Helper()
 	n := 0
@@ -118,12 +119,12 @@ func TestChart(t *testing.T) {
 	}
 }
 
-// TestChartReplicas: one replica, unless Redis shares the sign-outs.
+// TestChartReplicas checks that there is one replica unless Redis shares the sign-outs.
 func TestChartReplicas(t *testing.T) {
 	const redis = "config: {session: {store: redis}}"
 	for _, c := range []struct {
 		values string
-		want   int32 // -1: none is said, an autoscaler decides
+		want   int32 // -1: unset, an autoscaler decides
 	}{
 		{"{existingSecret: mine}", 1},
 		{"{existingSecret: mine, " + redis + "}", 2},
@@ -144,13 +145,13 @@ func TestChartReplicas(t *testing.T) {
 	}
 }
 
-// TestChartMemory: the runtime's limit follows the container's.
+// TestChartMemory checks that the runtime's memory limit follows the container's.
 func TestChartMemory(t *testing.T) {
 	for _, c := range []struct{ values, want string }{
 		{"{existingSecret: mine}", "241591910"}, // 256Mi × 9 / 10
 		{"{existingSecret: mine, resources: {limits: {memory: 1Gi}}}", "966367641"},
 		{"{existingSecret: mine, resources: {limits: {memory: 500M}}}", "450000000"},
-		// the program finds the control group's itself
+		// The program reads the limit of the control group itself.
 		{"{existingSecret: mine, resources: {limits: {memory: 0.5Gi}}}", ""},
 		{"{existingSecret: mine, resources: {limits: {memory: null}}}", ""},
 		{"{existingSecret: mine, goMemLimit: 200MiB}", "200MiB"},
@@ -168,7 +169,7 @@ func TestChartMemory(t *testing.T) {
 	}
 }
 
-// TestChartEverything follows the names from one object to another.
+// TestChartEverything checks the names by which objects refer to each other.
 func TestChartEverything(t *testing.T) {
 	objects, _ := chartObjects(t, everything)
 	deployment := only[*apps.Deployment](t, objects)
@@ -192,40 +193,46 @@ func TestChartEverything(t *testing.T) {
 	rule := only[*ingress.Ingress](t, objects).Spec.Rules[0]
 	if b := rule.HTTP.Paths[0].Backend.Service; rule.Host != "app.example.com" || b.Name != "sso" ||
 		b.Port.Name != "gate" {
-		t.Errorf("the Ingress leads %s to %v", rule.Host, b)
+		t.Errorf("the Ingress forwards %s to %v", rule.Host, b)
 	}
 	route := only[*gatewayapi.HTTPRoute](t, objects).Spec
 	if b := route.Rules[0].BackendRefs[0]; route.Hostnames[0] != "app.example.com" || b.Name != "sso" ||
 		*b.Port != 4180 {
-		t.Errorf("the HTTPRoute leads %s to %v", route.Hostnames, b)
+		t.Errorf("the HTTPRoute forwards %s to %v", route.Hostnames, b)
 	}
 	rules := only[*resource[prometheusRule]](t, objects).Spec
 	if len(rules.Groups) == 0 || len(rules.Groups[0].Rules) < 10 ||
 		!strings.Contains(rules.Groups[0].Rules[0].Expr, `job="dinggate"`) {
 		t.Errorf("the PrometheusRule has %d groups", len(rules.Groups))
 	}
-	// whose value is dinggate
+	for _, r := range rules.Groups[0].Rules {
+		if u := r.Annotations["runbook_url"]; r.Alert != "" && !strings.HasPrefix(u, "https://docs.example.com/runbooks.html#") {
+			t.Errorf("runbook_url of %s = %q, want an address below prometheusRule.runbooks", r.Alert, u)
+		}
+	}
+	// The value of this label is dinggate.
 	if m := only[*resource[serviceMonitor]](t, objects).Spec; m.JobLabel != "app.kubernetes.io/name" {
 		t.Errorf("the ServiceMonitor names the job by %s", m.JobLabel)
 	}
-	board := ""
+	dashboard := ""
 	for _, o := range objects {
 		if o, ok := o.(*core.ConfigMap); ok && o.Labels["grafana_dashboard"] == "1" {
-			board = o.Data["dinggate.json"]
+			dashboard = o.Data["dinggate.json"]
 		}
 	}
 	if want := string(read(t,
-		"../../../deploy/monitoring/dashboard.json")); strings.TrimSpace(board) != strings.TrimSpace(want) {
+		"../../../deploy/monitoring/dashboard.json")); strings.TrimSpace(dashboard) != strings.TrimSpace(want) {
 		t.Error("the ConfigMap of the dashboard is not deploy/monitoring/dashboard.json")
 	}
 }
 
-// TestChartState: the volume is where the configuration says, and one process at a time has it.
+// TestChartState checks that the volume is mounted where the configuration expects it, and that
+// one process at a time uses it.
 func TestChartState(t *testing.T) {
 	objects, _ := chartObjects(t, "{existingSecret: mine, persistence: {enabled: true}}")
 	deployment := only[*apps.Deployment](t, objects)
 	if deployment.Spec.Strategy.Type != apps.RecreateDeploymentStrategyType {
-		t.Errorf("the strategy is %v: two pods would want one file", deployment.Spec.Strategy)
+		t.Errorf("the strategy is %v: two pods would open one file", deployment.Spec.Strategy)
 	}
 	if text := only[*core.ConfigMap](t, objects).Data["config.yaml"]; !strings.Contains(text,
 		"state_dir: /var/lib/dinggate") {
@@ -237,10 +244,11 @@ func TestChartState(t *testing.T) {
 	}
 }
 
-// TestKubeScore lets kube-score judge the chart, alone and with everything, and the manifests.
+// TestKubeScore checks the chart with default values and with all features, and the manifests,
+// with kube-score.
 func TestKubeScore(t *testing.T) {
 	score := tool(t, "kube-score@v1.20.0")
-	judge := func(name, text string) {
+	checkScore := func(name, text string) {
 		t.Helper()
 		cmd := exec.Command(score, "score", "--output-format", "ci", "-")
 		cmd.Stdin = strings.NewReader(text)
@@ -255,7 +263,7 @@ func TestKubeScore(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		judge(name, text)
+		checkScore(name, text)
 	}
 	var standalone []string
 	files, err := filepath.Glob("../../../deploy/kubernetes/standalone/*.yaml")
@@ -267,7 +275,7 @@ func TestKubeScore(t *testing.T) {
 			standalone = append(standalone, string(read(t, file)))
 		}
 	}
-	// kustomize puts the version on the image.
-	judge("deploy/kubernetes/standalone",
+	// kustomize adds the version to the image.
+	checkScore("deploy/kubernetes/standalone",
 		strings.ReplaceAll(strings.Join(standalone, "\n---\n"), "image: dinggate\n", "image: dinggate:1.0.0\n"))
 }

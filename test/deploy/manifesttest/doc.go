@@ -1,5 +1,5 @@
-// Package manifesttest decodes the manifests of deploy with the types their
-// projects publish; a module of its own, so that those stay out of dinggate's.
+// Package manifesttest decodes the manifests in deploy with the types that their projects
+// publish. It is a separate module, so that dinggate does not depend on them.
 //
 //	*.yaml, helm/dinggate rendered ─► kind ─► published type, unknown keys refused
 package manifesttest

@@ -2,49 +2,33 @@ package differential
 
 import (
 	"cmp"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
-	"dinggate/dingtalk/simulator"
+	"dinggate/internal/realtool"
 )
 
 const (
-	paths      = 6_000   // generated; the seeds come on top
+	paths      = 6_000   // generated, in addition to the seeds
 	nightPaths = 220_000 // HOSTILE_NIGHT=1
-	direct     = 1_500   // of them are sent to each server past dinggate
+	direct     = 1_500   // number of them that are also sent directly to each server
 
 	workers = 12
-	gateway = "127.0.0.2" // whom dinggate believes
+	gateway = "127.0.0.2" // the peer that dinggate trusts
 )
 
-// TestDifferential: whatever a path looks like, no server behind dinggate serves
-// what a rule denies, directly and behind nginx (threats P17).
+// TestDifferential checks that no server behind dinggate serves a page that a rule denies,
+// whatever the path is, directly and behind nginx (threats P17).
 func TestDifferential(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "dinggate")
-	built := make(chan error, 1)
-	go func() {
-		out, err := exec.Command("go", "build", "-o", program, "../../../cmd/dinggate").CombinedOutput()
-		if err != nil {
-			err = fmt.Errorf("go build: %w\n%s", err, out)
-		}
-		built <- err
-	}()
+	program := realtool.Dinggate(t)
 	f := &fleet{life: t}
 	files := pages(t)
 	t.Run("servers", func(t *testing.T) {
@@ -59,18 +43,15 @@ func TestDifferential(t *testing.T) {
 	if t.Failed() {
 		t.FailNow()
 	}
-	var front string
-	var ask func(string)
-	t.Run("nginx", func(t *testing.T) { front, ask = f.nginx(t) })
+	var nginxAddr string
+	var setDinggate func(string)
+	t.Run("nginx", func(t *testing.T) { nginxAddr, setDinggate = f.nginx(t) })
 	slices.SortFunc(f.list, func(a, b *server) int { return strings.Compare(a.name, b.name) })
-	if err := <-built; err != nil {
-		t.Fatal(err)
-	}
 	s := &env{fleet: f, t: t}
 	s.start(program)
-	if ask != nil {
-		ask(s.gate)
-		s.front = front
+	if setDinggate != nil {
+		setDinggate(s.dinggate)
+		s.nginxAddr = nginxAddr
 	}
 	s.alive()
 	corpus := slices.Concat(seeds, scripts)
@@ -92,123 +73,26 @@ func TestDifferential(t *testing.T) {
 	began := time.Now()
 	s.compare(corpus)
 	s.alive()
-	s.tell(len(corpus), time.Since(began))
+	s.report(len(corpus), time.Since(began))
 }
 
-// env is dinggate with one host per server.
-type env struct {
-	*fleet
-	t           *testing.T
-	sim         *simulator.Platform
-	gate, front string // addresses; front is nginx, "" without
-	member      string // Cookie of somebody who may not enter /admin/
-	boss        string // … of somebody who may
-
-	asked, allowed, public, failed atomic.Int64
-}
-
-func (s *env) start(program string) {
-	t := s.t
-	s.sim = simulator.Demo()
-	dingtalk := httptest.NewServer(s.sim)
-	t.Cleanup(func() { s.sim.Close(); dingtalk.Close() })
-	err := s.sim.ChangeApp("", func(a *simulator.App) {
-		a.Redirects = []string{"https://gate." + domain + "/oauth2/callback"}
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	routes := ""
-	for _, one := range s.list {
-		for _, route := range []string{"/public/, access: public", "/admin/, access: {users: [lisi]}",
-			"/settings, access: {users: [lisi]}", "/report.php, access: {users: [lisi]}", "/"} {
-			routes += fmt.Sprintf("  - {host: %s, upstream: \"http://%s\", path: %s}\n", one.host(), one.addr, route)
-		}
-	}
-	config := fmt.Sprintf(`
-public_url: https://gate.%[1]s
-listen: 127.0.0.1:0
-trusted_proxies: [%[2]s/32]
-cookie: {domain: %[1]s, secrets: ["%[3]s"]}
-session: {recheck: 1h}
-dingtalk:
-  {client_id: %[4]s, client_secret: %[5]s, corp_id: %[6]s, events: false,
-   login_url: "%[7]s", api_url: "%[7]s", oapi_url: "%[7]s"}
-admin: {listen: 127.0.0.1:0}
-log: {level: warn}
-routes:
-%[8]s`, domain, gateway, base64.StdEncoding.EncodeToString([]byte(strings.Repeat("differential", 3)[:32])),
-		simulator.DemoClientID, simulator.DemoClientSecret, simulator.DemoCorpID, dingtalk.URL, routes)
-	file := write(t, filepath.Join(t.TempDir(), "config.yaml"), config)
-	if err := os.Chmod(file, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s.gate = s.serve(exec.Command(program, "serve", "--config", file))
-	s.member, s.boss = s.signIn("zhangsan"), s.signIn("lisi")
-}
-
-// signIn goes the whole way and gives the session's cookie.
-func (s *env) signIn(person string) string {
-	s.t.Helper()
-	host := "gate." + domain
-	w := rawConns{}
-	defer w.close()
-	began, err := w.get(s.gate, host, "/oauth2/start?rd=%2F", "")
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	var started struct {
-		State string `json:"state"`
-	}
-	decode(s.t, began.body, &started)
-	code, err := s.sim.Code(simulator.Browser, "", person)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	came, err := w.get(s.gate, host, "/oauth2/callback?authCode="+code+"&state="+url.QueryEscape(started.State),
-		cookies(began.header, ""))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	cookie := cookies(came.header, "dinggate")
-	if cookie == "" {
-		s.t.Fatalf("%s has no session: %d %.300s", person, came.status, came.body)
-	}
-	return cookie
-}
-
-// cookies gives the Cookie line for those that were set, or for the one of a name.
-func cookies(h http.Header, name string) string {
-	var pairs []string
-	for _, line := range h["Set-Cookie"] {
-		if c, err := http.ParseSetCookie(line); err == nil && c.Value != "" && (name == "" || c.Name == name) {
-			pairs = append(pairs, c.Name+"="+c.Value)
-		}
-	}
-	return strings.Join(pairs, "; ")
-}
-
-// TestScript: a script with an exact route of its own is run by PHP-FPM for every
-// path info, and a member who may not see it never does, directly and behind nginx
-// (threats P17).
+// TestScript checks a script that has its own exact route and that PHP-FPM runs for every path
+// info. A member without access must never reach it, directly or behind nginx (threats P17).
 func TestScript(t *testing.T) {
-	program := filepath.Join(t.TempDir(), "dinggate")
-	if out, err := exec.Command("go", "build", "-o", program, "../../../cmd/dinggate").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	program := realtool.Dinggate(t)
 	f := &fleet{life: t}
 	f.phpFPM(t)
-	front, ask := f.nginx(t)
+	nginxAddr, setDinggate := f.nginx(t)
 	s := &env{fleet: f, t: t}
 	s.start(program)
-	ask(s.gate)
-	s.front = front
+	setDinggate(s.dinggate)
+	s.nginxAddr = nginxAddr
 	s.alive()
 	w := rawConns{}
 	defer w.close()
 	for _, path := range scripts {
 		if r, err := w.get(f.find("php"), "php."+domain, path, ""); err != nil || !r.holds(adminMark) {
-			t.Errorf("PHP-FPM asked for %s = %d %.200q, %v, want the script: the row shows nothing", path, r.status,
+			t.Errorf("PHP-FPM, %s = %d %.200q, %v, want the script: the row shows nothing", path, r.status,
 				r.body, err)
 		}
 		for _, addr := range s.entryPoints() {
@@ -218,48 +102,16 @@ func TestScript(t *testing.T) {
 						r.status, r.body, err)
 				}
 			}
-			if r, err := w.get(addr, "php."+domain, path, s.boss); err != nil || !r.holds(adminMark) {
+			if r, err := w.get(addr, "php."+domain, path, s.admin); err != nil || !r.holds(adminMark) {
 				t.Errorf("%s, %s as lisi = %d %.200q, %v, want the script", addr, path, r.status, r.body, err)
 			}
 		}
 	}
 }
 
-// alive: each server serves each area to somebody who may see it, by both ways.
-func (s *env) alive() {
-	s.t.Helper()
-	w := rawConns{}
-	defer w.close()
-	for _, addr := range s.entryPoints() {
-		for _, one := range s.list {
-			for path, want := range map[string]string{"/admin/x": adminMark, "/settings": adminMark,
-				"/public/x": publicMark, "/page": restMark} {
-				if r, err := w.get(addr, one.host(), path, s.boss); err != nil || !r.holds(want) {
-					s.t.Errorf("%s by %s, %s = %d %.200q, %v, want %s", one.name, addr, path, r.status, r.body, err,
-						want)
-				}
-			}
-			if r, err := w.get(addr, one.host(), "/admin/x", s.member); err != nil || r.status != 403 {
-				s.t.Errorf("%s by %s, /admin/x as a member = %d, %v, want 403", one.name, addr, r.status, err)
-			}
-		}
-	}
-	if s.t.Failed() {
-		s.t.FailNow()
-	}
-}
-
-// entryPoints are the addresses that a client may send a request to.
-func (s *env) entryPoints() []string {
-	if s.front == "" {
-		return []string{s.gate}
-	}
-	return []string{s.gate, s.front}
-}
-
-// compare sends each path, as a member and as a stranger, by each way. What
-// dinggate refuses is refused for every host: two of them are asked. What it lets
-// through goes to every server.
+// compare sends each path as a member and as an anonymous client to each entry point. A refusal of
+// dinggate applies to every host, so two hosts are tried. A path that dinggate forwards is sent to
+// every server.
 func (s *env) compare(corpus []string) {
 	work := make(chan int)
 	var all sync.WaitGroup
@@ -285,21 +137,21 @@ func (s *env) compare(corpus []string) {
 	all.Wait()
 }
 
-// try: no server answers with one of these marks.
+// try checks that no server responds with one of the denied marks.
 func (s *env) try(w rawConns, addr string, i int, path, cookie string, denied ...string) {
 	n, refused := len(s.list), 0
 	for k := range n {
 		one := s.list[(i+k)%n]
 		r, err := w.get(addr, one.host(), path, cookie)
-		s.asked.Add(1)
+		s.requests.Add(1)
 		if err != nil {
 			s.fail("%v", err)
 			return
 		}
 		for _, mark := range denied {
 			if r.holds(mark) {
-				s.fail("%s served %s for %q (cookie %v, by %s)", one.name, mark, path, cookie != "",
-					map[bool]string{true: "nginx", false: "dinggate"}[addr == s.front])
+				s.fail("%s served %s for %q (cookie %v, through %s)", one.name, mark, path, cookie != "",
+					map[bool]string{true: "nginx", false: "dinggate"}[addr == s.nginxAddr])
 			}
 		}
 		if r.refused() {
@@ -310,7 +162,7 @@ func (s *env) try(w rawConns, addr string, i int, path, cookie string, denied ..
 		}
 	}
 	switch {
-	case addr != s.gate:
+	case addr != s.dinggate:
 	case cookie != "":
 		s.allowed.Add(1)
 	default:
@@ -318,15 +170,15 @@ func (s *env) try(w rawConns, addr string, i int, path, cookie string, denied ..
 	}
 }
 
-// refused reports an answer that came from no server: dinggate's own, which has a
-// request id, or nginx's.
+// refused reports whether the response came from dinggate or nginx and not from a server.
+// Responses of dinggate have a request id.
 func (r reply) refused() bool {
 	return r.status == 0 || len(r.header["X-Request-Id"]) > 0 ||
 		strings.HasPrefix(r.header.Get("Server"), "nginx") && (r.status == 400 || r.status == 401 || r.status == 403)
 }
 
-// diverge sends a path past dinggate and counts the servers that take it for a
-// restricted page although it is another path when it is decoded once.
+// diverge sends a path directly to the servers. It counts the servers that take the path for a
+// restricted page although the path denotes another page when it is decoded once.
 func (s *env) diverge(w rawConns, path string) {
 	plain, err := url.PathUnescape(path)
 	if err != nil || plain == "/admin" || strings.HasPrefix(plain, "/admin/") || plain == "/settings" ||
@@ -346,63 +198,32 @@ func (s *env) fail(format string, args ...any) {
 	}
 }
 
-// tell prints figures, and fails where the corpus shows nothing.
-func (s *env) tell(corpus int, took time.Duration) {
+// report prints figures. It fails if the corpus shows no differences.
+func (s *env) report(corpus int, took time.Duration) {
 	figures := ""
 	for _, one := range s.list {
 		figures += fmt.Sprintf(" %s %d", one.name, one.divergent.Load())
 	}
 	fmt.Fprintf(os.Stderr,
-		"\ndifferential: %d paths, %d requests, %d let a member in, %d everybody, %d failed (%.1f s)\npast "+
-			"dinggate, of %d paths these are served as restricted and look otherwise:%s\n",
-		corpus, s.asked.Load(), s.allowed.Load(), s.public.Load(), s.failed.Load(), took.Seconds(), direct, figures)
+		"\ndifferential: %d paths, %d requests, %d allowed for a member, %d for every client, %d failed (%.1f s)\n"+
+			"without dinggate, of %d paths these look unrestricted and are served as restricted:%s\n",
+		corpus, s.requests.Load(), s.allowed.Load(), s.public.Load(), s.failed.Load(), took.Seconds(), direct, figures)
 	if n := int64(corpus); s.allowed.Load() < n/10 || s.public.Load() < n/100 {
-		s.t.Errorf("of %d paths %d let a member in and %d everybody: the corpus is too strange", corpus,
+		s.t.Errorf("of %d paths %d are allowed for a member and %d for every client: the corpus is too unusual", corpus,
 			s.allowed.Load(), s.public.Load())
 	}
 	for _, one := range s.list {
 		if minimum := leastDivergent[one.name]; one.divergent.Load() < int64(minimum) {
-			s.t.Errorf("%s takes %d paths for restricted ones that look otherwise, want at least %d", one.name,
+			s.t.Errorf("%s serves %d paths as restricted that look unrestricted, want at least %d", one.name,
 				one.divergent.Load(), minimum)
 		}
 	}
 }
 
-// leastDivergent are the minimums of server.divergent: below them the corpus is too
-// tame to show anything.
+// leastDivergent are the minimums of server.divergent. Below them the corpus is too uniform to
+// show anything.
 var leastDivergent = map[string]int{
 	"apache": 4, "caddy": 15, "caddy-files": 4, "express": 5, "go-files": 4, "hop": 15, "hops": 20, "jetty": 10,
 	"jetty-lenient": 30,
 	"nginx":         8, "node-files": 8, "node-url": 4, "php": 10, "tomcat": 30, "tomcat-lenient": 35,
-}
-
-var listening = regexp.MustCompile(`^gate listening on (?:https?://)?(.*)$`)
-
-// serve starts dinggate and gives its address.
-func (s *env) serve(cmd *exec.Cmd) string {
-	s.t.Helper()
-	out := &output{}
-	cmd.Stdout, cmd.Stderr = out, out
-	if err := cmd.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(func() { end(cmd) })
-	again := time.NewTicker(20 * time.Millisecond)
-	defer again.Stop()
-	for limit := time.Now().Add(time.Minute); time.Now().Before(limit); <-again.C {
-		for line := range strings.Lines(out.String()) {
-			if m := listening.FindStringSubmatch(strings.TrimSpace(line)); m != nil && strings.HasSuffix(line, "\n") {
-				return m[1]
-			}
-		}
-	}
-	s.t.Fatalf("dinggate does not listen:\n%s", out)
-	return ""
-}
-
-func decode(t *testing.T, text string, to any) {
-	t.Helper()
-	if err := json.Unmarshal([]byte(text), to); err != nil {
-		t.Fatalf("%q: %v", text, err)
-	}
 }

@@ -1,12 +1,13 @@
-// Package differential compares how paths are judged with how real servers read
-// them; it holds tests only.
+// Package differential compares how dinggate and real servers interpret paths. It contains only
+// tests.
 //
 //	grammar ─► raw socket ─┬─► dinggate ──────────────────┬─► Tomcat, Jetty, Express, Node.js, PHP-FPM,
-//	                       └─► nginx ─► (asks dinggate) ──┘   gunicorn, Apache, Caddy, nginx, Go
+//	                       └─► nginx ─► auth_request ─────┘   gunicorn, Apache, Caddy, nginx, Go
 //	                                                               │
-//	   no member sees MARK-ADMIN, no stranger MARK-REST ◄──────────┘
+//	   no member receives MARK-ADMIN, ◄────────────────────────────┘
+//	   no anonymous client receives MARK-REST
 //
-// Each server answers with a mark that says which area it took the path for, and
-// each is another host of one dinggate with the same rules. docs/paths.md says
-// what is judged, docs/hostile.md how to run this.
+// Each server responds with a mark for the area that it served. Each server is another host of one
+// dinggate, and the same rules apply to all hosts. docs/paths.md describes the decisions.
+// docs/hostile.md describes how to run the tests.
 package differential

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// seeds are spellings that bypassed a rule somewhere.
+// seeds are spellings that bypassed a rule in some product.
 var seeds = []string{
 	"/;%2Fx/admin/x", "/;%2Fx%2Fy/admin/x", "/admin;%2Fz/x/y", "/;%252Fx/admin/x", "/admin%3Bx/y", "/admin;x/y",
 	"//admin/x", "//x/admin/y", "/ADMIN/x", "/Settings", "/settings/", "/settings;x",
@@ -20,26 +20,26 @@ var scripts = []string{"/report.php", "/report.php/", "/report.php/x", "/report.
 	"/report.php//x", "//report.php/x", "/report.php%2fx", "/report%2ephp/x", "/report.php/x%2Fy",
 	"/report.php/index.php/x"}
 
-// bases are paths that half of the corpus are made of.
+// bases are the paths that half of the corpus is derived from.
 var bases = []string{"/admin/x", "/admin/", "/admin", "/settings", "/public/x", "/public/page", "/public/",
 	"/public/x/page", "/page", "/x/a", "/a/page/x", "/x/public/a", "/page/admin", "/report.php", "/report.php/x"}
 
-// words are the segments of the other half, of which some name an area.
+// words are the segments of the other half. Some of them name an area.
 var words = []string{"admin", "admin", "settings", "public", "public", "page", "x", "a", "index.php", "report.php"}
 
-// glue stands between segments. What is strange stands beside a slash that is not.
+// glue stands between segments. Most of the unusual separators contain an ordinary slash.
 var glue = []string{"//", "///", "/./", "/x/../", "/x/%2e%2e/", "/..;/", "/;/", "/;x/", "/;%2Fx/", "/;x=1;y%2Fz/",
 	"/%3b/", "/%3bx%2f", "/%253b%252fx/", "%2F", "%2f", "%252f", "%25252F", "/%2f", "%5c", `\`, "/.;x/", "/%20/",
 	"/x/..%2f", "/x%2f..%2f", "/%252e%252e/", "/x/%25252e%25252e/", "/;/x/", "/%20x/", "//x/", "/(S(x))/",
 	"/index.php/"}
 
-// tails stand behind a segment.
+// tails are appended to a segment.
 var tails = []string{";", ";x", ";x=1", ";%2Fx", ";%2f..%2f", ";%2Fa%2Fx", ";%252Fa", ";/", "%3b", "%3Bx", "%253bx",
 	"%3F", "%3fx", "%253F", "%23", "%2523x", ".", "..", "%20", "%2e", "%00", "%0a", "%09", "~", "::$DATA", ".json",
 	"%c2%a0", "%E2%80%8B", "%", "%zz", "%25", ";%3F", "%3F%2Fx", ";.%2F", "/", "%2f", "+", "=x", ",x", "@x", ":x",
 	"%41", "%2541"}
 
-// path makes one: a base or a few segments, then a few changes.
+// path generates one path: a base or a few segments, then a few changes.
 func path(r *rand.Rand) string {
 	p := pick(r, bases)
 	if r.IntN(2) == 0 {
@@ -47,9 +47,9 @@ func path(r *rand.Rand) string {
 	}
 	for range r.IntN(3) {
 		switch r.IntN(4) {
-		case 0: // glue for a slash
+		case 0: // glue instead of a slash
 			p = replaceSlash(r, p, joint(r))
-		case 1: // a tail behind a segment
+		case 1: // a tail after a segment
 			p = replaceSlash(r, p, tail(r)+"/")
 		case 2:
 			p += tail(r)
@@ -85,7 +85,8 @@ func tail(r *rand.Rand) string {
 	return pick(r, tails)
 }
 
-// parameter is what a servlet container cuts, with what others take for more in it.
+// parameter returns a parameter that a servlet container cuts, with characters that other servers
+// interpret.
 func parameter(r *rand.Rand) string {
 	p := pick(r, []string{";", ";", ";", ";x", "%3b", "%253B"})
 	for range r.IntN(4) {
@@ -94,7 +95,7 @@ func parameter(r *rand.Rand) string {
 	return p
 }
 
-// segments makes up to four.
+// segments generates up to four segments.
 func segments(r *rand.Rand) (p string) {
 	for n := r.IntN(3); n >= 0; n-- {
 		if r.IntN(5) == 0 {
@@ -119,7 +120,7 @@ func replaceSlash(r *rand.Rand, p, by string) string {
 	return strings.Join(parts[:i], "/") + by + strings.Join(parts[i:], "/")
 }
 
-// change spells one letter otherwise: escaped up to five times, in another case, or wide.
+// change rewrites one letter: escaped up to five times, in the other case, or full-width.
 func change(r *rand.Rand, p string) string {
 	i := r.IntN(len(p))
 	c := p[i]
@@ -142,7 +143,7 @@ func change(r *rand.Rand, p string) string {
 	return p[:i] + to + p[i+1:]
 }
 
-// clean leaves out what no request line can hold, or what is an escape no more.
+// clean removes the characters that cannot be part of a path in a request line.
 func clean(p string) string {
 	return strings.Map(func(c rune) rune {
 		if c <= ' ' || c == 0x7f || c == '?' || c == '#' {

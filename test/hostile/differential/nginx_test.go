@@ -11,7 +11,7 @@ import (
 	"dinggate/internal/realtool"
 )
 
-// phpFPM starts PHP's process manager; nginx speaks to its socket.
+// phpFPM starts PHP's process manager. nginx uses its socket.
 func (f *fleet) phpFPM(t *testing.T) {
 	dir := f.life.TempDir()
 	socket := filepath.Join(dir, "php.sock")
@@ -24,18 +24,18 @@ func (f *fleet) phpFPM(t *testing.T) {
 		"[global]\nerror_log = /dev/stderr\nlog_level = error\n[www]\n"+pool+"listen = "+socket+
 			"\npm = static\npm.max_children = 4\n")
 	out := f.run(t, exec.Command(realtool.File(t, "/usr/sbin/php-fpm[0-9]*"), args...))
-	listensUnix(t, socket, out)
+	awaitUnixListener(t, socket, out)
 	f.php = socket
 }
 
-// nginx starts one that is several servers: pages of its own, PHP's, hops that hand
-// the decoded path on, and the proxy in front that asks dinggate by auth_request.
-// The servers behind it have to be there; front is the proxy's address, of which
-// ask tells dinggate's once it is known.
-func (f *fleet) nginx(t *testing.T) (front string, ask func(gate string)) {
+// nginx starts an nginx that acts as several servers: its own pages, PHP's pages, proxies that
+// forward the decoded path, and the proxy in front that authorizes requests at dinggate by
+// auth_request. The servers behind it must be running. nginxAddr is the proxy's address.
+// setDinggate sets the address of dinggate once it is known.
+func (f *fleet) nginx(t *testing.T) (nginxAddr string, setDinggate func(dinggate string)) {
 	program := realtool.Path(t, "nginx")
 	dir := f.life.TempDir()
-	front = realtool.FreeAddr(t)
+	nginxAddr = realtool.FreeAddr(t)
 	add := func(name string) string {
 		addr := realtool.FreeAddr(t)
 		f.add(name, addr)
@@ -65,16 +65,16 @@ func (f *fleet) nginx(t *testing.T) (front string, ask func(gate string)) {
 		behind += "upstream twice { server " + f.find("hop") + "; keepalive 16; }\n" +
 			add("hops") + "location / { proxy_pass http://twice$uri;\n" + hop + "}\n}\n"
 	}
-	return front, func(gate string) {
-		sites := "upstream gate { server " + gate + "; keepalive 32; }\n"
+	return nginxAddr, func(dinggate string) {
+		servers := "upstream dinggate { server " + dinggate + "; keepalive 32; }\n"
 		for _, s := range f.list {
-			sites += fmt.Sprintf(`upstream up_%[1]s { server %[2]s; keepalive 32; }
+			servers += fmt.Sprintf(`upstream up_%[1]s { server %[2]s; keepalive 32; }
 server {
 listen %[3]s;
 server_name %[4]s;
-location = /.ask {
+location = /.auth {
   internal;
-  proxy_pass http://gate/oauth2/auth;
+  proxy_pass http://dinggate/oauth2/auth;
   proxy_bind %[5]s;
   proxy_pass_request_body off;
   proxy_http_version 1.1;
@@ -85,14 +85,14 @@ location = /.ask {
   proxy_set_header X-Original-Method $request_method;
 }
 location / {
-  auth_request /.ask;
+  auth_request /.auth;
   proxy_pass http://up_%[1]s;
   proxy_http_version 1.1;
   proxy_set_header Connection "";
   proxy_set_header Host $http_host;
 }
 }
-`, s.name, s.addr, front, s.host(), gateway)
+`, s.name, s.addr, nginxAddr, s.host(), gateway)
 		}
 		temp := ""
 		for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
@@ -102,10 +102,10 @@ location / {
 			"daemon off; master_process off; pid "+dir+
 				"/pid; error_log stderr crit;\nevents { worker_connections 4096; }\nhttp {\naccess_log off; "+
 				"keepalive_requests 1000000; keepalive_timeout 600; server_names_hash_bucket_size 128;\n"+temp+behind+
-				sites+"}\n")
+				servers+"}\n")
 		out := f.run(t, exec.Command(program, "-e", "stderr", "-c", conf))
-		for _, addr := range append([]string{front}, f.find("nginx")) {
-			listens(t, addr, out)
+		for _, addr := range append([]string{nginxAddr}, f.find("nginx")) {
+			awaitListener(t, addr, out)
 		}
 		if text := out.String(); strings.Contains(text, "[emerg]") {
 			t.Fatal(text)

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// rawConns are the kept connections of one worker, by address.
+// rawConns are the idle connections of one worker, by address.
 type rawConns map[string]*rawConn
 
 type rawConn struct {
@@ -18,7 +18,7 @@ type rawConn struct {
 	br *bufio.Reader
 }
 
-// reply is what came back. Status 0: the connection ended without an answer.
+// reply is a response. Status 0 means that the connection ended without a response.
 type reply struct {
 	status int
 	header http.Header
@@ -34,16 +34,16 @@ func (w rawConns) close() {
 	}
 }
 
-// get sends a path byte for byte. A kept connection that ended meanwhile is replaced.
+// get sends a path byte for byte. An idle connection that was closed in the meantime is replaced.
 func (w rawConns) get(addr, host, path, cookie string) (reply, error) {
 	raw := "GET " + path + " HTTP/1.1\r\nHost: " + host + "\r\nAccept: application/json\r\n"
 	if cookie != "" {
 		raw += "Cookie: " + cookie + "\r\n"
 	}
 	raw += "\r\n"
-	if kept := w[addr]; kept != nil {
-		if r, err := kept.ask(raw); err == nil && r.status != 0 {
-			w.keep(addr, kept, r)
+	if idle := w[addr]; idle != nil {
+		if r, err := idle.do(raw); err == nil && r.status != 0 {
+			w.reuse(addr, idle, r)
 			return r, nil
 		}
 		w.drop(addr)
@@ -53,18 +53,18 @@ func (w rawConns) get(addr, host, path, cookie string) (reply, error) {
 		return reply{}, err
 	}
 	fresh := &rawConn{c, bufio.NewReader(c)}
-	r, err := fresh.ask(raw)
+	r, err := fresh.do(raw)
 	if err != nil {
 		c.Close()
 		return r, fmt.Errorf("%s, path %q: %w", addr, path, err)
 	}
 	w[addr] = fresh
-	w.keep(addr, fresh, r)
+	w.reuse(addr, fresh, r)
 	return r, nil
 }
 
-// keep drops a connection that says it ends.
-func (w rawConns) keep(addr string, one *rawConn, r reply) {
+// reuse drops the connection to an address unless it can be used again.
+func (w rawConns) reuse(addr string, one *rawConn, r reply) {
 	if r.status == 0 || r.header.Get("Connection") == "close" || one.br.Buffered() > 0 {
 		w.drop(addr)
 	}
@@ -77,7 +77,7 @@ func (w rawConns) drop(addr string) {
 	}
 }
 
-func (w *rawConn) ask(raw string) (reply, error) {
+func (w *rawConn) do(raw string) (reply, error) {
 	w.c.SetDeadline(time.Now().Add(60 * time.Second))
 	if _, err := io.WriteString(w.c, raw); err != nil {
 		return reply{}, err

@@ -20,14 +20,14 @@ import (
 	"dinggate/internal/realtool"
 )
 
-// The marks that an area's pages bear.
+// The marks that the pages of each area contain.
 const (
 	adminMark  = "MARK-ADMIN"
 	publicMark = "MARK-PUBLIC"
 	restMark   = "MARK-REST"
 )
 
-// domain holds all hosts: a server's is its name below it.
+// domain is the parent domain of all hosts. The host of a server is its name below it.
 const domain = "apps.test"
 
 // server is real software behind dinggate.
@@ -35,15 +35,15 @@ type server struct {
 	name string
 	addr string // 127.0.0.1:port
 
-	// divergent counts paths of the corpus that the server, asked past dinggate, takes for
-	// a restricted one although they are another when decoded once.
+	// divergent counts paths of the corpus that the server, without dinggate in front, takes for a
+	// restricted page although they denote another page when decoded once.
 	divergent atomic.Int64
 }
 
 func (s *server) host() string { return s.name + "." + domain }
 
-// fleet is the list of servers. They are started from several tests at once, and
-// end with life.
+// fleet is the list of servers. Several tests start them at once. The servers are stopped at the
+// end of the test life.
 type fleet struct {
 	life *testing.T
 	mu   sync.Mutex
@@ -57,7 +57,7 @@ func (f *fleet) add(name, addr string) {
 	f.list = append(f.list, &server{name: name, addr: addr})
 }
 
-// find is the address of a server, "" when there is none of that name.
+// find returns the address of a server. It returns "" if there is none with that name.
 func (f *fleet) find(name string) string {
 	for _, s := range f.list {
 		if s.name == name {
@@ -67,7 +67,7 @@ func (f *fleet) find(name string) string {
 	return ""
 }
 
-// run starts a program and gives what it says.
+// run starts a program and returns its output.
 func (f *fleet) run(t *testing.T, cmd *exec.Cmd) *output {
 	t.Helper()
 	out := &output{}
@@ -82,8 +82,8 @@ func (f *fleet) run(t *testing.T, cmd *exec.Cmd) *output {
 	return out
 }
 
-// end asks a program to stop, so that one with workers stops those too, and kills
-// it when it does not.
+// end terminates a program, so that it also stops its workers. It kills the program if it does not
+// exit.
 func end(cmd *exec.Cmd) {
 	cmd.Process.Signal(syscall.SIGTERM)
 	late := time.AfterFunc(10*time.Second, func() { cmd.Process.Kill() })
@@ -91,7 +91,7 @@ func end(cmd *exec.Cmd) {
 	cmd.Wait()
 }
 
-// output keeps what a program says.
+// output records the output of a program.
 type output struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -109,13 +109,13 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// listens waits until a program takes connections.
-func listens(t *testing.T, addr string, out *output) {
+// awaitListener waits until a program accepts connections.
+func awaitListener(t *testing.T, addr string, out *output) {
 	t.Helper()
-	waits(t, "tcp", addr, out)
+	awaitDial(t, "tcp", addr, out)
 }
 
-func waits(t *testing.T, network, addr string, out *output) {
+func awaitDial(t *testing.T, network, addr string, out *output) {
 	t.Helper()
 	again := time.NewTicker(20 * time.Millisecond)
 	defer again.Stop()
@@ -128,16 +128,17 @@ func waits(t *testing.T, network, addr string, out *output) {
 	t.Errorf("nothing listens on %s:\n%s", addr, out)
 }
 
-// listensUnix is listens for a socket.
-func listensUnix(t *testing.T, path string, out *output) {
+// awaitUnixListener is awaitListener for a Unix socket.
+func awaitUnixListener(t *testing.T, path string, out *output) {
 	t.Helper()
-	waits(t, "unix", path, out)
+	awaitDial(t, "unix", path, out)
 }
 
-// named starts a program that prints lines of a name and a port, and ends with its input.
-func (f *fleet) named(t *testing.T, cmd *exec.Cmd, names ...string) {
+// startNamed starts a program that prints lines of a name and a port, and that exits at the end of its
+// input.
+func (f *fleet) startNamed(t *testing.T, cmd *exec.Cmd, names ...string) {
 	t.Helper()
-	in, hold, err := os.Pipe()
+	in, stdin, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,13 +147,13 @@ func (f *fleet) named(t *testing.T, cmd *exec.Cmd, names ...string) {
 	cmd.Stdout = w
 	out := f.run(t, cmd)
 	in.Close()
-	f.life.Cleanup(func() { hold.Close(); w.Close() })
+	f.life.Cleanup(func() { stdin.Close(); w.Close() })
 	scanner := bufio.NewScanner(lines)
 	late := time.AfterFunc(time.Minute, func() { w.CloseWithError(fmt.Errorf("no line within a minute")) })
 	defer late.Stop()
 	for range names {
 		if !scanner.Scan() {
-			t.Errorf("%s does not name all of %v: %v\n%s", cmd.Path, names, scanner.Err(), out)
+			t.Errorf("%s does not print all of %v: %v\n%s", cmd.Path, names, scanner.Err(), out)
 			return
 		}
 		name, port, _ := strings.Cut(scanner.Text(), " ")
@@ -161,7 +162,7 @@ func (f *fleet) named(t *testing.T, cmd *exec.Cmd, names ...string) {
 	go io.Copy(io.Discard, lines)
 }
 
-// pages is a folder of files for servers that have no other pages.
+// pages returns a directory of files for servers that have no other pages.
 func pages(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -185,7 +186,7 @@ func write(t *testing.T, name, text string) string {
 	return name
 }
 
-// goServers are net/http's multiplexer and its file server.
+// goServers starts net/http's multiplexer and its file server.
 func (f *fleet) goServers(t *testing.T, files string) {
 	mux := http.NewServeMux()
 	for pattern, mark := range map[string]string{"/admin/": adminMark, "/settings": adminMark, "/public/": publicMark,
@@ -202,7 +203,7 @@ func (f *fleet) goServers(t *testing.T, files string) {
 func (f *fleet) node(t *testing.T) {
 	cmd := exec.Command(realtool.Path(t, "node"), filepath.Join("testdata", "servers.js"))
 	cmd.Env = append(os.Environ(), "NODE_PATH="+filepath.Dir(realtool.NPM(t, "express@5.3.0")))
-	f.named(t, cmd, "express", "node-url", "node-files")
+	f.startNamed(t, cmd, "express", "node-url", "node-files")
 }
 
 func (f *fleet) java(t *testing.T) {
@@ -218,7 +219,7 @@ func (f *fleet) java(t *testing.T) {
 	}
 	cmd := exec.Command(realtool.Path(t, "java"), "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
 		"-Djava.io.tmpdir="+dir, "-cp", path, "Servers")
-	f.named(t, cmd, "tomcat", "tomcat-lenient", "jetty", "jetty-lenient")
+	f.startNamed(t, cmd, "tomcat", "tomcat-lenient", "jetty", "jetty-lenient")
 }
 
 func (f *fleet) python(t *testing.T) {
@@ -230,7 +231,7 @@ func (f *fleet) python(t *testing.T) {
 	cmd := exec.Command(realtool.Path(t, "gunicorn"), "--bind", addr, "--workers", "1", "--threads", "8",
 		"--keep-alive", "60", "--chdir", dir, "--worker-tmp-dir", f.life.TempDir(), "--log-level", "error", "app:app")
 	cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1")
-	listens(t, addr, f.run(t, cmd))
+	awaitListener(t, addr, f.run(t, cmd))
 	f.add("python", addr)
 }
 
@@ -247,7 +248,7 @@ func (f *fleet) apache(t *testing.T, files string) {
 			"DocumentRoot "+files+
 			"\nDirectoryIndex index.html\nAllowEncodedSlashes On\nKeepAlive On\nMaxKeepAliveRequests 0\n"+
 			"KeepAliveTimeout 60\n<Directory "+files+">\nRequire all granted\n</Directory>\n")
-	listens(t, addr, f.run(t, exec.Command(realtool.Path(t, "apache2"), "-DFOREGROUND", "-f", conf)))
+	awaitListener(t, addr, f.run(t, exec.Command(realtool.Path(t, "apache2"), "-DFOREGROUND", "-f", conf)))
 	f.add("apache", addr)
 }
 
@@ -278,7 +279,7 @@ http://:%[2]s {
 	cmd.Env = append(os.Environ(), "XDG_CONFIG_HOME="+filepath.Dir(conf), "XDG_DATA_HOME="+filepath.Dir(conf))
 	out := f.run(t, cmd)
 	for name, addr := range map[string]string{"caddy": marks, "caddy-files": static} {
-		listens(t, addr, out)
+		awaitListener(t, addr, out)
 		f.add(name, addr)
 	}
 }

@@ -1,4 +1,4 @@
-// Package admin answers operators and orchestrators: /livez, /ready, /metrics and
+// Package admin serves operators and orchestrators: /livez, /ready, /metrics and
 // /status on the admin listener, and the control socket in state_dir with its client.
 package admin
 
@@ -14,10 +14,10 @@ import (
 	"dinggate/internal/web"
 )
 
-// Handler is the listener for orchestrators and Prometheus: /livez touches
-// nothing, /ready is one word and, where there is one, a note in a second line;
-// details are in the log and in /metrics. It is not ready while the session
-// store is away (stored reports that). /status is for people.
+// Handler serves the admin listener for orchestrators and Prometheus. /livez depends
+// on nothing. /ready answers one word and, if there is one, a note in a second line;
+// details are in the log and in /metrics. It is not ready while the session store is
+// unavailable (reported by stored). /status is for people.
 func Handler(ready *atomic.Bool, stored func() bool, note func() string, metrics *telemetry.Metrics,
 	status http.Handler) http.Handler {
 	mux := http.NewServeMux()
@@ -48,11 +48,11 @@ func oneWord(w http.ResponseWriter, status int, word string) {
 	io.WriteString(w, word+"\n")
 }
 
-// OwnNames lets requests through that call the admin listener by an address, by
-// localhost, or by its own name: that in admin.listen or the machine's. A page on
-// the operator's screen that points a name of its own here (DNS rebinding, threats
-// W12) could read the metrics and the status otherwise. No browser reaches a unix
-// socket, and none leaves Host out.
+// OwnNames admits requests that address the admin listener by an IP address, by
+// localhost, or by its own name: the host in admin.listen or the machine's name.
+// Otherwise a page in the operator's browser that points its own host name here (DNS
+// rebinding, threats W12) could read the metrics and the status. No browser reaches a
+// unix socket, and no browser omits Host.
 func OwnNames(listen string, next http.Handler) http.Handler {
 	if strings.HasPrefix(listen, "unix:") {
 		return next

@@ -16,22 +16,22 @@ import (
 	"dinggate/internal/telemetry"
 )
 
-// BindingStore is the bindings in a store, with a record of what an administrator
-// changes. The record comes first, since nothing is changed without one where
-// records have to be; a change that then fails has a record "undone".
+// BindingStore is a store of bindings that audits an administrator's changes. The
+// record is written before the change, since no change may lack one if records are
+// mandatory; if the change then fails, a record "undone" follows.
 type BindingStore struct {
 	Bindings account.Bindings
 	Note     func(level slog.Level, msg, kind string, attrs ...any) error
 }
 
-// Imported is the answer to an import: what is wrong, or how many there are.
+// Imported is the response to an import: the faults, or the number of bindings.
 type Imported struct {
 	Count    int           `json:"count"`
 	Problems []ImportFault `json:"problems,omitempty"`
 }
 
-// ImportFault is what is wrong with one line of a CSV; it travels from the process
-// that serves to the one that asked. Line is 0 for the file as a whole.
+// ImportFault is a fault in one line of a CSV, as the process that serves reports it.
+// Line is 0 for the file as a whole.
 type ImportFault struct {
 	Line int          `json:"line,omitempty"`
 	Text i18n.Message `json:"text"`
@@ -49,7 +49,7 @@ func (r BindingStore) List(ctx context.Context) ([]byte, error) {
 	return account.FormatCSV(all), err
 }
 
-// Unsealed lists what an older release left, as lines to follow those of list.
+// Unsealed lists the bindings of an older release, as CSV lines to follow those of List.
 func (r BindingStore) Unsealed(ctx context.Context) (lines []byte, n int, err error) {
 	store, ok := r.Bindings.(unsealed)
 	if !ok {
@@ -60,8 +60,7 @@ func (r BindingStore) Unsealed(ctx context.Context) (lines []byte, n int, err er
 	return lines, len(all), err
 }
 
-// Add makes all bindings of a CSV, or none and reports every line that is in
-// the way.
+// Add adds all bindings of a CSV, or none and reports every line with a fault.
 func (r BindingStore) Add(ctx context.Context, text []byte) (Imported, error) {
 	all, lines, bad := account.ParseCSV(text)
 	if len(bad) > 0 {
@@ -73,7 +72,7 @@ func (r BindingStore) Add(ctx context.Context, text []byte) (Imported, error) {
 		for _, i := range taken.Taken {
 			bad = append(bad, conf.Problem{
 				Line: lines[i],
-				Text: conf.Textf("has a person or an account that is bound to another; remove that binding first"),
+				Text: conf.Textf("has a user or an account that is already bound to another; remove that binding first"),
 			})
 		}
 		return Imported{Problems: importFaults(bad)}, nil
@@ -81,7 +80,7 @@ func (r BindingStore) Add(ctx context.Context, text []byte) (Imported, error) {
 	return Imported{Count: len(all)}, err
 }
 
-// Remove takes away the binding of an account or a unionId.
+// Remove removes the binding of an account or a unionId.
 func (r BindingStore) Remove(ctx context.Context, name string) (account.Binding, error) {
 	b, err := r.Bindings.Find(ctx, account.Binding{Username: name})
 	if errors.Is(err, account.ErrNone) && name != "" {
@@ -103,14 +102,14 @@ func (r BindingStore) recorded(kind string, attrs []any, act func() error) error
 	}
 	err := act()
 	if err != nil {
-		// the caller gets the error
+		// the caller receives the error
 		_ = r.Note(slog.LevelWarn, "bindings", "undone", append([]any{"act", kind, "err", err.Error()}, attrs...)...)
 	}
 	return err
 }
 
-// OpenBindingStore is a register over a store that this process has opened; its records go to
-// audit.file, which is opened when there is something to record.
+// OpenBindingStore returns a BindingStore over a store that this process opened. It
+// opens audit.file at the first record.
 func OpenBindingStore(c cli.Invocation, cfg *config.Config, bindings account.Bindings,
 	release func() error) (BindingStore, func()) {
 	var audits *telemetry.Audit
@@ -141,7 +140,7 @@ func OpenBindingStore(c cli.Invocation, cfg *config.Config, bindings account.Bin
 	}
 }
 
-// unsealed is a store that may hold bindings of a release that did not seal.
+// unsealed is a store that may contain bindings of a release that did not seal them.
 type unsealed interface {
 	Unsealed(ctx context.Context) ([]account.Binding, error)
 }

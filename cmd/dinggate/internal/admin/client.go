@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Client reaches the admin listener, whatever the host of a request. An
-// address that listens everywhere is asked on loopback.
+// Client connects to the admin listener, whatever the host of a request. A listener on
+// all addresses is reached on loopback.
 func Client(address string) *http.Client {
 	dial := &net.Dialer{Timeout: 2 * time.Second}
 	network, where := "tcp", address
@@ -21,7 +21,7 @@ func Client(address string) *http.Client {
 		network, where = "unix", path
 	} else if host, port, err := net.SplitHostPort(address); err == nil &&
 		(host == "" || host == "0.0.0.0" || host == "::") {
-		// An address: an image without /etc/hosts cannot resolve localhost.
+		// an IP address: an image without /etc/hosts cannot resolve localhost
 		host = "127.0.0.1"
 		if address[0] == '[' {
 			host = "::1"
@@ -34,7 +34,20 @@ func Client(address string) *http.Client {
 		}}}
 }
 
-// Ask sends one request to the process whose control socket this is.
+// Answers reports whether a process accepts connections at a control socket. A mistake made
+// in the file after its start does not affect that process.
+func Answers(socket string) bool {
+	if socket == "" {
+		return false
+	}
+	conn, err := net.DialTimeout("unix", socket, 3*time.Second)
+	if err != nil {
+		return false
+	}
+	return conn.Close() == nil
+}
+
+// Ask sends one request to the process with this control socket.
 func Ask(ctx context.Context, socket, method, path string, body []byte) (int, []byte, error) {
 	client := controlClient(socket, time.Minute)
 	r, err := http.NewRequestWithContext(ctx, method, "http://control"+path, bytes.NewReader(body))
@@ -60,8 +73,8 @@ func controlClient(socket string, timeout time.Duration) *http.Client {
 // ErrNoServer means that no process answers at the control socket.
 var ErrNoServer = errors.New("no process serves from state_dir")
 
-// Backup copies the embedded file of the process whose control socket this is to w.
-// ErrNoServer: none does, and nothing was written.
+// Backup copies the embedded file of the process with this control socket to w.
+// ErrNoServer means that there is none; nothing was written then.
 func Backup(ctx context.Context, socket string, w io.Writer) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://control/backup", nil)
 	if err != nil {
@@ -79,6 +92,6 @@ func Backup(ctx context.Context, socket string, w io.Writer) error {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
 		return fmt.Errorf("the process that serves answers %d: %s", resp.StatusCode, bytes.TrimSpace(text))
 	}
-	_, err = io.Copy(w, resp.Body) // one that is shorter than announced is an error
+	_, err = io.Copy(w, resp.Body) // a body shorter than announced is an error
 	return err
 }

@@ -19,28 +19,29 @@ import (
 	"dinggate/session"
 )
 
-// ControlName is the socket in state_dir by which `dinggate bindings`, `dinggate
-// sessions`, `dinggate grants` and `dinggate backup` ask the process that serves: the
-// embedded file lets one process in. It is not on the admin listener, which a sidecar's application can reach too.
+// ControlName is the socket in state_dir through which `dinggate bindings`, `sessions`,
+// `grants` and `backup` call the process that serves: only one process can open the
+// embedded file. It is not on the admin listener, which a sidecar's application can
+// reach too.
 const ControlName = config.ControlName
 
-// Control answers there.
+// Control serves the control socket.
 //
 //	GET /bindings            the list, as CSV
-//	POST /bindings           an import: CSV in, every bad line out, or how many
+//	POST /bindings           an import: CSV in; every bad line, or the count, out
 //	DELETE /bindings?name=   one binding
 //	GET /sessions?user=      the sessions that this process has seen
-//	DELETE /sessions?who=    ends one, or a person's
-//	GET /grants?user=        requests for access that wait, and grants
+//	DELETE /sessions?who=    ends one session, or all of a person
+//	GET /grants?user=        waiting requests for access, and grants
 //	DELETE /grants?id=       ends one
-//	GET /backup              a copy of the embedded file as it is now
+//	GET /backup              a copy of the embedded file
 type Control struct {
 	Path     string        // of the socket
-	Bindings *BindingStore // nil: no bindings are kept in a file here
+	Bindings *BindingStore // nil: bindings are not stored in a file here
 	Ends     *SessionStore
 	Grants   *GrantStore
 	Copy     func(ctx context.Context, begin func(size int64), w io.Writer) error // of the embedded file
-	Sessions func() *session.Manager                                              // of the configuration that holds now
+	Sessions func() *session.Manager                                              // of the current configuration
 	Log      *slog.Logger
 }
 
@@ -54,7 +55,11 @@ func (c *Control) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusInsufficientStorage)
 	default:
 		c.Log.Error("control", "method", r.Method, "err", err.Error())
-		http.Error(w, err.Error(), http.StatusInternalServerError) // who can read it may read the file as well
+		status := http.StatusInternalServerError
+		if errors.Is(err, session.ErrStore) {
+			status = http.StatusServiceUnavailable
+		}
+		http.Error(w, err.Error(), status) // a client that can read it may read the file as well
 	}
 }
 
@@ -97,7 +102,7 @@ func (c *Control) serve(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		// Who was signed in under the account's name is so no longer.
+		// A person who was signed in under the account's name must sign in again.
 		if err := c.Sessions().RevokeUser(r.Context(), session.Person{UnionID: b.UnionID}, "unbound"); err != nil {
 			return err
 		}
@@ -108,13 +113,13 @@ func (c *Control) serve(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// backupTimeout bounds how long a reader may take for a backup: meanwhile the file
-// keeps the pages that it is made of, and grows.
+// backupTimeout bounds how long a client may take to read a backup: meanwhile the
+// embedded file cannot reuse its pages, and grows.
 const backupTimeout = 10 * time.Minute
 
-// backup sends the file. A reader knows by Content-Length whether it has all.
+// backup sends the file. Content-Length shows the client whether it is complete.
 func (c *Control) backup(w http.ResponseWriter, r *http.Request) error {
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(backupTimeout)) // else it is a minute
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(backupTimeout)) // the server's own timeout is a minute
 	begun := false
 	err := c.Copy(r.Context(), func(size int64) {
 		begun = true
@@ -138,13 +143,13 @@ func writeControl(w http.ResponseWriter, v any) error {
 	return nil
 }
 
-// maxSocketPath is the longest path of a socket's address, with the name that it
-// has at first.
+// maxSocketPath is the longest path of a unix socket, including the temporary name that
+// it has at first.
 const maxSocketPath = 107 - len("/control-1234567890/s")
 
-// openControl makes the socket at path, mode 0600. It is made in a directory that
-// nobody else can enter and moved from there: between a listen and a chmod
-// others could connect.
+// openControl creates the socket at path, mode 0600. It creates it in a directory that
+// only this user can enter and then renames it: between listen and chmod, other users
+// could connect.
 func openControl(path string) (net.Listener, error) {
 	dir := filepath.Dir(path)
 	if len(dir) > maxSocketPath || len(path) > maxSocketPath+len("/"+ControlName) {
@@ -168,8 +173,8 @@ func openControl(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// ServeControl lets `dinggate bindings`, `sessions`, `grants` and `backup` in,
-// until ctx ends. Without it dinggate serves as well.
+// ServeControl serves `dinggate bindings`, `sessions`, `grants` and `backup` until ctx
+// ends. dinggate serves without it as well.
 func ServeControl(ctx context.Context, c *Control) {
 	l, err := openControl(c.Path)
 	if err != nil {
@@ -191,7 +196,7 @@ func (c *Control) run(ctx context.Context, l net.Listener) {
 		ErrorLog:          slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
 	}
 	stop := context.AfterFunc(ctx, func() {
-		_ = os.Remove(c.Path) // one that is left behind does no harm
+		_ = os.Remove(c.Path) // a file that remains does no harm
 		_ = srv.Close()
 	})
 	defer stop()

@@ -10,18 +10,18 @@ import (
 	"dinggate/proxy/accessrequest"
 )
 
-// GrantStore is the requests for access and grants of all replicas, for an
-// administrator. What ends has its record from the Book.
+// GrantStore manages the requests for access and grants of all replicas. The Book
+// audits what ends.
 type GrantStore struct {
 	Book *accessrequest.Book
 }
 
-// GrantList is what GET /grants answers.
+// GrantList is the response to GET /grants.
 type GrantList struct {
 	Grants []GrantLine `json:"grants"` // the newest first
 }
 
-// GrantLine is one request that waits, or one grant.
+// GrantLine is one waiting request, or one grant.
 type GrantLine struct {
 	ID       string    `json:"id"`
 	State    string    `json:"state"` // waiting | granted
@@ -38,29 +38,29 @@ type GrantLine struct {
 	Until    time.Time `json:"until,omitzero"`
 }
 
-// GrantEnded is what DELETE /grants answers.
+// GrantEnded is the response to DELETE /grants.
 type GrantEnded struct {
 	Result string    `json:"result"`         // ended | over | none
-	Grant  GrantLine `json:"grant,omitzero"` // as it was, unless there is none
+	Grant  GrantLine `json:"grant,omitzero"` // as it was; zero if there is none
 }
 
 // Results of DELETE /grants.
 const (
 	GrantHasEnded = "ended"
-	GrantWasOver  = "over" // it had ended, or had been denied, before
+	GrantWasOver  = "over" // it had ended or had been denied before
 	NoGrant       = "none"
 )
 
 func grantLine(q accessrequest.Request) GrantLine {
 	return GrantLine{
 		ID: q.ID, State: string(q.State), User: q.Person.Username, UserID: q.Person.UserID, Name: q.Person.Name,
-		Local: q.Person.Local, Route: q.Route.Host + q.Route.Name, Reason: q.Why, Asked: q.Asked, For: q.For.String(),
+		Local: q.Person.Local, Route: q.Route.Host + q.Route.Name, Reason: q.Why, Asked: q.Requested, For: q.For.String(),
 		By: q.By.Full(), Answered: q.Answered, Until: q.Until,
 	}
 }
 
-// List lists what waits and what is granted, of everybody or of a person by username
-// or userid.
+// List lists waiting requests and grants, of all people or of one by username or
+// userid.
 func (st *GrantStore) List(ctx context.Context, user string) (GrantList, error) {
 	all, err := st.Book.List(ctx, false)
 	if err != nil {
@@ -77,9 +77,9 @@ func (st *GrantStore) List(ctx context.Context, user string) (GrantList, error) 
 
 var errLongReason = errors.New("the reason has more than 200 characters")
 
-// End ends a grant, or a request that waits, on every replica.
+// End ends a grant or a waiting request, on every replica.
 func (st *GrantStore) End(ctx context.Context, id, reason, by string) (GrantEnded, error) {
-	if utf8.RuneCountInString(reason) > accessrequest.MaxWord { // it is in the person's record, which is bounded
+	if utf8.RuneCountInString(reason) > accessrequest.MaxWord { // it is stored in the person's record, which is bounded
 		return GrantEnded{}, errLongReason
 	}
 	if reason == "" {
@@ -95,6 +95,25 @@ func (st *GrantStore) End(ctx context.Context, id, reason, by string) (GrantEnde
 		return GrantEnded{}, err
 	}
 	return GrantEnded{Result: GrantHasEnded, Grant: grantLine(q)}, nil
+}
+
+// endAll ends a person's grants and requests, by username or userid.
+func (st *GrantStore) endAll(ctx context.Context, end SessionsEnd) (n int, err error) {
+	list, err := st.List(ctx, end.Who)
+	if err != nil {
+		return 0, err
+	}
+	reason := end.Reason
+	if utf8.RuneCountInString(reason) > accessrequest.MaxWord {
+		reason = accessrequest.EndTaken
+	}
+	for _, g := range list.Grants {
+		ended, one := st.End(ctx, g.ID, reason, end.By)
+		if err = errors.Join(err, one); one == nil && ended.Result == GrantHasEnded {
+			n++
+		}
+	}
+	return n, err
 }
 
 func (c *Control) serveGrants(w http.ResponseWriter, r *http.Request) error {

@@ -11,16 +11,19 @@ import (
 	"dinggate/session"
 )
 
-// SessionStore is the sessions of the configuration that holds now, with a record of
-// what an administrator ends. The record comes first, as for bindings.
+// SessionStore manages the sessions of the current configuration. Like BindingStore, it
+// writes the audit record before it ends a session.
 type SessionStore struct {
 	Sessions func() *session.Manager
 	Note     func(level slog.Level, msg, kind string, attrs ...any) error
+	Grants   *GrantStore // nil: there are no grants
 }
 
-// SessionList is what GET /sessions answers.
+// SessionList is the response to GET /sessions.
 type SessionList struct {
-	Since    time.Time     `json:"since"` // the process has seen these sessions since then, and others not
+	Scope    string        `json:"scope"`             // process | machine | fleet: the range of the list
+	Since    time.Time     `json:"since"`             // with scope process: when the process began to list sessions; older ones may be missing
+	Missing  string        `json:"missing,omitempty"` // why sessions of the scope may be missing
 	Sessions []SessionLine `json:"sessions"`
 }
 
@@ -34,67 +37,100 @@ type SessionLine struct {
 	LastSeen time.Time `json:"last_seen"`
 	Ends     time.Time `json:"ends"`
 	Silent   bool      `json:"silent,omitempty"`
-	Local    bool      `json:"local,omitempty"` // a local account
+	Local    bool      `json:"local,omitempty"`        // a local account
+	Device   string    `json:"device,omitempty"`       // browser and system
+	Address  string    `json:"address,omitempty"`      // the client address of the sign-in
+	Last     string    `json:"last_address,omitempty"` // the client address of the last request
 }
 
-// SessionsEnded is what DELETE /sessions answers.
+// SessionsEnded is the response to DELETE /sessions.
 type SessionsEnded struct {
-	Sessions int  `json:"sessions"` // of those that this process has seen
-	Person   bool `json:"person"`   // all of a person ended, elsewhere too; otherwise one session did
+	Sessions int  `json:"sessions"`         // number of listed sessions that ended
+	Person   bool `json:"person"`           // all sessions of a person ended, including unlisted ones; otherwise one session did
+	Grants   int  `json:"grants,omitempty"` // grants and waiting requests that ended too
 }
 
-// named reports whether who names the person of a session.
+// named reports whether who is the username or userid of a session.
 func named(s *session.Seen, who string) bool { return s.User.Username == who || s.User.UserID == who }
 
-// List lists all, or those of a person by username or userid.
-func (st *SessionStore) List(user string) SessionList {
-	m := st.Sessions()
-	list := SessionList{Since: session.Since(m), Sessions: []SessionLine{}}
-	for _, s := range session.List(m) {
+// List lists all sessions, or those of a person by username or userid.
+func (st *SessionStore) List(ctx context.Context, user string) SessionList {
+	known := session.List(ctx, st.Sessions())
+	list := SessionList{Scope: string(known.Scope), Since: known.Since, Sessions: []SessionLine{}}
+	if known.Missing != nil {
+		list.Missing = known.Missing.Error()
+	}
+	for _, s := range known.Sessions {
 		if user == "" || named(&s, user) {
-			list.Sessions = append(list.Sessions, SessionLine{
+			line := SessionLine{
 				ID: s.ID, User: s.User.Username, UserID: s.User.UserID, Name: s.User.Name, SignedIn: s.SignedIn,
-				LastSeen: s.LastSeen, Ends: s.Ends, Silent: s.Silent, Local: s.User.Local,
-			})
+				LastSeen: s.LastSeen, Ends: s.Ends, Silent: s.Silent, Local: s.User.Local, Device: s.Device,
+			}
+			if s.Client.IsValid() {
+				line.Address = s.Client.String()
+			}
+			if s.Last.IsValid() {
+				line.Last = s.Last.String()
+			}
+			list.Sessions = append(list.Sessions, line)
 		}
 	}
 	return list
 }
 
-// errNobody is a call that names neither a person nor a session.
-var errNobody = errors.New("name a person or a session")
+// Errors of calls that name no session, or an ambiguous one.
+var (
+	errNobody       = errors.New("name a person or a session")
+	errGrantsOfWhom = errors.New("grants are a person's: name a person, not a session")
+)
 
-// End ends one session by its id, otherwise all of a person, on every replica: by
-// username or userid for those that this process has seen, by userid for somebody
-// whom it has not.
-func (st *SessionStore) End(ctx context.Context, who, reason, by string) (SessionsEnded, error) {
+// SessionsEnd selects what to end.
+type SessionsEnd struct {
+	Who    string // a session's id, otherwise a username or userid
+	Reason string // for the audit record; "": by_administrator
+	By     string
+	Grants bool // also end the person's grants and requests
+}
+
+// End ends one session by its id, otherwise all sessions of a person, on every replica:
+// by username or userid if listed, by userid if not.
+func (st *SessionStore) End(ctx context.Context, end SessionsEnd) (SessionsEnded, error) {
+	who := end.Who
 	if who == "" {
 		return SessionsEnded{}, errNobody
 	}
 	m := st.Sessions()
 	var answer SessionsEnded
-	people, byID := map[session.Person]bool{}, false
-	for _, s := range session.List(m) {
+	people := map[session.Person]bool{}
+	var one *session.Seen
+	for _, s := range session.List(ctx, m).Sessions {
 		switch {
 		case s.ID == who:
-			answer.Sessions, byID = 1, true
+			answer.Sessions, one = 1, &s
 		case named(&s, who):
 			answer.Sessions++
 			people[s.Person()] = true
 		}
 	}
+	byID := one != nil
 	if raw, err := base64.RawURLEncoding.DecodeString(who); len(people) == 0 && err == nil && len(raw) == 16 {
-		byID = true // perhaps of another replica
+		byID = true // perhaps of a person without a listed session
 	}
 	answer.Person = !byID
-	if reason == "" {
-		reason = "by_administrator"
+	if byID && end.Grants {
+		return SessionsEnded{}, errGrantsOfWhom
 	}
-	attrs := []any{"by", by, "reason", reason, "who", who, "count", answer.Sessions}
+	if end.Reason == "" {
+		end.Reason = "by_administrator"
+	}
+	attrs := []any{"by", end.By, "reason", end.Reason, "who", who, "count", answer.Sessions}
 	if err := st.Note(slog.LevelWarn, "sessions", "sessions_ended", attrs...); err != nil {
 		return SessionsEnded{}, err
 	}
-	if byID {
+	switch {
+	case one != nil:
+		return answer, session.RevokeSeen(ctx, m, one)
+	case byID:
 		return answer, m.Revoke(ctx, who)
 	}
 	if len(people) == 0 {
@@ -104,16 +140,46 @@ func (st *SessionStore) End(ctx context.Context, who, reason, by string) (Sessio
 	for person := range people {
 		all = errors.Join(all, m.RevokeUser(ctx, person, "by_administrator"))
 	}
+	if end.Grants && st.Grants != nil {
+		n, err := st.Grants.endAll(ctx, end)
+		answer.Grants, all = n, errors.Join(all, err)
+	}
 	return answer, all
+}
+
+// EndPerson ends all sessions of the person of a listed session.
+func (st *SessionStore) EndPerson(ctx context.Context, of *session.Seen, end SessionsEnd) error {
+	m := st.Sessions()
+	count := 0
+	for _, s := range session.List(ctx, m).Sessions {
+		if s.Same(of) {
+			count++
+		}
+	}
+	if end.Reason == "" {
+		end.Reason = "by_administrator"
+	}
+	end.Who = of.User.Username
+	attrs := []any{"by", end.By, "reason", end.Reason, "who", end.Who, "count", count}
+	if err := st.Note(slog.LevelWarn, "sessions", "sessions_ended", attrs...); err != nil {
+		return err
+	}
+	err := m.RevokeUser(ctx, of.Person(), "by_administrator")
+	if end.Grants && st.Grants != nil {
+		_, failed := st.Grants.endAll(ctx, end)
+		err = errors.Join(err, failed)
+	}
+	return err
 }
 
 func (c *Control) serveSessions(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
 	switch r.Method {
 	case http.MethodGet:
-		return writeControl(w, c.Ends.List(q.Get("user")))
+		return writeControl(w, c.Ends.List(r.Context(), q.Get("user")))
 	case http.MethodDelete:
-		answer, err := c.Ends.End(r.Context(), q.Get("who"), q.Get("reason"), "dinggate sessions")
+		answer, err := c.Ends.End(r.Context(), SessionsEnd{Who: q.Get("who"), Reason: q.Get("reason"), By: "dinggate sessions",
+			Grants: q.Get("grants") == "yes"})
 		if err != nil {
 			return err
 		}

@@ -16,14 +16,14 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Run runs the command that the arguments name and gives the exit code: 0 done,
-// 1 it went wrong, 2 it was called wrongly. args are without the program's name;
-// call has the environment and the streams.
+// Run runs the command that the arguments name and returns the exit code: 0 for success,
+// 1 for failure, 2 for a wrong command line. args exclude the program's name; call has
+// the environment and the streams.
 func Run(about i18n.Message, commands []Command, call Invocation, args []string) int {
 	a := &app{Invocation: call}
 	a.Given = map[string]string{}
 	completing := len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd)
-	if completing { // what is on that line is not finished
+	if completing { // the command line is incomplete
 		a.chooseLanguage(nil)
 	} else if a.chooseLanguage(args); len(a.faults) > 0 {
 		return a.Misused(a.faults...)
@@ -33,13 +33,13 @@ func Run(about i18n.Message, commands []Command, call Invocation, args []string)
 		args = a.prepare(args)
 	}
 	a.root.SetArgs(args)
-	if err := a.root.Execute(); err != nil { // prepare has left nothing that cobra could find fault with
+	if err := a.root.Execute(); err != nil { // prepare has left no error for cobra to find
 		return a.Misused(conf.Problem{Text: conf.TextOf(err)})
 	}
 	return a.code
 }
 
-// prepare finds the command, and gives its path and the arguments that pflag takes.
+// prepare finds the command, and returns its path and the arguments for pflag.
 func (a *app) prepare(args []string) []string {
 	cmd, rest, err := a.root.Find(args)
 	if err != nil {
@@ -50,9 +50,9 @@ func (a *app) prepare(args []string) []string {
 	return append(path, a.tidy(cmd.Flags(), rest)...)
 }
 
-// tidy makes of every flag one argument, --name=value, and keeps what is wrong with
-// it: pflag stops at the first mistake, and takes the flag that follows one without
-// a value for the value.
+// tidy rewrites every flag to one argument, --name=value, and records mistakes: pflag
+// stops at the first mistake, and takes the flag that follows one without a value for
+// the value.
 func (a *app) tidy(set *pflag.FlagSet, args []string) (rest []string) {
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
@@ -77,7 +77,7 @@ func (a *app) tidy(set *pflag.FlagSet, args []string) (rest []string) {
 		switch {
 		case flag == nil:
 			a.fault("--"+config.Shown(name), unknownFlag(set, name))
-			if !has && next { // its value, and no argument by itself
+			if !has && next { // its value, not an argument
 				i++
 			}
 			continue
@@ -115,7 +115,7 @@ func unknownFlag(set *pflag.FlagSet, name string) conf.Text {
 	return conf.Textf("is not a flag")
 }
 
-// operands finds what is wrong with the arguments that are no flags.
+// operands checks the arguments that are not flags.
 func (a *app) operands(spec Command, words []string) (faults []conf.Problem) {
 	fault := func(key string, text conf.Text) {
 		faults = append(faults, conf.Problem{Key: key, Text: text, Usage: true})
@@ -141,27 +141,27 @@ func (a *app) operands(spec Command, words []string) (faults []conf.Problem) {
 	return faults
 }
 
-// stray names an argument that belongs to no flag, unless it may be the secret of
-// a flag before it.
+// stray names an argument that is not expected, unless it may be the secret that
+// belongs to a flag before it.
 func (a *app) stray(spec Command, word string) conf.Text {
 	info, err := os.Stat(word)
 	switch {
 	case a.secret:
-		return conf.Textf("has a word that belongs to no flag; flags are written --key VALUE")
+		return conf.Textf("has a word that belongs to no flag; write flags as --key VALUE")
 	case !spec.Config:
-		return conf.Textf("%q is one argument too many", config.Shown(word))
-	case err == nil && info.Mode().IsRegular(): // then it is the name of a file, and no secret
+		return conf.Textf("%q is an unexpected argument", config.Shown(word))
+	case err == nil && info.Mode().IsRegular(): // then it is the name of a file, not a secret
 		return conf.Textf("%q belongs to no flag; did you mean --config %s?", word, word)
 	}
-	return conf.Textf("%q belongs to no flag; flags are written --key VALUE", config.Shown(word))
+	return conf.Textf("%q belongs to no flag; write flags as --key VALUE", config.Shown(word))
 }
 
 func (a *app) fault(key string, text conf.Text) {
 	a.faults = append(a.faults, conf.Problem{Key: key, Text: text, Usage: true})
 }
 
-// chooseLanguage takes --lang from wherever it stands, otherwise DINGGATE_LANG, otherwise
-// the language of the terminal: help, mistakes and the tree of commands need it.
+// chooseLanguage takes --lang from any position, otherwise DINGGATE_LANG, otherwise the
+// terminal's language: help, error messages and the command tree need it.
 func (a *app) chooseLanguage(args []string) {
 	a.Language = i18n.FromEnviron(a.Environ)
 	name, value := config.LanguageVariable, ""

@@ -15,7 +15,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// commands are a few that print what they were given.
+// commands are a few commands that print their arguments.
 func commands() []Command {
 	show := func(c Invocation) int {
 		fmt.Fprintf(c.Stdout, "%s %q %v file=%s\n", c.Name, c.Args, c.Given, c.Flags.File)
@@ -60,9 +60,10 @@ func call(environ string, args ...string) (code int, out, errors string) {
 	return code, stdout.String(), stderr.String()
 }
 
-// TestArguments: what a command gets of its command line, and what is wrong with one.
+// TestArguments checks the parsed arguments of each command, and the mistakes reported for
+// them.
 func TestArguments(t *testing.T) {
-	const hint = "\ndinggate %s --help shows how it is called"
+	const hint = "\nfor usage see dinggate %s --help"
 	for _, tt := range []struct {
 		args string
 		code int
@@ -91,22 +92,22 @@ func TestArguments(t *testing.T) {
 		{"check --json=yes", 2, "dinggate check: --json takes no value"},
 		{"check --json --json", 2, "dinggate check: --json is given twice"},
 		{"check --listen", 2, "dinggate check: --listen has no value"},
-		{"check word", 2, `dinggate check: "word" belongs to no flag; flags are written --key VALUE`},
+		{"check word", 2, `dinggate check: "word" belongs to no flag; write flags as --key VALUE`},
 		{"check cli_test.go", 2,
 			`dinggate check: "cli_test.go" belongs to no flag; did you mean --config cli_test.go?`},
-		{"check --routes=canary", 2, "dinggate check: --routes can only be given in a file"},
+		{"check --routes=canary", 2, "dinggate check: --routes can only be set in a file"},
 		{"check --redis.password = canary", 2,
 			"dinggate check: --redis.password is a secret, and every process can read a command line; " +
 				"use DINGGATE_REDIS_PASSWORD, --redis.password_file or the file\n" +
-				"dinggate check: has a word that belongs to no flag; flags are written --key VALUE"},
+				"dinggate check: has a word that belongs to no flag; write flags as --key VALUE"},
 		{"check --a --listen :0 --listen :1 word", 2,
 			"dinggate check: --a is not a flag\ndinggate check: --listen is given twice\n" +
-				`dinggate check: "word" belongs to no flag; flags are written --key VALUE`},
+				`dinggate check: "word" belongs to no flag; write flags as --key VALUE`},
 		{"gen", 2, "dinggate gen: GATEWAY is missing; it is one of nginx, caddy"},
 		{"gen ngnix", 2, `dinggate gen: GATEWAY is "ngnix"; did you mean nginx?`},
 		{"gen kong", 2, `dinggate gen: GATEWAY is "kong"; it is one of nginx, caddy`},
 		{"bindings import", 2, "dinggate bindings import: FILE is missing"},
-		{"version x", 2, `dinggate version: "x" is one argument too many`},
+		{"version x", 2, `dinggate version: "x" is an unexpected argument`},
 		{"completion tcsh", 2, `dinggate completion: SHELL is "tcsh"; it is one of bash, zsh, fish, powershell`},
 		{"chekc --user x", 2, `dinggate: this version has no command "chekc"; did you mean "check"?`},
 		{"nothing --help", 2, `dinggate: this version has no command "nothing"`},
@@ -127,7 +128,7 @@ func TestArguments(t *testing.T) {
 	}
 }
 
-// TestCompletion asks a real bash what it completes, and a real fish.
+// TestCompletion checks the completions of a real bash and a real fish.
 func TestCompletion(t *testing.T) {
 	rows := []struct{ line, want, not string }{
 		{"dinggate ch", "check", "gen"},
@@ -162,7 +163,7 @@ printf '%s \n' "${COMPREPLY[@]}"`
 		script := "dinggate completion fish | source; complete -C\"$LINE\""
 		completes(t, dir, exec.Command(realtool.Path(t, "fish"), "--no-config", "-c", script), rows)
 	})
-	t.Run("zsh", func(t *testing.T) { // its completion needs a terminal: that it is read is all
+	t.Run("zsh", func(t *testing.T) { // its completion needs a terminal: the test checks only that zsh parses the script
 		script := "autoload -Uz compinit; compinit -D; source <(dinggate completion zsh); whence -w _dinggate"
 		completes(t, dir, exec.Command(realtool.Path(t, "zsh"), "-f", "-c", script),
 			[]struct{ line, want, not string }{{"", "_dinggate: function", "error"}})
@@ -181,7 +182,7 @@ func completes(t *testing.T, dir string, cmd *exec.Cmd, rows []struct{ line, wan
 	}
 }
 
-// TestCompletionScripts: there is one for every shell.
+// TestCompletionScripts checks that there is a script for every shell.
 func TestCompletionScripts(t *testing.T) {
 	for shell, want := range map[string]string{"bash": "__start_dinggate", "zsh": "#compdef dinggate",
 		"fish": "complete -c dinggate", "powershell": "Register-ArgumentCompleter"} {
@@ -191,7 +192,7 @@ func TestCompletionScripts(t *testing.T) {
 	}
 }
 
-// TestManual reads the pages with a real man, both languages, without a warning.
+// TestManual renders the pages with a real man in both languages, without a warning.
 func TestManual(t *testing.T) {
 	man := realtool.Path(t, "man")
 	dir := t.TempDir()

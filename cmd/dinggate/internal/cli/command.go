@@ -1,6 +1,6 @@
-// Package cli is the command line: it reads the arguments of every command, with
-// cobra and pflag, and answers what is the same for all of them: help, completion,
-// manual pages and mistakes, in Chinese and English.
+// Package cli implements the command line with cobra and pflag: it parses the arguments
+// of every command and provides help, completion, manual pages and error messages in
+// Chinese and English.
 //
 //	arguments ──► App.Run ──► command ──► Invocation ──► Command.Run ──► exit code
 //	                 └──────► mistakes, all at once: exit code 2
@@ -23,34 +23,34 @@ type Command struct {
 	Name     string
 	Brief    i18n.Message
 	More     i18n.Message
-	Operands []Operand // the arguments that are no flags, all required
-	Loose    bool      // any number of arguments that are no flags
-	Words    []string  // what completion offers for those
-	Flags    []Flag    // its own
-	Config   bool      // it takes the flags of the configuration, too
+	Operands []Operand // the required arguments that are not flags
+	Loose    bool      // any number of arguments
+	Words    []string  // what completion offers for them
+	Flags    []Flag    // the command's own
+	Config   bool      // it also takes the flags of the configuration
 	Examples []string  // what follows "dinggate"
-	Hidden   bool      // not in the help on the whole
+	Hidden   bool      // omitted from the overview
 
-	Commands []Command            // below it
-	Run      func(Invocation) int // of the command itself; nil where it only has others below it
+	Commands []Command            // subcommands
+	Run      func(Invocation) int // nil if it only has subcommands
 }
 
-// Operand is one argument that is no flag.
+// Operand is one argument that is not a flag.
 type Operand struct {
-	Name   string   // as the help shows it: FILE
-	Values []string // the values that it can have; empty: any
+	Name   string   // as shown in the help: FILE
+	Values []string // the values allowed; empty: any
 	Path   bool     // it names a file
 }
 
-// Flag is a flag that one command has besides those of the configuration.
+// Flag is a flag of one command, besides those of the configuration.
 type Flag struct {
 	Name  string
-	Value string // what the help calls its value; "" for a switch
+	Value string // placeholder of the value in the help; "" for a switch
 	Help  i18n.Message
 	Path  bool // its value names a file or a folder
 }
 
-// app is one call of the program: the tree of commands, and what was given.
+// app is one run of the program: the command tree and the parsed arguments.
 type app struct {
 	Invocation
 	root   *cobra.Command
@@ -61,7 +61,7 @@ type app struct {
 	code   int
 }
 
-// build makes the tree.
+// build builds the command tree.
 func (a *app) build(about i18n.Message, commands []Command) {
 	a.specs = map[*cobra.Command]Command{}
 	a.Flags = &config.Flags{}
@@ -100,13 +100,13 @@ func (a *app) build(about i18n.Message, commands []Command) {
 	}
 	for _, cmd := range root.Commands() {
 		if cmd.Name() == "help" {
-			root.SetHelpCommand(cmd) // or cobra adds its own
+			root.SetHelpCommand(cmd) // otherwise cobra adds its own
 		}
 	}
 	a.completions(root)
 }
 
-// command makes one command and those below it.
+// command builds one command and its subcommands.
 func (a *app) command(spec Command) *cobra.Command {
 	cmd := &cobra.Command{Use: spec.Name, Short: a.Say(spec.Brief), Hidden: spec.Hidden, Args: cobra.ArbitraryArgs}
 	a.specs[cmd] = spec
@@ -138,7 +138,7 @@ func (a *app) command(spec Command) *cobra.Command {
 	return cmd
 }
 
-// run calls the command, unless something is wrong with how it was called.
+// run runs the command unless the command line has mistakes.
 func (a *app) run(spec Command, words []string) {
 	a.Args = words
 	faults := append(a.faults, a.Flags.Faults()...)
@@ -161,13 +161,13 @@ func (a *app) run(spec Command, words []string) {
 type givenFlag struct {
 	app   *app
 	name  string
-	value string // what the help calls it; "" for a switch
+	value string // placeholder of the value in the help; "" for a switch
 }
 
 func (v *givenFlag) String() string { return "" }
 func (v *givenFlag) Type() string   { return v.value }
 
-// Set keeps the value. A mistake is kept with all others.
+// Set stores the value. Mistakes are collected.
 func (v *givenFlag) Set(value string) error {
 	_, twice := v.app.Given[v.name]
 	switch {
@@ -181,7 +181,7 @@ func (v *givenFlag) Set(value string) error {
 	return nil
 }
 
-// languageFlag is --lang, which is read before everything else.
+// languageFlag is --lang, which is parsed before everything else.
 type languageFlag struct{ value string }
 
 func (v *languageFlag) String() string         { return "" }

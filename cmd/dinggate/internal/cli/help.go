@@ -22,10 +22,10 @@ var (
 	generalTitle  = i18n.Message{"General", "通用"}
 
 	exitCodes = i18n.Message{
-		"Exit codes: 0 done, 1 it went wrong, 2 called wrongly.",
+		"Exit codes: 0 success, 1 failure, 2 wrong usage.",
 		"退出码：0 成功，1 出错，2 用法错误。"}
 	keysText = i18n.Message{
-		"Every key of the configuration that holds a single value or a list of them is a flag, too:\n" +
+		"Every key with a single value or a list of values is also a flag:\n" +
 			"--session.lifetime 8h. A flag beats the environment, that beats the file, that beats the\n" +
 			"default. A secret is no flag, since every process can read a command line: give its file.",
 		"配置中的单值和列表项都可以写成命令行参数，例如 --session.lifetime 8h。\n" +
@@ -33,7 +33,7 @@ var (
 			"密钥不能写在命令行上（任何进程都能读取命令行），请使用对应的 _file 项。"}
 )
 
-// help answers --help.
+// help implements --help.
 func (a *app) help(cmd *cobra.Command) {
 	if words := cmd.Flags().Args(); a.specs[cmd].Run == nil && len(words) > 0 {
 		a.code = a.unknownCommand(cmd, words[0])
@@ -42,7 +42,7 @@ func (a *app) help(cmd *cobra.Command) {
 	a.usage(a.Stdout, cmd)
 }
 
-// group is what a command does that has others below it: nothing by itself.
+// group runs a command that only has subcommands: without one it is a mistake.
 func (a *app) group(cmd *cobra.Command, words []string) {
 	switch {
 	case len(words) > 0:
@@ -69,7 +69,7 @@ func (a *app) unknownCommand(cmd *cobra.Command, name string) int {
 	return a.Misused(conf.Problem{Text: text})
 }
 
-// usage writes the help on a command.
+// usage writes the help of a command.
 func (a *app) usage(out io.Writer, cmd *cobra.Command) {
 	spec := a.specs[cmd]
 	if spec.Run == nil {
@@ -116,7 +116,7 @@ func (a *app) general(cmd *cobra.Command, spec Command) (table i18n.Table) {
 	return table
 }
 
-// overview is the help on a command with others below it.
+// overview is the help of a command with subcommands.
 func (a *app) overview(out io.Writer, cmd *cobra.Command) {
 	var table i18n.Table
 	for _, below := range cmd.Commands() {
@@ -136,7 +136,7 @@ func (a *app) overview(out io.Writer, cmd *cobra.Command) {
 		fmt.Fprintf(out, "\n%s\n", a.Say(exitCodes))
 	}
 	fmt.Fprintf(out, "%s\n", a.Say(i18n.Message{
-		cmd.CommandPath() + " COMMAND --help says more.", cmd.CommandPath() + " 命令 --help 查看详情。"}))
+		cmd.CommandPath() + " COMMAND --help shows the details.", cmd.CommandPath() + " 命令 --help 查看详情。"}))
 	if !cmd.HasParent() {
 		fmt.Fprintf(out, "%s\n", a.Say(i18n.Message{"To begin: dinggate demo", "初次体验：dinggate demo"}))
 	}
@@ -147,7 +147,7 @@ func (a *app) section(out io.Writer, title i18n.Message, table i18n.Table) {
 	table.Write(out, "  ")
 }
 
-// synopsis is how a command is called, in one line.
+// synopsis returns the usage line of a command.
 func synopsis(cmd *cobra.Command, spec Command) string {
 	text := cmd.CommandPath() + operandNames(spec)
 	for _, f := range spec.Flags {
@@ -162,6 +162,9 @@ func synopsis(cmd *cobra.Command, spec Command) string {
 func operandNames(spec Command) (text string) {
 	for _, o := range spec.Operands {
 		text += " " + o.Name
+	}
+	if spec.Loose {
+		text += " [WORD …]"
 	}
 	return text
 }

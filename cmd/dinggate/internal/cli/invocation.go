@@ -18,25 +18,25 @@ import (
 // Invocation is one call of a command.
 type Invocation struct {
 	Name           string            // of the command
-	Args           []string          // the arguments that are no flags
-	Given          map[string]string // what the command's own flags gave
-	Flags          *config.Flags     // what the configuration's flags gave
+	Args           []string          // the arguments that are not flags
+	Given          map[string]string // values of the command's own flags
+	Flags          *config.Flags     // values of the configuration's flags
 	Environ        []string
 	Stdout, Stderr io.Writer
 	i18n.Language
 }
 
-// Load reads the configuration that the flags and the environment give.
+// Load loads the configuration from the flags and the environment.
 func (c Invocation) Load() (*config.Config, []conf.Problem) { return config.Load(c.Flags, c.Environ) }
 
-// Until runs work until it ends or the process is asked to; asked twice, it
-// ends at once.
+// Until runs work until it returns or the process receives a signal; a second signal
+// ends the process at once.
 func (c Invocation) Until(work func(context.Context) error) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
 	if err := work(ctx); err != nil {
-		if said, ok := errors.AsType[SaidError](err); ok {
+		if said, ok := errors.AsType[UserError](err); ok {
 			fmt.Fprintf(c.Stderr, "dinggate: %s\n", c.Say(said.Message))
 			return 1
 		}
@@ -52,7 +52,17 @@ func (c Invocation) Has(name string) bool {
 	return ok
 }
 
-// List parts a flag's value at its commas.
+// ListenFlag reports whether --listen of a command without a configuration is absent or
+// host:port; otherwise it prints the mistake with an example.
+func (c Invocation) ListenFlag(example string) bool {
+	if c.Has("listen") && !config.IsHostPort(c.Given["listen"]) {
+		c.Misused(conf.Problem{Key: "--listen", Text: conf.Textf("is not host:port such as %s", example)})
+		return false
+	}
+	return true
+}
+
+// List splits a flag's value at its commas.
 func (c Invocation) List(name string) (items []string) {
 	for item := range strings.SplitSeq(c.Given[name], ",") {
 		if item = strings.TrimSpace(item); item != "" {
@@ -62,7 +72,7 @@ func (c Invocation) List(name string) (items []string) {
 	return items
 }
 
-// Print writes to standard output and gives the exit code.
+// Print writes to standard output and returns the exit code.
 func (c Invocation) Print(text []byte) int {
 	if _, err := c.Stdout.Write(text); err != nil {
 		fmt.Fprintf(c.Stderr, "dinggate: %v\n", err)
@@ -71,8 +81,8 @@ func (c Invocation) Print(text []byte) int {
 	return 0
 }
 
-// Misused prints what is wrong with the call, one line for each, and is the exit
-// code for that. Nothing else has been done by then.
+// Misused prints the mistakes in the command line, one per line, and returns the exit
+// code for them. The command must not have done anything yet.
 func (c Invocation) Misused(faults ...conf.Problem) int {
 	name := strings.TrimSpace("dinggate " + c.Name)
 	colon := c.Say(i18n.Message{": ", "："})
@@ -80,6 +90,6 @@ func (c Invocation) Misused(faults ...conf.Problem) int {
 		p.File = ""
 		fmt.Fprintln(c.Stderr, name+colon+c.Problem(p))
 	}
-	fmt.Fprintf(c.Stderr, c.Say(i18n.Message{"%s --help shows how it is called\n", "用法见 %s --help\n"}), name)
+	fmt.Fprintf(c.Stderr, c.Say(i18n.Message{"for usage see %s --help\n", "用法见 %s --help\n"}), name)
 	return 2
 }

@@ -31,7 +31,7 @@ var (
 
 // manual is `dinggate man --out DIR`: dinggate(1), a page for each command, and
 // dinggate-config(5) with every key, in both languages, for a package to install
-// below share/man. The same program writes the same bytes.
+// below share/man. The output of one program is reproducible.
 func (a *app) manual(commands []Command) func(Invocation) int {
 	return func(c Invocation) int {
 		dir := c.Given["out"]
@@ -101,12 +101,12 @@ func (p *page) text(s string) {
 
 func (p *page) literal(s string) { fmt.Fprintf(p, ".PP\n.nf\n%s\n.fi\n", roff(s)) }
 
-// entry is a term with what it means.
+// entry is a term with its description.
 func (p *page) entry(term, text string) {
 	fmt.Fprintf(p, ".TP\n\\fB%s\\fR\n%s\n", roff(term), roff(text))
 }
 
-// roff makes text of a line: no escapes, no request, hyphens that can be copied.
+// roff escapes a line: no escapes, no requests, hyphens that can be copied.
 func roff(s string) string {
 	lines := strings.Split(strings.NewReplacer(`\`, `\e`, "-", `\-`).Replace(s), "\n")
 	for i, line := range lines {
@@ -117,7 +117,7 @@ func roff(s string) string {
 	return strings.Join(lines, "\n")
 }
 
-// manCommand is the page of one command.
+// manCommand writes the page of one command.
 func (a *app) manCommand(cmd *cobra.Command) []byte {
 	spec := a.specs[cmd]
 	p := a.newPage(manTitle(cmd), "1", cmd.Short)
@@ -169,7 +169,7 @@ func (a *app) manCommand(cmd *cobra.Command) []byte {
 	return p.Bytes()
 }
 
-// manConfig is dinggate-config(5).
+// manConfig writes dinggate-config(5).
 func (a *app) manConfig() []byte {
 	p := a.newPage("dinggate-config", "5", a.Say(i18n.Message{"configuration of dinggate", "dinggate 的配置"}))
 	p.heading(manText)

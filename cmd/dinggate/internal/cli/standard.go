@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// standard are the commands that are about the command line itself.
+// standard are the commands of the command line itself.
 func (a *app) standard(others []Command) []Command {
 	names := []string{"completion", "man"}
 	for _, other := range others {
@@ -23,7 +23,7 @@ func (a *app) standard(others []Command) []Command {
 	return []Command{
 		{
 			Name: "completion",
-			Brief: i18n.Message{"print the script that completes commands and flags in a shell",
+			Brief: i18n.Message{"print the completion script for a shell",
 				"打印 Shell 补全脚本，可补全命令和参数"},
 			Operands: []Operand{{Name: "SHELL", Values: []string{"bash", "zsh", "fish", "powershell"}}},
 			More: i18n.Message{
@@ -47,7 +47,7 @@ func (a *app) standard(others []Command) []Command {
 		},
 		{
 			Name:  "help",
-			Brief: i18n.Message{"print the help on a command", "显示某个命令的帮助"},
+			Brief: i18n.Message{"print the help of a command", "显示某个命令的帮助"},
 			Loose: true,
 			Words: names,
 			Run:   a.helpOn,
@@ -55,7 +55,7 @@ func (a *app) standard(others []Command) []Command {
 	}
 }
 
-// helpOn is `dinggate help bindings import`.
+// helpOn implements `dinggate help bindings import`.
 func (a *app) helpOn(c Invocation) int {
 	cmd := a.root
 	for _, name := range c.Args {
@@ -88,7 +88,7 @@ func (a *app) printCompletion(c Invocation) int {
 	return 0
 }
 
-// completions says what can follow each flag and each command.
+// completions registers what can follow each flag and each command.
 func (a *app) completions(cmd *cobra.Command) {
 	spec := a.specs[cmd]
 	cmd.ValidArgsFunction = func(_ *cobra.Command, words []string, _ string) ([]string, cobra.ShellCompDirective) {
@@ -121,7 +121,7 @@ func (a *app) completions(cmd *cobra.Command) {
 				return nil, cobra.ShellCompDirectiveDefault
 			}
 			return nil, cobra.ShellCompDirectiveNoFileComp
-		}) // fails for the flags that several commands share, after the first
+		}) // registration fails for flags that several commands share, after the first
 	})
 	for _, below := range cmd.Commands() {
 		a.completions(below)

@@ -1,14 +1,15 @@
 package cli
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 
 	"dinggate/internal/i18n"
 )
 
-// Printable keeps what comes from a command line or a directory from moving the
-// terminal's cursor.
+// Printable removes control characters, which could move the terminal's cursor, from
+// text of a command line or a directory.
 func Printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if strconv.IsPrint(r) {
@@ -18,12 +19,29 @@ func Printable(s string) string {
 	}, s)
 }
 
-// SaidError is an error with words for people: what went wrong, and its cure.
-type SaidError struct {
+// Count is a number with an English noun: 1 session, 2 sessions.
+func Count(n int, noun string) string {
+	if n != 1 {
+		noun += "s"
+	}
+	return strconv.Itoa(n) + " " + noun
+}
+
+// UserError is an error with a localized message: what failed, and how to correct it.
+type UserError struct {
 	i18n.Message
 	Err error
 }
 
-func (e SaidError) Error() string { return e.Message[i18n.English] }
+func (e UserError) Error() string { return e.Message[i18n.English] }
 
-func (e SaidError) Unwrap() error { return e.Err }
+func (e UserError) Unwrap() error { return e.Err }
+
+// Localized returns the message of a UserError in err's chain, otherwise err's text in
+// both languages.
+func Localized(err error) i18n.Message {
+	if e, ok := errors.AsType[UserError](err); ok {
+		return e.Message
+	}
+	return i18n.Message{err.Error(), err.Error()}
+}

@@ -5,12 +5,12 @@ import (
 	"dinggate/session"
 )
 
-// checkAccessRequests: work notifications are DingTalk's, and a request is worth
-// something only where the rule can refuse.
+// checkAccessRequests: work notifications need DingTalk, and requests make sense only
+// for a rule that can refuse.
 func (c *Config) checkAccessRequests(p *conf.Problems) {
 	on := c.AccessRequests.On()
 	c.AccessRequests.Check(p, "access_requests")
-	p.At("access_requests").If(on && c.SSO.On(), "needs dingtalk: behind an SSO service nobody can be notified")
+	p.At("access_requests").If(on && c.SSO.On(), "needs dingtalk: with an SSO service no approver can be notified")
 	asked := false
 	for i, r := range c.Routes {
 		if r.Request == nil {
@@ -21,9 +21,9 @@ func (c *Config) checkAccessRequests(p *conf.Problems) {
 		r.Request.Check(p, at.Key())
 		at.If(!on, "needs access_requests.agent_id, by which approvers are notified")
 		at.If(r.Access == nil || r.Access.Named != "",
-			"stands beside a rule that refuses no member; write lists, such as access: {departments: [42]}")
+			"belongs to a rule that refuses no member; write lists, such as access: {departments: [42]}")
 	}
-	p.At("access_requests").Warn(on && !asked, "is on, and no route has a request: nobody can ask for anything")
+	p.At("access_requests").Warn(on && !asked, "is set, but no route has a request: access cannot be requested")
 	p.At("access_requests").Warn(on && asked && c.StateDir == "" && c.Session.Store != session.StoreRedis,
-		"has neither state_dir nor session.store redis: a restart forgets requests and grants")
+		"is used without state_dir and session.store redis: requests and grants are lost in a restart")
 }

@@ -9,14 +9,14 @@ import (
 	"dinggate/session"
 )
 
-// The words of login_api_status.
+// Values of login_api_status.
 const (
-	loginAPIReal   = "real"   // 200 for whatever a person can get refused, as clients of the document need it
-	LoginAPIStrict = "strict" // 500, as it was at first
+	loginAPIReal   = "real"   // 200 for everything that a person can be refused for, as clients of the document expect
+	LoginAPIStrict = "strict" // 500, as in earlier releases
 )
 
-// LoginAPIPaths are where the login callback answers. An application may have a
-// path like the second one itself: sso_server alone does not take it.
+// LoginAPIPaths are the paths of the login callback. sso_server alone does not register
+// the second one: an application may have a path like it.
 func (c *Config) LoginAPIPaths() (paths []string) {
 	if c.LoginAPI || c.SSOServer.On() {
 		paths = append(paths, loginAPIPath)
@@ -27,21 +27,21 @@ func (c *Config) LoginAPIPaths() (paths []string) {
 	return paths
 }
 
-// checkAccounts reports the mistakes between local accounts and the rest.
+// checkAccounts reports mistakes between local accounts and other parts.
 func (c *Config) checkAccounts(p *conf.Problems) {
 	c.Accounts.Check(p, "accounts")
 	c.checkAPITokens(p)
 	p.At("login_api").Warn(c.LoginAPI && c.SSO.On(),
-		"is true beside sso: a page has to hand over \"attempt\" too, with the code and the state that it came "+
-			"back with")
+		"is true together with sso: the page must pass \"attempt\" too, with the code and the state that it "+
+			"received")
 	p.At("login_api_base").If(c.LoginAPIBase != "" && !isPlainPath(c.LoginAPIBase),
 		"is not a path such as /api/v1, which has no final slash")
 	p.At("login_api_status").If(c.LoginAPIStatus != loginAPIReal && c.LoginAPIStatus != LoginAPIStrict,
 		"is not real or strict")
 	p.At("dingtalk.directory").Warn(c.Accounts.Binds() && c.DingTalk.Directory == dingtalk.DirectoryMirror,
-		"has no effect beside accounts.binding: members are looked up one by one")
+		"has no effect with accounts.binding: members are looked up individually")
 	p.At("accounts.binding").Warn(c.Accounts.Binds() && c.StateDir == "" && c.Session.Store != session.StoreRedis,
-		"keeps bindings in memory: all are gone after a restart; set state_dir, or session.store: redis")
+		"stores bindings in memory: they are lost in a restart; set state_dir, or session.store: redis")
 }
 
 // checkHtpasswd reads the accounts, so that `check` reports every bad line.
@@ -56,7 +56,7 @@ func (c *Config) checkHtpasswd(p *conf.Problems, read func(string) ([]byte, fs.F
 	if err != nil {
 		return
 	}
-	at.Warn(mode&0o004 != 0, "names a file that everybody on this machine can read (mode %04o); chmod 600", mode.Perm())
+	at.Warn(mode&0o004 != 0, "refers to a file that every user of this machine can read (mode %04o); chmod 600", mode.Perm())
 	for _, problem := range account.CheckHtpasswd(text) {
 		problem.File = name
 		p.Add(problem)

@@ -16,7 +16,7 @@ func (c *Config) checkAssertionKeys(p *conf.Problems, read func(string) ([]byte,
 		if err != nil {
 			continue
 		}
-		at.Warn(mode&0o004 != 0, "names a file that everybody on this machine can read (mode %04o); chmod 600",
+		at.Warn(mode&0o004 != 0, "refers to a file that every user of this machine can read (mode %04o); chmod 600",
 			mode.Perm())
 		_, err = assertion.ParseKey(text)
 		at.Fault(err)

@@ -6,13 +6,13 @@ import (
 	"dinggate/internal/conf"
 )
 
-// AuditConfig is the `audit` part: where it is kept who entered and who did not.
+// AuditConfig is the `audit` part: where sign-ins and refusals are recorded.
 type AuditConfig struct {
-	File    string `yaml:"file"`     // JSON lines are appended; empty: the log takes them
-	OnError string `yaml:"on_error"` // allow | deny: whether somebody may sign in whose record cannot be written
+	File    string `yaml:"file"`     // JSON lines are appended; empty: they go to the log
+	OnError string `yaml:"on_error"` // allow | deny: whether a person may sign in if the record cannot be written
 }
 
-// What on_error may say.
+// Values of on_error.
 const (
 	AuditAllow = "allow"
 	AuditDeny  = "deny"
@@ -25,5 +25,5 @@ func (c AuditConfig) Check(p *conf.Problems, key string) {
 	p.At("%s.file", key).If(strings.ContainsAny(c.File, "\x00\n"), "is not the path of a file")
 	p.At("%s.on_error", key).If(c.OnError != AuditAllow && c.OnError != AuditDeny, "is not allow or deny")
 	p.At("%s.on_error", key).If(c.OnError == AuditDeny && c.File == "",
-		"is deny, but the log never refuses a record; name audit.file")
+		"is deny, but writing to the log never fails; set audit.file")
 }

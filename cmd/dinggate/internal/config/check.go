@@ -19,8 +19,8 @@ import (
 )
 
 // Check reports every mistake: those of each part, then those between parts. It
-// opens nothing. A public_url without mistakes is left in its one spelling:
-// lower case, no default port, no final slash.
+// opens nothing. It normalizes a valid public_url: lower case, no default port, no
+// trailing slash.
 func (c *Config) Check(p *conf.Problems) {
 	version := p.At("config_version")
 	version.If(c.Version > FormVersion, "is %d, a newer form than this version of dinggate (%s) reads; update dinggate, or write config_version: %d",
@@ -45,6 +45,7 @@ func (c *Config) Check(p *conf.Problems) {
 	c.checkStores(p)
 	c.checkRoutes(p)
 	c.checkAccessRequests(p)
+	c.Console.Check(p, "console")
 	c.Headers.Check(p, "headers")
 	c.SignIn.Check(p, "sign_in")
 	p.At("sign_in.embed_qr").If(c.SignIn.EmbedQR && c.SSO.On(), "needs dingtalk; an SSO service shows its own page")
@@ -56,8 +57,8 @@ func (c *Config) Check(p *conf.Problems) {
 	p.At("redis.timeout").If(c.Redis.Timeout < 50*time.Millisecond || c.Redis.Timeout > time.Minute, "is not between 50ms and 1m")
 	c.Limits.Check(p, "limits")
 	c.Server.Check(p, "server")
-	p.At("tls.key_file").If(c.TLS.CertFile != "" && c.TLS.KeyFile == "", "is missing beside tls.cert_file")
-	p.At("tls.cert_file").If(c.TLS.CertFile == "" && c.TLS.KeyFile != "", "is missing beside tls.key_file")
+	p.At("tls.key_file").If(c.TLS.CertFile != "" && c.TLS.KeyFile == "", "is missing; tls.cert_file is set")
+	p.At("tls.cert_file").If(c.TLS.CertFile == "" && c.TLS.KeyFile != "", "is missing; tls.key_file is set")
 	p.At("tls.client_ca_file").If(c.TLS.ClientCAFile != "" && !c.TLS.On(), "needs tls.cert_file")
 	p.At("tls.hsts").If(c.TLS.HSTS < 0 || c.TLS.HSTS > 20000*time.Hour, "is not between 0s and 20000h")
 	p.At("tls.hsts").If(c.TLS.HSTS > 0 && c.PublicURL != "" && !c.Secure(), "needs an https public_url")
@@ -68,7 +69,7 @@ func (c *Config) Check(p *conf.Problems) {
 	c.Tracing.Check(p, "tracing")
 }
 
-// checkStores: where Redis is not used, its address may be missing.
+// checkStores does not require the address of Redis if Redis is not used.
 func (c *Config) checkStores(p *conf.Problems) {
 	if c.Session.Store == session.StoreRedis {
 		c.Redis.Check(p, "redis")
@@ -76,15 +77,15 @@ func (c *Config) checkStores(p *conf.Problems) {
 		c.Redis.CheckPrefix(p, "redis")
 	}
 	p.At("redis.url").Warn(c.Session.Store != session.StoreRedis && !c.Redis.URL.IsZero(),
-		"is given, but session.store is not redis: nothing is kept there")
+		"is set, but session.store is not redis: nothing is stored there")
 	p.At("admin.control").If(strings.ContainsAny(c.Admin.Control, "\x00\n"), "is not the path of a socket")
 	p.At("state_dir").If(strings.ContainsAny(c.StateDir, "\x00\n"), "is not the path of a directory")
 }
 
-// checkPublicURL quotes nothing: a user and a password may be in the URL.
+// checkPublicURL quotes nothing: the URL may contain a user and a password.
 func (c *Config) checkPublicURL(at conf.Place) {
 	if c.PublicURL == "" {
-		at.If(true, "is missing; it is how browsers reach us, such as https://app.example.com")
+		at.If(true, "is missing; it is the address that browsers use, such as https://app.example.com")
 		return
 	}
 	u, err := url.Parse(c.PublicURL)
@@ -92,22 +93,22 @@ func (c *Config) checkPublicURL(at conf.Place) {
 		at.If(true, "is not a URL such as https://app.example.com")
 		return
 	}
-	at.If(u.User != nil, "has a user in it; write scheme and host only")
+	at.If(u.User != nil, "contains a user name; write scheme and host only")
 	at.If(u.Path != "" && u.Path != "/",
-		"has a path; write scheme and host only (prefix names the path of our own endpoints)")
+		"has a path; write scheme and host only (prefix sets the path of dinggate's own endpoints)")
 	at.If(u.RawQuery != "" || u.ForceQuery || u.Fragment != "", "has a query or a fragment; write scheme and host only")
 	_, err = web.CleanHost(u.Host, u.Scheme)
-	at.If(err != nil, "has no readable host; 中文.cn is written xn--fiq228c.cn")
+	at.If(err != nil, "has an invalid host; write 中文.cn as xn--fiq228c.cn")
 	origins, err := web.NewOrigins(c.PublicURL, nil, nil, "")
 	if err != nil {
 		return
 	}
 	c.PublicURL = origins.Public()
 	at.Warn(u.Scheme == "http" && !IsLoopback(u.Hostname()),
-		"is http: everybody on the way can read the session cookie and be the person")
+		"is http: an eavesdropper can read the session cookie and impersonate the user")
 }
 
-// PublicHost is the canonical host of public_url, "" when there is none.
+// PublicHost returns the canonical host of public_url, "" if there is none.
 func (c *Config) PublicHost() string {
 	origins, err := web.NewOrigins(c.PublicURL, nil, nil, "")
 	if err != nil {
@@ -121,11 +122,11 @@ func IsLoopback(host string) bool {
 	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && addr.Unmap().IsLoopback()
 }
 
-// checkListen wants host:port, of which the host may be empty, or unix:/path.
+// checkListen requires host:port, where the host may be empty, or unix:/path.
 func checkListen(at conf.Place, text string) {
 	if path, unix := strings.CutPrefix(text, "unix:"); unix {
 		at.If(!strings.HasPrefix(path, "/"), "is not a socket such as unix:/run/dinggate.sock")
-		at.If(len(path) > 107, "is longer than the 107 bytes that a socket's path may have")
+		at.If(len(path) > 107, "is longer than 107 bytes, the limit for the path of a socket")
 		return
 	}
 	_, port, err := net.SplitHostPort(text)
@@ -137,14 +138,14 @@ func checkListen(at conf.Place, text string) {
 	at.If(err != nil, "has a port that is not a number from 0 to 65535")
 }
 
-// IsHostPort reports whether text is an address as listen takes it, and no socket.
+// IsHostPort reports whether text is a listen address other than a socket.
 func IsHostPort(text string) bool {
 	var faults conf.Problems
 	checkListen(faults.At(""), text)
 	return faults.Mistakes() == 0 && !strings.HasPrefix(text, "unix:")
 }
 
-// checkProxies: who is believed may say who the client is and which page was asked for.
+// checkProxies: a trusted proxy reports the client address and the requested page.
 func (c *Config) checkProxies(p *conf.Problems) {
 	for i, text := range c.ProxyProtocol {
 		_, err := web.ParsePeers([]string{text})
@@ -158,8 +159,8 @@ func (c *Config) checkProxies(p *conf.Problems) {
 			"is %q; write a network such as 10.0.0.0/8 (one address: add /32 or /128), or the word unix", text)
 		network, err := netip.ParsePrefix(text)
 		at.Warn(err == nil && (network.Bits() == 0 || network.Addr().Is4In6() && network.Bits() == 96),
-			"BELIEVES EVERYBODY: anyone who reaches the listener can claim any address, host and path; name the "+
-				"proxies in front of us")
+			"TRUSTS EVERYBODY: any client that reaches the listener can claim any address, host and path; "+
+				"list only your own proxies")
 	}
 }
 
@@ -167,9 +168,9 @@ func (c *Config) checkCookie(p *conf.Problems) {
 	domain := strings.ToLower(strings.TrimPrefix(c.Cookie.Domain, "."))
 	host := web.HostName(c.PublicHost())
 	p.At("cookie.domain").If(domain != "" && host != "" && !under(host, domain),
-		"does not cover the host of public_url, %s; no browser would take the cookie", host)
+		"does not cover the host of public_url, %s; browsers would reject the cookie", host)
 	p.At("cookie.same_site").If(strings.EqualFold(c.Cookie.SameSite, "none") && c.PublicURL != "" && !c.Secure(),
-		"is none, which browsers take only with an https public_url")
+		"is none, which browsers accept only with an https public_url")
 }
 
 func under(host, domain string) bool { return host == domain || strings.HasSuffix(host, "."+domain) }
@@ -179,7 +180,7 @@ func (c *Config) checkRoutes(p *conf.Problems) {
 		c.AllRoutes()[0].UpstreamConfig.Check(p, "")
 	}
 	p.At("upstream").If(c.Upstream != "" && len(c.Routes) > 0,
-		"is given beside routes; it is short for one route, so move it there")
+		"is set together with routes; it is short for one route, so move it there")
 	if len(c.Routes) > 0 {
 		c.AccessRoutes().Check(p, "routes")
 	}
@@ -194,18 +195,18 @@ func (c *Config) checkRoutes(p *conf.Problems) {
 		r.UpstreamConfig.Check(p, "routes["+strconv.Itoa(i)+"]")
 		p.At("routes[%d].path",
 			i).Warn(isPlainPath(c.Prefix) && strings.HasPrefix(strings.TrimSuffix(r.Path, "/")+"/", c.Prefix+"/"),
-			"is below prefix, where only our own endpoints are")
+			"is below prefix, which is reserved for dinggate's own endpoints")
 		strip, path := strings.TrimSuffix(r.StripPrefix, "/")+"/", strings.TrimSuffix(r.Path, "/")+"/"
 		p.At("routes[%d].strip_prefix",
 			i).If(strings.HasPrefix(r.StripPrefix, "/") && !strings.HasPrefix(strip, path) &&
 			!strings.HasPrefix(path, strip),
-			"begins none of the route's paths, so all its requests would be refused")
+			"is not a prefix of any of the route's paths, so all its requests would be refused")
 	}
 }
 
-// checkUseless warns of a configuration behind which is nothing: no application, and
-// no gateway whose account of a request counts. One that signs people in for other
-// applications needs neither.
+// checkUseless warns of a configuration that protects nothing: no application, and no
+// gateway whose reported request is trusted. A configuration that signs people in for
+// other applications needs neither.
 func (c *Config) checkUseless(at conf.Place) {
 	for _, r := range c.AllRoutes() {
 		if r.Upstream != "" {
@@ -214,15 +215,15 @@ func (c *Config) checkUseless(at conf.Place) {
 	}
 	serves := len(c.TrustedProxies) > 0 || c.SSOServer.On() || c.OIDC.On() || c.LoginAPI
 	at.Warn(!serves && len(c.Routes) == 0,
-		"is missing, and so are routes and trusted_proxies: nothing is proxied, and what a gateway reports is not "+
-			"believed; name the application here, or the gateway in trusted_proxies")
+		"is missing, and so are routes and trusted_proxies: nothing is proxied, and headers of gateways are not "+
+			"trusted; set the application here, or list the gateway in trusted_proxies")
 	at.Warn(!serves && len(c.Routes) > 0,
-		"is missing, routes have none, and trusted_proxies is empty: nothing is proxied, and what a gateway reports is "+
-			"not believed; name the application in routes, or the gateway in trusted_proxies")
+		"is missing, routes have none, and trusted_proxies is empty: nothing is proxied, and headers of gateways are "+
+			"not trusted; set the application in routes, or list the gateway in trusted_proxies")
 }
 
-// checkReadings warns of routes whose own requests are refused, since their path
-// is read in more than one way.
+// checkReadings warns of routes whose own requests are refused because applications
+// interpret their path in more than one way.
 func (c *Config) checkReadings(p *conf.Problems) {
 	policy, err := c.Policy()
 	if err != nil { // a mistake of its own, reported elsewhere
@@ -237,11 +238,11 @@ func (c *Config) checkReadings(p *conf.Problems) {
 		p.At("routes[%d].path",
 			i).Warn(err != nil ||
 			len(path.Readings) > 0 && policy.CaseSensitive().Decide(t, nil).Reason == access.AmbiguousPath,
-			"is a path that servers read in more than one way, so that its requests are 400 (docs/paths.md)")
+			"is a path that servers interpret in different ways, so its requests get 400 (docs/paths.md)")
 	}
 }
 
-// Reached reports whether our session cookie comes to a route's host.
+// Reached reports whether browsers send our session cookie to a route's host.
 func (c *Config) Reached(host string) bool {
 	scheme, _, _ := strings.Cut(c.PublicURL, "://")
 	if rest, wild := strings.CutPrefix(host, "*."); wild {
@@ -264,11 +265,11 @@ func (c *Config) checkAdmin(p *conf.Problems) {
 	tcp := err == nil && gateErr == nil && port == gatePort && port != "0" &&
 		(host == gateHost || IsAny(host) || IsAny(gateHost))
 	at.If(tcp || c.Admin.Listen == c.Listen && strings.HasPrefix(c.Listen, "unix:"),
-		"is taken by listen; the public must not see it")
-	// A pod's probes come from the node: there every installation listens so, and a
-	// NetworkPolicy decides who reaches it.
+		"is used by listen; it must not be public")
+	// A pod's probes come from the node: in a pod every installation listens on all
+	// addresses, and a NetworkPolicy decides who reaches it.
 	at.Warn(err == nil && !IsLoopback(host) && !c.inPod,
-		"is not a loopback address; anyone who reaches it reads the metrics")
+		"is not a loopback address; every client that reaches it can read the metrics")
 }
 
 func (c *Config) checkEnvoyGRPC(p *conf.Problems) {
@@ -278,14 +279,14 @@ func (c *Config) checkEnvoyGRPC(p *conf.Problems) {
 	checkListen(p.At("envoy_grpc.listen"), c.EnvoyGRPC.Listen)
 }
 
-// IsAny reports whether a listener's host is all addresses of this machine.
+// IsAny reports whether a listener's host means all addresses of this machine.
 func IsAny(host string) bool {
 	addr, err := netip.ParseAddr(host)
 	return host == "" || err == nil && addr.IsUnspecified()
 }
 
-// checkFiles reads what `serve` will read at its start, so that `check` reports
-// first; secrets are read before.
+// checkFiles reads what `serve` reads at its start, so that `check` reports mistakes
+// before; secrets were read earlier.
 func (c *Config) checkFiles(p *conf.Problems, read func(string) ([]byte, fs.FileMode, error)) {
 	c.SignIn.checkFiles(p, "sign_in", read)
 	if c.Session.Store == session.StoreRedis && c.Redis.Secure() {
@@ -310,16 +311,15 @@ func (c *Config) checkUpstreamFiles(p *conf.Problems, read func(string) ([]byte,
 			text, mode, err := read(name)
 			at.If(err != nil, "cannot be read: %s", cause(err))
 			at.If(err == nil && key == "ca_file" && !x509.NewCertPool().AppendCertsFromPEM(text),
-				"holds no certificate in PEM form")
+				"contains no certificate in PEM format")
 			at.Warn(err == nil && key == "client_key_file" && mode&0o004 != 0,
-				"names a file that everybody on this machine can read (mode %04o); chmod 600", mode.Perm())
+				"refers to a file that every user of this machine can read (mode %04o); chmod 600", mode.Perm())
 		}
 	}
 }
 
-// checkFiles: a certificate and its key are written one after the other, by
-// another program and at any time, so that they are no reason to refuse what else
-// has changed.
+// checkFiles does not let a pair that does not match reject other changes: another program
+// writes certificate and key one after the other, at any time.
 func (c TLSConfig) checkFiles(p *conf.Problems, at string, read func(string) ([]byte, fs.FileMode, error)) {
 	if c.CertFile == "" || c.KeyFile == "" {
 		return
@@ -328,7 +328,7 @@ func (c TLSConfig) checkFiles(p *conf.Problems, at string, read func(string) ([]
 		text, _, err := read(c.ClientCAFile)
 		p.At("%s.client_ca_file", at).Keep(err != nil, "cannot be read: %s", cause(err))
 		p.At("%s.client_ca_file", at).Keep(err == nil && !x509.NewCertPool().AppendCertsFromPEM(text),
-			"holds no certificate in PEM form")
+			"contains no certificate in PEM format")
 	}
 	cert, _, err := read(c.CertFile)
 	p.At("%s.cert_file", at).Keep(err != nil, "cannot be read: %s", cause(err))
@@ -338,13 +338,13 @@ func (c TLSConfig) checkFiles(p *conf.Problems, at string, read func(string) ([]
 		return
 	}
 	p.At("%s.key_file", at).Warn(mode&0o004 != 0,
-		"names a file that everybody on this machine can read (mode %04o); chmod 600", mode.Perm())
+		"refers to a file that every user of this machine can read (mode %04o); chmod 600", mode.Perm())
 	_, err = tls.X509KeyPair(cert, key)
-	p.At("%s.cert_file", at).Keep(err != nil, "and tls.key_file are no pair of certificate and key in PEM form")
+	p.At("%s.cert_file", at).Keep(err != nil, "and tls.key_file are not a matching certificate and key in PEM format")
 }
 
-// isPlainPath takes /oauth2 and /a/b: letters, digits and - _ . ~ only, no dot
-// segments, no slash at the end.
+// isPlainPath accepts /oauth2 and /a/b: letters, digits and - _ . ~ only, no dot
+// segments, no trailing slash.
 func isPlainPath(s string) bool {
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.~"
 	rest, ok := strings.CutPrefix(s, "/")

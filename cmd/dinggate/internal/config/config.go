@@ -1,12 +1,11 @@
-// Package config is the configuration: its keys, its defaults, where values come
-// from and what is wrong with them.
+// Package config is the configuration: its keys, defaults, sources and checks.
 //
 //	flags ──────────┐
 //	environment ────┼─► Load ─► Config, every problem with its file and line
 //	file (YAML) ────┘
 //
-// Each package owns its part of Config and that part's Check; this package
-// composes them and alone knows YAML, the environment and the flags.
+// Each package owns its part of Config and that part's Check. This package composes
+// them; no other package knows YAML, the environment and the flags.
 package config
 
 import (
@@ -23,87 +22,140 @@ import (
 	"dinggate/proxy/access"
 	"dinggate/proxy/accessrequest"
 	"dinggate/proxy/assertion"
+	"dinggate/proxy/console"
 	"dinggate/session"
 	"dinggate/store/redisstore"
 )
 
-// Config is the whole configuration, composed of the parts that packages own.
-// Start from Default; load fills it. The yaml tags are the keys of the
-// file, of the environment (DINGGATE_ and the path in capitals) and of the flags.
+// Config is the whole configuration, composed of the parts that packages own. Start
+// from Default; Load fills it. The yaml tags are the keys of the file, of the
+// environment (DINGGATE_ and the path in capitals) and of the flags.
+//
+// Top-level keys of one theme are grouped in an embedded struct, which is no section of
+// the file. The order of the fields, including those of embedded structs, is the order in
+// which keys are listed.
 type Config struct {
-	Version int `yaml:"config_version"` // of the form of the file: FormVersion
+	Version int `yaml:"config_version"` // version of the file format: FormVersion
 
-	PublicURL string `yaml:"public_url"` // how browsers reach us: scheme and host, nothing else
-	Listen    string `yaml:"listen"`     // host:port (port 0 takes a free one) or unix:/path
-	Prefix    string `yaml:"prefix"`     // our own endpoints live below it
-	// CIDRs, or `unix`, whose X-Forwarded-* and X-Original-* are believed
-	TrustedProxies   []string `yaml:"trusted_proxies"`
-	ProxyProtocol    []string `yaml:"proxy_protocol"`    // CIDRs, or `unix`, that send the PROXY protocol
-	AllowedRedirects []string `yaml:"allowed_redirects"` // further origins a person may be sent back to
-	// known | any: may a request be for a host that nobody configured
-	Hosts string `yaml:"hosts"`
-	// directory of the embedded store; empty: what it would keep is in memory
+	Addresses `yaml:",inline"`
+
+	// directory of the embedded store; empty: in memory
 	StateDir string `yaml:"state_dir"`
 
-	DingTalk dingtalk.Config      `yaml:"dingtalk"` // exactly one of dingtalk and sso
-	SSO      sso.ClientConfig     `yaml:"sso"`
-	Cookie   session.CookieConfig `yaml:"cookie"`
-	Session  session.Config       `yaml:"session"`
-	Redis    redisstore.Config    `yaml:"redis"`
+	IdentityProvider `yaml:",inline"`
+	SessionStorage   `yaml:",inline"`
+	Routing          `yaml:",inline"`
 
-	Upstream string  `yaml:"upstream"` // shorthand for one route `/` open to every member
-	Routes   []Route `yaml:"routes"`   // instead of upstream: in order, the first match decides
-
-	// insensitive | sensitive: whether all applications count the letter case of paths
-	PathCase string `yaml:"path_case"`
-
-	// present: people who are refused can ask for access
-	AccessRequests accessrequest.Config `yaml:"access_requests"`
+	Console console.Config `yaml:"console"` // with access: administrators see and end sessions at /oauth2/console
 
 	Headers HeadersConfig `yaml:"headers"`
 
-	SSOServer sso.ServerConfig `yaml:"sso_server"` // present: we are the SSO service too
-	OIDC      oidc.Config      `yaml:"oidc"`       // present: applications sign people in here by OpenID Connect
-	APITokens bool             `yaml:"api_tokens"` // access tokens and passwords replace a cookie
-
-	// APITokenClients are the clients whose access tokens do; empty: our own, behind
-	// sso, and none, as sso_server.
-	APITokenClients []string `yaml:"api_token_clients"`
+	Clients `yaml:",inline"`
 
 	SignIn SignInConfig `yaml:"sign_in"`
 
 	Assertion assertion.Config `yaml:"assertion"`
 
-	Accounts account.Config `yaml:"accounts"`
-	LoginAPI bool           `yaml:"login_api"` // serve /dingtalk/login/callback also without sso_server
-
-	// with login_api it answers below this path too, as its clients expect; empty: at the root
-	// alone
-	LoginAPIBase   string `yaml:"login_api_base"`
-	LoginAPIStatus string `yaml:"login_api_status"` // real | strict: what a refusal's HTTP status is
+	LocalAccounts `yaml:",inline"`
 
 	Limits LimitsConfig `yaml:"limits"`
 
-	Admin AdminConfig `yaml:"admin"`
+	Listeners     `yaml:",inline"`
+	Observability `yaml:",inline"`
 
+	inPod              bool     // running in Kubernetes
+	serviceEnvironment string   // file from which variables of the service were read
+	serviceNetwork     []string // its variables that decide how connections are made
+}
+
+// Addresses are where browsers reach dinggate and where it listens, and which peers, hosts
+// and redirect targets it trusts.
+type Addresses struct {
+	PublicURL string `yaml:"public_url"` // how browsers reach us: scheme and host, nothing else
+	Listen    string `yaml:"listen"`     // host:port (port 0 takes a free one) or unix:/path
+	Prefix    string `yaml:"prefix"`     // our own endpoints are below it
+	// CIDRs, or `unix`, whose X-Forwarded-* and X-Original-* are trusted
+	TrustedProxies   []string `yaml:"trusted_proxies"`
+	ProxyProtocol    []string `yaml:"proxy_protocol"`    // CIDRs, or `unix`, that send the PROXY protocol
+	AllowedRedirects []string `yaml:"allowed_redirects"` // more origins that people may be sent back to
+	// known | any: whether requests for an unknown host are accepted
+	Hosts string `yaml:"hosts"`
+}
+
+// IdentityProvider is where people sign in: exactly one of the two is set.
+type IdentityProvider struct {
+	DingTalk dingtalk.Config  `yaml:"dingtalk"`
+	SSO      sso.ClientConfig `yaml:"sso"`
+}
+
+// SessionStorage is about the sessions of people who have signed in: their cookie, their
+// lifetime, and the store that replicas share.
+type SessionStorage struct {
+	Cookie  session.CookieConfig `yaml:"cookie"`
+	Session session.Config       `yaml:"session"`
+	Redis   redisstore.Config    `yaml:"redis"`
+}
+
+// Routing decides which requests are accepted, who may send them, and where they are
+// forwarded. A route's own keys are in Route.
+type Routing struct {
+	Upstream string  `yaml:"upstream"` // shorthand for one route `/` open to every member
+	Routes   []Route `yaml:"routes"`   // instead of upstream: in order, the first match applies
+
+	// insensitive | sensitive: how applications treat the letter case of paths
+	PathCase string `yaml:"path_case"`
+
+	// present: people who are refused can request access
+	AccessRequests accessrequest.Config `yaml:"access_requests"`
+}
+
+// Clients are programs other than browsers: applications that have people sign in here,
+// and API clients, which send a credential with each request.
+type Clients struct {
+	SSOServer sso.ServerConfig `yaml:"sso_server"` // present: this process is an SSO service
+	OIDC      oidc.Config      `yaml:"oidc"`       // present: applications sign people in here by OpenID Connect
+	APITokens bool             `yaml:"api_tokens"` // access tokens and passwords are accepted in place of a cookie
+
+	// APITokenClients are the clients whose access tokens are accepted; empty: our own if
+	// sso is set, otherwise none.
+	APITokenClients []string `yaml:"api_token_clients"`
+}
+
+// LocalAccounts are the accounts of a password file, their binding to DingTalk users, and
+// the login API, by which an application's own page signs people in and binds them.
+type LocalAccounts struct {
+	Accounts account.Config `yaml:"accounts"`
+	LoginAPI bool           `yaml:"login_api"` // serve /dingtalk/login/callback also without sso_server
+
+	// login_api also answers below this path, as its clients expect; empty: at the root
+	// only
+	LoginAPIBase   string `yaml:"login_api_base"`
+	LoginAPIStatus string `yaml:"login_api_status"` // real | strict: HTTP status of a refusal
+}
+
+// Listeners are the sockets besides listen, and how all of them are served: TLS, the
+// limit on connections, the drain.
+type Listeners struct {
+	Admin     AdminConfig     `yaml:"admin"`
 	Server    ServerConfig    `yaml:"server"`
 	EnvoyGRPC EnvoyGRPCConfig `yaml:"envoy_grpc"`
 	TLS       TLSConfig       `yaml:"tls"`
-	Log       LogConfig       `yaml:"log"`
-	Audit     AuditConfig     `yaml:"audit"`
-	Tracing   TracingConfig   `yaml:"tracing"`
-
-	inPod              bool   // Kubernetes runs us
-	serviceEnvironment string // the file that variables of the service were read from
 }
 
-// Route is one entry of `routes`: where a rule holds, and where it leads. Start
-// from DefaultRoute: the zero value passes no WebSocket and waits for nothing.
+// Observability is what dinggate writes about its work: log, audit records, traces.
+type Observability struct {
+	Log     LogConfig     `yaml:"log"`
+	Audit   AuditConfig   `yaml:"audit"`
+	Tracing TracingConfig `yaml:"tracing"`
+}
+
+// Route is one entry of `routes`: a path, its rule and its upstream. Start from
+// DefaultRoute: the zero value allows no WebSocket and has no timeout.
 type Route struct {
 	access.RouteConfig   `yaml:",inline"`
 	proxy.UpstreamConfig `yaml:",inline"`
 
-	// whether people whom the rule refuses can ask, and whom; absent: they cannot
+	// how people can request access and who approves; absent: they cannot
 	Request *accessrequest.RouteConfig `yaml:"request"`
 }
 
@@ -111,15 +163,15 @@ type Route struct {
 type AdminConfig struct {
 	Listen string `yaml:"listen"` // /livez, /ready, /metrics and /status; host:port or unix:/path
 
-	// Control is the path of the socket by which `dinggate bindings` and `dinggate
-	// sessions` reach the process; empty: see ControlSocket.
+	// Control is the path of the control socket, used by `dinggate bindings` and
+	// `dinggate sessions`; empty: see ControlSocket.
 	Control string `yaml:"control"`
 
-	Ready string `yaml:"ready"` // strict | degraded: whether /ready is 200 while the store is away and something can be served
+	Ready string `yaml:"ready"` // strict | degraded: the status of /ready while the store is unavailable but some requests can be served
 	Pprof bool   `yaml:"pprof"` // Go's profiles below /debug/pprof/ of the admin listener
 }
 
-// The words of admin.ready.
+// Values of admin.ready.
 const (
 	ReadyStrict   = "strict"
 	ReadyDegraded = "degraded"
@@ -135,12 +187,12 @@ type TLSConfig struct {
 	CertFile string `yaml:"cert_file"` // PEM, the certificate first, then its chain
 	KeyFile  string `yaml:"key_file"`  // PEM
 
-	// clients need a certificate of one of these authorities; empty: none
+	// clients need a certificate of one of these authorities; empty: none needed
 	ClientCAFile string        `yaml:"client_ca_file"`
-	HSTS         time.Duration `yaml:"hsts"` // browsers insist on https for so long; 0: not said
+	HSTS         time.Duration `yaml:"hsts"` // how long browsers must use https; 0: no HSTS header
 }
 
-// Files are all that it names.
+// Files returns the files that it names.
 func (c TLSConfig) Files() (names []string) {
 	for _, name := range []string{c.CertFile, c.KeyFile, c.ClientCAFile} {
 		if name != "" {
@@ -150,7 +202,7 @@ func (c TLSConfig) Files() (names []string) {
 	return names
 }
 
-// On reports whether dinggate speaks TLS itself.
+// On reports whether dinggate terminates TLS itself.
 func (c TLSConfig) On() bool { return c.CertFile != "" }
 
 // LogConfig is the `log` part.
@@ -159,61 +211,64 @@ type LogConfig struct {
 	Level  string `yaml:"level"`  // debug | info | warn | error
 }
 
-// LogLevels are the words of log.level.
+// LogLevels maps the values of log.level.
 var LogLevels = map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn,
 	"error": slog.LevelError}
 
-// Slog is the level for log/slog; a wrong word, which Check refuses, is info.
+// Slog returns the level for log/slog; an invalid one, which Check refuses, is info.
 func (c LogConfig) Slog() slog.Level { return LogLevels[c.Level] }
 
-// FormVersion is the version of the configuration's form that this program reads. It
-// grows when a file that was right would mean something else.
+// FormVersion is the version of the file format that this program reads. It increases
+// when a valid file would change its meaning.
 const FormVersion = 1
 
-// Default is what holds where file, environment and flags are silent.
+// Default returns the default configuration.
 func Default() *Config {
 	return &Config{
-		Version:  FormVersion,
-		Listen:   "127.0.0.1:4180",
-		Prefix:   "/oauth2",
-		Hosts:    hostsKnown,
-		DingTalk: dingtalk.Defaults(),
-		Cookie:   session.CookieConfig{SameSite: "lax"},
-		Session:  session.Defaults(),
-		Redis:    redisstore.Defaults(),
-		PathCase: PathCaseInsensitive,
-		Headers:  defaultHeaders(),
-
-		AccessRequests: accessrequest.Defaults(),
-
-		OIDC:      oidc.Defaults(),
+		Version:          FormVersion,
+		Addresses:        Addresses{Listen: "127.0.0.1:4180", Prefix: "/oauth2", Hosts: hostsKnown},
+		IdentityProvider: IdentityProvider{DingTalk: dingtalk.Defaults()},
+		SessionStorage: SessionStorage{
+			Cookie:  session.CookieConfig{SameSite: "lax"},
+			Session: session.Defaults(),
+			Redis:   redisstore.Defaults(),
+		},
+		Routing:   Routing{PathCase: PathCaseInsensitive, AccessRequests: accessrequest.Defaults()},
+		Console:   console.Defaults(),
+		Headers:   defaultHeaders(),
+		Clients:   Clients{OIDC: oidc.Defaults()},
 		Assertion: assertion.Defaults(),
-		Accounts:  account.Config{Binding: account.Off},
-		Limits:    defaultLimits(),
-		Admin:     AdminConfig{Listen: "127.0.0.1:9180", Ready: ReadyStrict},
-		Server:    ServerConfig{DrainTimeout: DrainWithin},
-		Log:       LogConfig{Format: "json", Level: "info"},
-		Audit:     AuditConfig{OnError: AuditAllow},
-		Tracing:   TracingConfig{Sample: "0.1"},
-
-		LoginAPIBase:   "/api/v1",
-		LoginAPIStatus: loginAPIReal,
+		LocalAccounts: LocalAccounts{
+			Accounts:       account.Config{Binding: account.Off},
+			LoginAPIBase:   "/api/v1",
+			LoginAPIStatus: loginAPIReal,
+		},
+		Limits: defaultLimits(),
+		Listeners: Listeners{
+			Admin:  AdminConfig{Listen: "127.0.0.1:9180", Ready: ReadyStrict},
+			Server: ServerConfig{DrainTimeout: DrainWithin},
+		},
+		Observability: Observability{
+			Log:     LogConfig{Format: "json", Level: "info"},
+			Audit:   AuditConfig{OnError: AuditAllow},
+			Tracing: TracingConfig{Sample: "0.1"},
+		},
 	}
 }
 
-// DefaultRoute is a route of which only the path is missing.
+// DefaultRoute returns the defaults of a route.
 func DefaultRoute() Route {
 	return Route{UpstreamConfig: proxy.Defaults()}
 }
 
-// Secure reports whether browsers reach us by https.
+// Secure reports whether browsers use https.
 func (c *Config) Secure() bool { return strings.HasPrefix(strings.ToLower(c.PublicURL), "https://") }
 
-// CallbackURL is what has to be registered at DingTalk.
+// CallbackURL is the URL to register at DingTalk.
 func (c *Config) CallbackURL() string { return c.PublicURL + c.Prefix + "/callback" }
 
-// AllRoutes gives `routes`, or the one route that `upstream` stands for; with
-// neither, one without upstream: every member passes a gateway's question.
+// AllRoutes returns `routes`, or the single route that `upstream` abbreviates. Without
+// either it returns a route without upstream: gateways may allow every member.
 func (c *Config) AllRoutes() []Route {
 	if len(c.Routes) > 0 {
 		return c.Routes
@@ -223,7 +278,7 @@ func (c *Config) AllRoutes() []Route {
 	return []Route{r}
 }
 
-// AccessRoutes are AllRoutes for the policy, in the same order.
+// AccessRoutes returns AllRoutes for the policy, in the same order.
 func (c *Config) AccessRoutes() access.Config {
 	routes := c.AllRoutes()
 	parts := make(access.Config, len(routes))
@@ -233,13 +288,13 @@ func (c *Config) AccessRoutes() access.Config {
 	return parts
 }
 
-// The words of path_case.
+// Values of path_case.
 const (
 	PathCaseInsensitive = "insensitive"
 	PathCaseSensitive   = "sensitive"
 )
 
-// Policy is what decides who may enter AllRoutes.
+// Policy returns the policy for AllRoutes.
 func (c *Config) Policy() (*access.Policy, error) {
 	policy, err := access.New(c.AccessRoutes().Routes())
 	if err == nil && c.PathCase == PathCaseSensitive {
@@ -248,7 +303,7 @@ func (c *Config) Policy() (*access.Policy, error) {
 	return policy, err
 }
 
-// RouteHosts lists the hosts that routes name, each as often as it is named.
+// RouteHosts lists the hosts of the routes, each as often as it occurs.
 func (c *Config) RouteHosts() []string {
 	var hosts []string
 	for _, r := range c.Routes {
@@ -259,19 +314,19 @@ func (c *Config) RouteHosts() []string {
 	return hosts
 }
 
-// Origins are those a browser may be sent back to. It fails only where Check
-// has found a mistake.
+// Origins are those a browser may be sent back to. It fails only for a configuration
+// with a mistake that Check reports.
 func (c *Config) Origins() (*web.Origins, error) {
 	return web.NewOrigins(c.PublicURL, c.AllowedRedirects, c.RouteHosts(), c.Cookie.Domain)
 }
 
-// NamesDepartments reports whether a rule names a department, so that the
-// directory has to know what is above a person.
+// NamesDepartments reports whether a rule names a department, so that lookups must
+// include the departments above a person's own.
 func (c *Config) NamesDepartments() bool {
 	for _, r := range c.Routes {
 		if r.Access.NamesDepartments() {
 			return true
 		}
 	}
-	return c.OIDC.NamesDepartments()
+	return c.Console.Access.NamesDepartments() || c.OIDC.NamesDepartments()
 }

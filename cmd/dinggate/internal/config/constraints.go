@@ -9,18 +9,18 @@ import (
 	"dinggate/proxy/accessrequest"
 )
 
-// constraint is what Check wants of a value, for the schema, the reference and the
-// completion of values. TestConstraints compares it with Check.
+// constraint describes the valid values of a key, for the schema, the reference and
+// the completion of values. TestConstraints compares it with Check.
 type constraint struct {
-	values   []string      // the words that it can be; nil: any
-	min, max time.Duration // of a duration; max 0: none
+	values   []string      // the allowed words; nil: any text
+	min, max time.Duration // of a duration; max 0: no maximum
 	positive bool          // 0s is a mistake
-	low      int           // of a number
+	low      int           // minimum of a number
 	high     int
-	pattern  string // RE2 and ECMA 262 alike
-	not      string // a pattern that the value may not match
+	pattern  string // valid in both RE2 and ECMA 262
+	not      string // a pattern that the value must not match
 	length   int    // in characters; 0: any
-	required bool   // of an entry of a list
+	required bool   // in an entry of a list
 	nonEmpty bool   // of a list
 }
 
@@ -43,7 +43,7 @@ const (
 
 var openListen = constraint{pattern: `^$|` + listenPattern}
 
-// constraints are by key; routes[].path is a key of every entry of routes.
+// constraints is indexed by key; routes[].path is a key of every entry of routes.
 var constraints = withRules(map[string]constraint{
 	"config_version":      {low: 1, high: FormVersion},
 	"public_url":          {pattern: `^$|` + originPattern},
@@ -114,7 +114,7 @@ var constraints = withRules(map[string]constraint{
 
 	"oidc.clients[].client_id":   {required: true, pattern: clientIDPattern},
 	"oidc.clients[].access":      {values: []string{"signed_in"}},
-	"oidc.clients[].groups[]":    {values: []string{oidc.GroupRoles, oidc.GroupDepartments}},
+	"oidc.clients[].groups[]":    {values: []string{oidc.GroupRoles, oidc.GroupDepartments, oidc.GroupDepartmentPaths}},
 	"oidc.clients[].signing_alg": {values: []string{"", "RS256", "ES256"}},
 	"oidc.clients[].pkce":        {values: []string{"", oidc.PKCEAuto, oidc.PKCERequired}},
 

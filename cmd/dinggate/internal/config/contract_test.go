@@ -15,9 +15,9 @@ import (
 
 var updateKeys = flag.Bool("update-keys", false, "write testdata/keys.golden anew")
 
-// TestKeys_Golden: every key of the file with its type and default, where else it
-// may be given, and the keys of the objects in lists. The file is part of the
-// public contract: a change belongs into CHANGELOG.md.
+// TestKeys_Golden compares every key of the file with its type, its default and its other
+// sources, and the keys of the objects in lists. The golden file is part of the public
+// contract: list a change in CHANGELOG.md.
 func TestKeys_Golden(t *testing.T) {
 	var b strings.Builder
 	defaults := reflect.ValueOf(*Default())
@@ -75,7 +75,7 @@ func objectKeys(b *strings.Builder, at string, t reflect.Type) {
 	}
 }
 
-// shownType is a type without the name of its package, which may move.
+// shownType returns a type without the name of its package, which may change.
 func shownType(t reflect.Type) string {
 	switch {
 	case t == reflect.TypeFor[time.Duration]():

@@ -5,12 +5,12 @@ import (
 	"strings"
 )
 
-// ControlName is the control socket's name where only its directory is known.
+// ControlName is the name of the control socket within its directory.
 const ControlName = "control.sock"
 
-// ControlSocket is the path of the control socket: admin.control, otherwise in
-// state_dir, otherwise in the directory that systemd or the login session gives to a
-// service while it runs. "" is none.
+// ControlSocket returns the path of the control socket: admin.control, otherwise in
+// state_dir, otherwise in the runtime directory that systemd or the login session
+// provides. "" means none.
 func ControlSocket(c *Config, environ []string) string {
 	switch {
 	case c.Admin.Control != "":
@@ -21,7 +21,7 @@ func ControlSocket(c *Config, environ []string) string {
 	for _, name := range []string{"RUNTIME_DIRECTORY", "XDG_RUNTIME_DIR"} {
 		for _, variable := range environ {
 			dir, ok := strings.CutPrefix(variable, name+"=")
-			dir, _, _ = strings.Cut(dir, ":") // systemd lists several
+			dir, _, _ = strings.Cut(dir, ":") // systemd may list several
 			if ok && filepath.IsAbs(dir) && name == "XDG_RUNTIME_DIR" {
 				return filepath.Join(dir, "dinggate-"+ControlName)
 			} else if ok && filepath.IsAbs(dir) {

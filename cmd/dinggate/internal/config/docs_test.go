@@ -12,9 +12,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// snippet is a block of YAML in a page; the comment before it, if there is one,
-// says that it is a file of deploy/, which others compare.
-var snippet = regexp.MustCompile("(?ms)(<!-- deploy/[^\n]*-->\n)?^( *)```yaml\n(.*?)^ *```$")
+// yamlBlock matches a block of YAML in a page. If a comment before it names a file of deploy/,
+// another test compares it.
+var yamlBlock = regexp.MustCompile("(?ms)(<!-- deploy/[^\n]*-->\n)?^( *)```yaml\n(.*?)^ *```$")
 
 // documents are the pages of the documentation.
 func documents(t *testing.T) (names []string) {
@@ -29,8 +29,8 @@ func documents(t *testing.T) (names []string) {
 	return names
 }
 
-// ours reports whether a block is a configuration of dinggate, or a part of one:
-// the top level is a mapping, all of whose keys, or most of them, are dinggate's.
+// ours reports whether a block is a configuration of dinggate, or a part of one: the top
+// level is a mapping, and all of its keys, or most of them, are keys of dinggate.
 func ours(text string, keys []string) (top []string, ok bool) {
 	var node yaml.Node
 	if yaml.Unmarshal([]byte(text), &node) != nil || len(node.Content) != 1 ||
@@ -48,9 +48,9 @@ func ours(text string, keys []string) (top []string, ok bool) {
 	return top, 2*known > len(top)
 }
 
-// TestDocumentedConfigurations: what pages show as configuration loads: every key
-// is there, every value is legal. What a block leaves out comes from the
-// environment; each file that it names holds a secret.
+// TestDocumentedConfigurations checks that the configurations in the documentation load:
+// every key exists, every value is valid. Missing required keys come from the environment;
+// each file that a block names contains a secret.
 func TestDocumentedConfigurations(t *testing.T) {
 	var sections []string
 	for _, k := range Keys() {
@@ -64,7 +64,7 @@ func TestDocumentedConfigurations(t *testing.T) {
 			t.Fatal(err)
 		}
 		page := strings.TrimPrefix(filepath.ToSlash(name), "../../../../")
-		for _, m := range snippet.FindAllStringSubmatchIndex(string(data), -1) {
+		for _, m := range yamlBlock.FindAllStringSubmatchIndex(string(data), -1) {
 			if m[2] >= 0 {
 				continue
 			}
@@ -120,7 +120,7 @@ func loadShown(text string, top []string) (mistakes []string) {
 	}
 	_, problems := l.Load(&Flags{File: "config.yaml"}, environ)
 	for _, p := range problems {
-		// PEM is not made here: these files are tried in other tests.
+		// PEM files are not generated here: other tests cover them.
 		if !p.Warning && !strings.Contains(p.String(), "PEM") {
 			mistakes = append(mistakes, p.String())
 		}

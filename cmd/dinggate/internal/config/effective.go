@@ -3,27 +3,30 @@ package config
 import (
 	"encoding"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 
 	"dinggate/internal/conf"
 	"dinggate/proxy/access"
 	"dinggate/proxy/accessrequest"
+	"dinggate/proxy/console"
 )
 
-// Setting is what holds for one key, and where it comes from.
+// Setting is the effective value of one key and its source.
 type Setting struct {
 	Key   string `json:"key"`
-	Value any    `json:"value"` // of a secret: whether it is there
-	// Source is "default", "file", "environment" or "flag"; Name is the variable or
-	// the flag, File and Line are where the file says it.
+	Value any    `json:"value"` // of a secret: whether it is set
+	// Source is "default", "file", "environment" or "flag". Name is the variable or the
+	// flag; File and Line are the place in the file.
 	Source string `json:"source"`
 	Name   string `json:"name,omitempty"`
 	File   string `json:"file,omitempty"`
 	Line   int    `json:"line,omitempty"`
 }
 
-// From is the source for people: config.yaml:12, DINGGATE_LISTEN, --listen, or "".
+// From returns the source as text: config.yaml:12, DINGGATE_LISTEN, --listen, or "".
 func (s Setting) From() string {
 	if s.File != "" {
 		return fmt.Sprintf("%s:%d", s.File, s.Line)
@@ -31,16 +34,23 @@ func (s Setting) From() string {
 	return s.Name
 }
 
-// LoadSettings is Load, and lists what holds for every key, those of the entries of
-// lists as well. No secret is in it.
+// LoadSettings is Load, and lists the effective value of every key, including those of
+// list entries. It contains no secret.
 func LoadSettings(flags *Flags, environ []string) (*Config, []conf.Problem, []Setting) {
 	l := NewLoader()
 	l.Read, l.Standard, l.Environment = ReadFile, StandardFile, ServiceEnvironment
 	cfg, problems := l.Load(flags, environ)
+	l.indexPlaces()
 	var all []Setting
 	for _, k := range l.keys {
 		switch {
-		case k.FileOf != "": // the secret itself says whether there is one
+		case k.FileOf != "": // the secret's own entry shows whether it is set
+		case k.FileOnly && k.typ.Kind() == reflect.Pointer: // a rule
+			text := ""
+			if rule, _ := l.at(k).Interface().(*access.RuleConfig); (console.Config{Access: rule}).On() {
+				text = RuleText(rule)
+			}
+			all = append(all, l.setting(k.Path, text))
 		case k.FileOnly:
 			list := l.at(k)
 			for i := range list.Len() {
@@ -56,7 +66,7 @@ func LoadSettings(flags *Flags, environ []string) (*Config, []conf.Problem, []Se
 	return cfg, problems, all
 }
 
-// entry adds the keys of one entry of a list.
+// entry adds the keys of one list entry.
 func (l *loader) entry(all []Setting, path string, v reflect.Value) []Setting {
 	for _, f := range fieldsOf(v.Type()) {
 		at := path + "." + f.name
@@ -81,7 +91,7 @@ func (l *loader) entry(all []Setting, path string, v reflect.Value) []Setting {
 	return all
 }
 
-// shown is a value as it may be seen.
+// shown returns a value in displayable form.
 func (k key) shown(v reflect.Value) any {
 	switch value := v.Interface().(type) {
 	case conf.Secret:
@@ -117,17 +127,29 @@ func (k key) shown(v reflect.Value) any {
 	return v.Interface()
 }
 
-// setting finds where a value comes from: the place of the key, of the section or
-// the list that it is in, or of its halves.
+// indexPlaces notes for every section the place of its first key: searching for it again
+// for each key takes seconds for 1,000 routes.
+func (l *loader) indexPlaces() {
+	l.within = map[string]place{}
+	for _, path := range slices.Sorted(maps.Keys(l.places)) {
+		for i := range len(path) {
+			if path[i] != '.' {
+				continue
+			}
+			if _, ok := l.within[path[:i]]; !ok {
+				l.within[path[:i]] = l.places[path]
+			}
+		}
+	}
+}
+
+// setting finds the source of a value: the place of the key, of the section or list
+// that contains it, or of its halves.
 func (l *loader) setting(path string, value any) Setting {
 	s := Setting{Key: path, Value: value, Source: "default"}
 	at, ok := l.places[path]
 	if !ok {
-		for p, below := range l.places { // sign_in.title from sign_in.title.en
-			if strings.HasPrefix(p, path+".") {
-				at, ok = below, true
-			}
-		}
+		at, ok = l.within[path] // sign_in.title from sign_in.title.en
 	}
 	switch {
 	case !ok:

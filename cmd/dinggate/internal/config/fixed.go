@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// fixedKeys are settled when the process starts: its listeners, its stores, and
-// the form of a log that others are reading.
+// fixedKeys cannot change while the process runs: its listeners, its stores, and the
+// format of a log that other programs read.
 var fixedKeys = []string{"listen", "server", "proxy_protocol", "admin", "envoy_grpc", "session.store", "redis",
 	"state_dir", "accounts.binding", "audit", "tracing", "log.format"}
 
-// KeepFixed gives next the old values of what cannot change while we serve, and
-// names the keys that wanted to.
+// KeepFixed sets the fixed keys of next to their old values and returns those that
+// differed.
 func KeepFixed(old, next *Config) (changed []string) {
 	fixed := slices.Clone(fixedKeys)
 	if old.TLS.On() != next.TLS.On() {

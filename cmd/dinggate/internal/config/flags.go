@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Flags is what a command line gives of the configuration: the file, and values of
-// keys. The zero value gives nothing.
+// Flags holds the configuration flags of a command line: the file, and values of keys.
+// The zero value has none.
 type Flags struct {
 	File   string // --config; "": DINGGATE_CONFIG, or StandardFile
 	values []textValue
@@ -21,14 +21,14 @@ type Flags struct {
 
 // Annotations of the flags that Define makes.
 const (
-	AnnotationSecret = "dinggate_secret" // nothing that follows it may be repeated in a message
-	AnnotationBool   = "dinggate_bool"   // the value may be left out
+	AnnotationSecret = "dinggate_secret" // the argument after it must not be repeated in a message
+	AnnotationBool   = "dinggate_bool"   // the value is optional
 	AnnotationFile   = "dinggate_file"   // the value is the path of a file or a folder
-	AnnotationValues = "dinggate_values" // the values that it can have
+	AnnotationValues = "dinggate_values" // the allowed values
 )
 
-// Define adds --config and a flag for every key to set. Those of secrets and of
-// lists of objects are hidden: they are refused with the way that is open.
+// Define adds --config and a flag for every key to set. Those of secrets and of lists
+// of objects are hidden: they are refused with a message that names the alternative.
 func (f *Flags) Define(set *pflag.FlagSet, in i18n.Language) {
 	file := set.VarPF(&configFlag{f}, "config", "", in.Say(i18n.Message{
 		"the file to read; see config.example.yaml", "要读取的配置文件；参见 config.example.yaml"}))
@@ -50,10 +50,10 @@ func (f *Flags) Define(set *pflag.FlagSet, in i18n.Language) {
 	}
 }
 
-// Faults are the mistakes in what was given, each about the flag that it names.
+// Faults are the mistakes in the given flags, each with its flag.
 func (f *Flags) Faults() []conf.Problem { return f.faults }
 
-// given reports whether the flag was there before, which is a mistake, and notes it.
+// given reports whether the flag was given before, which is a mistake, and records it.
 func (f *Flags) given(name string) bool {
 	if f.seen[name] {
 		f.fault(name, conf.Textf("is given twice"))
@@ -76,7 +76,7 @@ type configFlag struct{ flags *Flags }
 func (v *configFlag) String() string { return "" }
 func (v *configFlag) Type() string   { return "FILE" }
 
-// Set takes every value.
+// Set accepts every value.
 func (v *configFlag) Set(value string) error {
 	if !v.flags.given("config") {
 		v.flags.File = value
@@ -92,12 +92,12 @@ type keyFlag struct {
 
 func (v *keyFlag) String() string { return "" }
 
-// Type is what the help calls the value.
+// Type is the placeholder of the value in the help.
 func (v *keyFlag) Type() string { return v.key.placeholder() }
 
-// Set keeps the value; Load judges it. Its mistakes are in Flags.Faults, so that
-// all of a command line are reported at once. A secret is refused: every process of
-// the machine can read a command line (threats L5). No message repeats a value.
+// Set stores the value; Load checks it. Its mistakes are in Flags.Faults, so that all
+// mistakes of a command line are reported at once. A secret is refused: every process
+// of the machine can read a command line (threats L5). No message repeats a value.
 func (v *keyFlag) Set(value string) error {
 	k := v.key
 	switch {
@@ -107,14 +107,14 @@ func (v *keyFlag) Set(value string) error {
 			conf.Textf("is a secret, and every process can read a command line; use %s, --%s%s or the file",
 				k.Env(), k.Path, fileSuffix))
 	case k.FileOnly:
-		v.flags.fault(k.Path, conf.Textf("can only be given in a file"))
+		v.flags.fault(k.Path, conf.Textf("can only be set in a file"))
 	default:
 		v.flags.values = append(v.flags.values, textValue{k, value, "--" + k.Path})
 	}
 	return nil
 }
 
-// placeholder is what stands for a value of the key in help and reference.
+// placeholder returns the placeholder of a key's value in help and reference.
 func (k key) placeholder() string {
 	switch {
 	case k.typ == durationType:

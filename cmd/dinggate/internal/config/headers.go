@@ -10,8 +10,8 @@ import (
 	"dinggate/internal/identity"
 )
 
-// HeadersConfig is the `headers` part: what upstreams and gateways receive about
-// a person. A list that is given replaces the default one; `{}` sets nothing.
+// HeadersConfig is the `headers` part: the headers about a person that upstreams and
+// gateways receive. A given list replaces the default one; `{}` sets no header.
 type HeadersConfig struct {
 	Request  HeaderFields `yaml:"request"`  // for upstreams
 	Response HeaderFields `yaml:"response"` // for gateways
@@ -32,7 +32,7 @@ func defaultHeaders() HeadersConfig {
 	}
 }
 
-// Rules gives the rules with every name in canonical form.
+// Rules returns the rules with canonical header names.
 func (h HeaderFields) Rules() identity.HeaderRules {
 	rules := make(identity.HeaderRules, len(h))
 	for i, rule := range h {
@@ -41,7 +41,7 @@ func (h HeaderFields) Rules() identity.HeaderRules {
 	return rules
 }
 
-// Proofs are the headers that carry an access token.
+// Proofs are the headers that contain an access token.
 func (h HeaderFields) Proofs() (names []string) {
 	for _, rule := range h.Rules() {
 		if rule.Field == "access_token" {
@@ -66,8 +66,8 @@ var (
 	setByProxy  = conf.Textf("set by the proxy")
 )
 
-// takenHeaders belong to the connection, to the message or to the proxy itself
-// (by folded name): a person's name in one of them breaks or forges a message.
+// takenHeaders belong to the connection, the message or the proxy itself (by folded
+// name): a person's name in one of them breaks or forges a message.
 var takenHeaders = map[string]conf.Text{
 	"connection": hopByHop, "keepalive": hopByHop, "proxyauthenticate": hopByHop,
 	"proxyauthorization": hopByHop, "proxyconnection": hopByHop, "te": hopByHop,
@@ -79,14 +79,14 @@ var takenHeaders = map[string]conf.Text{
 	"xdinggateassertion": setByProxy,
 }
 
-// Check reports every mistake below key (`headers`). It quotes no field: who
-// takes the values for texts may have written a token there.
+// Check reports every mistake below key (`headers`). It quotes no field: an operator
+// who expects text there may have written a token.
 func (c HeadersConfig) Check(p *conf.Problems, key string) {
 	c.Request.check(p, key+".request")
 	c.Response.check(p, key+".response")
 	for _, rule := range c.Response {
 		p.At("%s.response.%s", key, rule.Name).Warn(rule.Field == "access_token",
-			"hands DingTalk's token to every gateway that asks, and to its logs; headers.request is the place for it")
+			"sends DingTalk's token to every gateway, and to its logs; use headers.request for it")
 	}
 }
 
@@ -96,21 +96,21 @@ func (h HeaderFields) check(p *conf.Problems, key string) {
 		at, folded := p.At("%s.%s", key, rule.Name), headername.Fold(rule.Name)
 		if !isToken(rule.Name) {
 			p.At("%s", key).If(true,
-				"has a name that is no header name: letters, digits and dashes, as in X-Forwarded-User")
+				"has an invalid header name: use letters, digits and dashes, as in X-Forwarded-User")
 			continue
 		}
 		if what := takenHeaders[folded]; !what.IsZero() {
 			at.If(true, "is %s; choose another name", what)
 		}
-		// Upstreams fold `-` and `_`: two spellings are one header there (CVE-2025-64484).
-		at.If(seen[folded] != "", "is the same header as %s to many applications; keep one", seen[folded])
-		at.If(!slices.Contains(identity.Fields, rule.Field), "does not name a field; the fields are %s",
+		// Upstreams fold `-` and `_`: the two spellings are one header for them (CVE-2025-64484).
+		at.If(seen[folded] != "", "is the same header as %s to many applications; remove one", seen[folded])
+		at.If(!slices.Contains(identity.Fields, rule.Field), "is not the name of a field; the fields are %s",
 			strings.Join(identity.Fields, ", "))
 		seen[folded] = rule.Name
 	}
 }
 
-// isToken is RFC 9110 §5.6.2, at a length that servers take.
+// isToken implements RFC 9110 §5.6.2, with a length that servers accept.
 func isToken(s string) bool {
 	for _, c := range []byte(s) {
 		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') &&
@@ -121,8 +121,8 @@ func isToken(s string) bool {
 	return s != "" && len(s) <= 128
 }
 
-// UnmarshalText reads the form of the environment, X-User=username,X-Mail=email;
-// the empty text sets nothing.
+// UnmarshalText parses the form of the environment, X-User=username,X-Mail=email; the
+// empty text sets no header.
 func (h *HeaderFields) UnmarshalText(text []byte) error {
 	*h = HeaderFields{}
 	if len(text) == 0 {

@@ -5,14 +5,14 @@ import (
 	"dinggate/internal/web"
 )
 
-// The words of `hosts`.
+// Values of `hosts`.
 const (
-	hostsKnown = "known" // other names are 421, and 403 in a gateway's question
+	hostsKnown = "known" // other names get 421, or 403 in a gateway's authorization subrequest
 	hostsAny   = "any"   // every name is served
 )
 
-// KnownHosts are the names that requests may be for; nil with `hosts: any`. It fails
-// only where Check has found a mistake.
+// KnownHosts returns the host names that requests may use; nil with `hosts: any`. It
+// fails only for a configuration with a mistake that Check reports.
 func (c *Config) KnownHosts() (*web.Hosts, error) {
 	if c.Hosts == hostsAny {
 		return nil, nil

@@ -10,23 +10,23 @@ import (
 	"dinggate/proxy"
 )
 
-// key is one value of the configuration that stands alone: not a section.
+// key is one value of the configuration that is not a section.
 type key struct {
 	Path     string       // as in the file: session.lifetime
 	typ      reflect.Type // of the field; for a _file key that of a string
 	Index    []int        // of the field, for FieldByIndex
-	Secret   bool         // the value must not be seen
-	FileOf   string       // the path of the secret that this key names a file for
-	FileOnly bool         // lists of objects: neither environment nor flag
+	Secret   bool         // the value must not be shown
+	FileOf   string       // path of the secret whose file this key names
+	FileOnly bool         // lists of objects, and rules: not in environment or flags
 }
 
-// harmless reports whether a value of a secret key holds no secret: an address
-// of Redis without user and password, which may stand where all can read it.
+// harmless reports whether the value of a secret key contains no secret: a Redis
+// address without user and password, which all may read.
 func (k key) harmless(value string) bool {
 	return k.Path == "redis.url" && !strings.Contains(value, "@")
 }
 
-// Env is the name in the environment.
+// Env returns the name of the environment variable.
 func (k key) Env() string { return EnvName(k.Path) }
 
 const envPrefix = "DINGGATE_"
@@ -35,15 +35,15 @@ func EnvName(path string) string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(path, ".", "_"))
 }
 
-// field is one key of a section: the yaml name and where its value lies.
+// field is one key of a section: its yaml name and the place of its value.
 type field struct {
 	name  string
 	typ   reflect.Type
 	index []int
 }
 
-// fieldsOf lists the keys of a section in the order of its struct; the fields
-// of inlined structs are its own.
+// fieldsOf lists the keys of a section in the order of its struct, including those of
+// inlined structs.
 func fieldsOf(t reflect.Type) []field {
 	var all []field
 	for f := range t.Fields() {
@@ -89,34 +89,43 @@ func keysOf(t reflect.Type, section string, at []int) []key {
 			all = append(all, keysOf(f.typ, path+".", index)...)
 		default:
 			objects := f.typ.Kind() == reflect.Slice && f.typ.Elem().Kind() == reflect.Struct && f.typ != headersType
-			all = append(all, key{Path: path, typ: f.typ, Index: index, FileOnly: objects})
+			rule := f.typ.Kind() == reflect.Pointer && !strings.Contains(section, "[].")
+			all = append(all, key{Path: path, typ: f.typ, Index: index, FileOnly: objects || rule})
 		}
 	}
 	return all
 }
 
-// entryKeys lists the keys of the entries of lists of objects, such as routes[].path.
+// entries is the prefix of the keys of a list's objects, or of a rule.
+func (k key) entries() string {
+	if k.typ.Kind() == reflect.Pointer {
+		return k.Path + "."
+	}
+	return k.Path + "[]."
+}
+
+// entryKeys lists the keys of list entries, such as routes[].path.
 func entryKeys() []key {
 	var all []key
 	for _, k := range Keys() {
 		if k.FileOnly {
-			all = append(all, keysOf(k.typ.Elem(), k.Path+"[].", nil)...)
+			all = append(all, keysOf(k.typ.Elem(), k.entries(), nil)...)
 		}
 	}
-	for i := 0; i < len(all); i++ { // what is appended is looked at too
+	for i := 0; i < len(all); i++ { // the loop also covers appended elements
 		switch k := all[i]; {
 		case k.typ.Kind() == reflect.Pointer: // a rule
 			all = append(all, keysOf(k.typ.Elem(), k.Path+".", nil)...)
-		case k.FileOnly: // lists of objects within
+		case k.FileOnly: // nested lists of objects
 			all = append(all, keysOf(k.typ.Elem(), k.Path+"[].", nil)...)
 		}
 	}
 	return all
 }
 
-// Closest finds the name among known that somebody probably wanted, or "".
-// Dashes count as `_`, letter case not at all; a name that is right save for
-// its section is found too, and so is one with a slip of up to two letters.
+// Closest returns the known name that was probably meant, or "". Dashes count as `_`,
+// and letter case is ignored. It also finds a name without its section, and one with up
+// to two wrong letters.
 func Closest(name string, known []string) string {
 	plain := func(s string) string { return strings.ToLower(strings.ReplaceAll(s, "-", "_")) }
 	name = plain(name)
@@ -136,8 +145,8 @@ func Closest(name string, known []string) string {
 	return best
 }
 
-// distance counts the letters to insert, delete, change or swap with a
-// neighbour (optimal string alignment); long names differ anyway.
+// distance counts the letters to insert, delete, change or swap with a neighbour
+// (optimal string alignment). Names of very different lengths need no exact distance.
 func distance(a, b string) int {
 	if len(a) > 64 || len(b) > 64 {
 		return max(len(a), len(b))
@@ -165,8 +174,8 @@ func distance(a, b string) int {
 	return row[len(a)][len(b)]
 }
 
-// Shown is a name as a message may repeat it. Someone who forgets the blank in
-// `client_secret:abc` has made a key of a secret, so only what could be a key
+// Shown returns a name in the form that a message may repeat. Without the space,
+// `client_secret:abc` is a key that contains a secret, so only a text that can be a key
 // is shown, and only its beginning.
 func Shown(name string) string {
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."

@@ -14,18 +14,18 @@ import (
 	"dinggate/internal/conf"
 )
 
-// StandardFile is read where neither --config nor DINGGATE_CONFIG names a file and
-// it is there.
+// StandardFile is read if neither --config nor DINGGATE_CONFIG names a file and it
+// exists.
 const StandardFile = "/etc/dinggate/config.yaml"
 
-// Load reads the configuration: flag > environment > file > default. environ is
-// os.Environ(); beside StandardFile the variables of ServiceEnvironment belong to
-// it. It opens the file that --config or DINGGATE_CONFIG names, or StandardFile,
-// those of RoutesFolder beside it, and those that secrets, certificate and logo lie
-// in; no network.
+// Load loads the configuration: flag > environment > file > default. environ is
+// os.Environ(); with StandardFile, the variables of ServiceEnvironment are added. Load
+// opens the file that --config or DINGGATE_CONFIG names, or StandardFile, the files of
+// RoutesFolder beside it, and those of secrets, certificate and logo. It makes no
+// network connection.
 //
-// The problems are all there are, sorted, each with its place. With a mistake
-// among them nobody may start from the Config, which is never nil.
+// The problems are complete and sorted, each with its place. If they include a mistake,
+// do not start from the Config, which is never nil.
 func Load(flags *Flags, environ []string) (*Config, []conf.Problem) {
 	l := NewLoader()
 	l.Read, l.Standard, l.Environment = ReadFile, StandardFile, ServiceEnvironment
@@ -43,24 +43,25 @@ type place struct {
 	line int
 }
 
-// loader carries one load. A value's place replaces that of a weaker source.
+// loader is the state of one Load. A value's place replaces that of a weaker source.
 type loader struct {
 	cfg      *Config
 	keys     []key
 	Read     func(name string) (data []byte, mode fs.FileMode, err error)
 	List     func(folder string) (names []string, err error) // of RoutesFolder
 	name     string                                          // of the file; "" without one
-	Standard string                                          // read when no file is named and it is there; "": none
-	// read beside Standard by commands other than serve, whose environment it is already; "": none
+	Standard string                                          // read if no file is named and it exists; "": none
+	// read with Standard by commands other than serve, which has it as its environment; "": none
 	Environment string
-	folder      string // of the file, where its relative paths begin
+	folder      string // of the file, base of its relative paths
 	data        []byte // of the file
-	unread      bool   // the file could not be read, so that nothing can be said about what is missing
+	unread      bool   // the file could not be read, so that missing keys are not reported
 	problems    conf.Problems
 	places      map[string]place
+	within      map[string]place      // of a section, the place of its first key; after indexPlaces
 	bad         map[string]bool       // keys whose value is a mistake already
 	given       map[string]place      // secrets and their _file keys that the present source gave
-	files       map[string]secretFile // by the path of the secret that the present source names a file for
+	files       map[string]secretFile // by the path of the secret whose file the present source names
 }
 
 func NewLoader() *loader {
@@ -80,7 +81,7 @@ func (l *loader) Load(flags *Flags, environ []string) (*Config, []conf.Problem) 
 	file, variables := l.parseEnviron(environ)
 	l.name = cmp.Or(flags.File, file)
 	if l.name == "" && l.Standard != "" {
-		// one that cannot be read is a mistake, not absent
+		// an unreadable file is a mistake, not absent
 		if _, err := os.Lstat(l.Standard); !errors.Is(err, fs.ErrNotExist) {
 			l.name = l.Standard
 		}
@@ -109,22 +110,22 @@ func (l *loader) Load(flags *Flags, environ []string) (*Config, []conf.Problem) 
 	return l.cfg, l.problems.All()
 }
 
-// secretFile is a file with a secret, and where the secret goes.
+// secretFile is a file with a secret, and the place of the secret.
 type secretFile struct {
 	name  string
 	value reflect.Value
 }
 
-// source takes what one source gives, and then the secrets whose files it names.
+// source reads one source, and then the secrets whose files it names.
 func (l *loader) source(take func()) {
 	l.given, l.files = map[string]place{}, map[string]secretFile{}
 	take()
 	l.secretFiles()
 }
 
-// check asks every part, then says where each finding belongs. What follows
-// from a value that is a mistake already is left out: a corp_id that is a list
-// is not missing besides.
+// check runs the Check of every part and determines the place of each problem. It drops
+// problems that follow from a value that is a mistake already: a corp_id that is a list
+// is not also missing.
 func (l *loader) check() {
 	var found conf.Problems
 	l.cfg.Check(&found)
@@ -133,7 +134,7 @@ func (l *loader) check() {
 		if l.known(problem.Key) {
 			continue
 		}
-		if problem.File == "" { // else it names a line of another file
+		if problem.File == "" { // otherwise it names a line of another file
 			at := l.where(problem.Key)
 			problem.File, problem.Line = at.file, at.line
 		}
@@ -141,7 +142,7 @@ func (l *loader) check() {
 	}
 }
 
-// known reports whether path, or a section that it is in, is a mistake already.
+// known reports whether path, or a section that contains it, is a mistake already.
 func (l *loader) known(path string) bool {
 	for ; path != ""; path = parent(path) {
 		if l.bad[path] {
@@ -151,8 +152,8 @@ func (l *loader) known(path string) bool {
 	return false
 }
 
-// where finds the place of path, otherwise that of the section that it is missing
-// in, otherwise the file, otherwise the variable that could give it.
+// where returns the place of path, otherwise that of the section that lacks it,
+// otherwise the file, otherwise the variable that could give it.
 func (l *loader) where(path string) place {
 	for p := path; p != ""; p = parent(p) {
 		if at, ok := l.places[p]; ok {
@@ -166,10 +167,10 @@ func (l *loader) where(path string) place {
 	return place{file: EnvName(name)}
 }
 
-// parent cuts the last step: routes[1].access → routes[1] → routes → "".
+// parent removes the last step: routes[1].access → routes[1] → routes → "".
 func parent(path string) string { return path[:max(strings.LastIndexAny(path, ".["), 0)] }
 
-// mistake records what is wrong with the value at path; the text follows the key.
+// mistake records a mistake in the value at path; the text follows the key.
 func (l *loader) mistake(at place, path, format string, args ...any) {
 	l.fault(at, path, conf.Textf(format, args...))
 }
@@ -180,7 +181,7 @@ func (l *loader) fault(at place, path string, text conf.Text) {
 	l.problems.Add(conf.Problem{Key: path, Text: text, File: at.file, Line: at.line, Usage: usage})
 }
 
-// put says that the value of path now comes from at, and what was below it is gone.
+// put records that the value of path now comes from at, and forgets places below path.
 func (l *loader) put(path string, at place) {
 	for p := range l.places {
 		if strings.HasPrefix(p, path) && len(p) > len(path) && strings.IndexByte(".[", p[len(path)]) >= 0 {
@@ -188,7 +189,7 @@ func (l *loader) put(path string, at place) {
 		}
 	}
 	l.places[path] = at
-	delete(l.bad, path) // a stronger source may mend what a weaker one got wrong
+	delete(l.bad, path) // a stronger source may correct the mistake of a weaker one
 }
 
 func (l *loader) paths(skip func(key) bool) []string {
@@ -214,7 +215,7 @@ const maxFile = 1 << 20
 
 var errTooLarge = conf.Errorf("is larger than 1 MiB")
 
-// ReadFile reads a file, also a pipe such as a shell's <(…).
+// ReadFile reads a file, or a pipe such as a shell's <(…).
 func ReadFile(name string) ([]byte, fs.FileMode, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -230,13 +231,13 @@ func ReadFile(name string) ([]byte, fs.FileMode, error) {
 		err = errTooLarge
 	}
 	mode := info.Mode()
-	if runtime.GOOS == "windows" { // where an access list decides, and every file claims to be 0666
+	if runtime.GOOS == "windows" { // where an access list decides, and every file reports 0666
 		mode &^= 0o077
 	}
 	return data, mode, err
 }
 
-// Cause is why a file cannot be read, without its name, which stands beside it.
+// Cause returns why a file cannot be read, without its name, which the message has.
 func Cause(err error) string {
 	if err == nil {
 		return ""

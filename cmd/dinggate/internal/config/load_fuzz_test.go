@@ -14,7 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// writeOut puts a configuration into YAML, every key, secrets too.
+// writeOut encodes a configuration as YAML with every key, including secrets.
 func writeOut(t testing.TB, v reflect.Value) string {
 	text, err := yaml.Marshal(plainOf(v))
 	if err != nil {
@@ -54,7 +54,7 @@ func plainOf(v reflect.Value) any {
 		section := map[string]any{}
 		for _, f := range fieldsOf(v.Type()) {
 			if below := v.FieldByIndex(f.index); f.name == "request" && below.Kind() == reflect.Pointer {
-				if !below.IsNil() { // absent is not the same as empty
+				if !below.IsNil() { // an absent key differs from an empty one
 					section[f.name] = plainOf(below.Elem())
 				}
 				continue
@@ -72,7 +72,7 @@ func plainOf(v reflect.Value) any {
 	return v.Interface()
 }
 
-// TestDefaultsWrittenOut: the defaults in a file are the defaults.
+// TestDefaultsWrittenOut checks that a file with all defaults loads to the defaults.
 func TestDefaultsWrittenOut(t *testing.T) {
 	text := writeOut(t, reflect.ValueOf(Default()).Elem())
 	cfg, problems := loadText(text, nil, nil)
@@ -82,8 +82,9 @@ func TestDefaultsWrittenOut(t *testing.T) {
 	}
 }
 
-// FuzzLoad: nothing panics, every finding has a place, no finding shows a
-// secret, and a configuration without mistakes, written out, loads to the same.
+// FuzzLoad checks that no input causes a panic, that every problem has a place, that no
+// problem contains a secret, and that a configuration without mistakes loads to the same
+// configuration after encoding.
 func FuzzLoad(f *testing.F) {
 	archive, err := txtar.ParseFile("testdata/mistakes.txtar")
 	if err != nil {
@@ -96,7 +97,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add("? {a: b}\n: c\n--- !!x\n%YAML 9", "9223372036854775807ns", "x")
 	f.Add("dingtalk: {client_secret: *canary}", "", "--dingtalk.client_secret=canary")
 	f.Fuzz(func(t *testing.T, text, idle, flag string) {
-		if strings.Contains(text, "_file") { // the test's files are not there, and may not be looked for elsewhere
+		if strings.Contains(text, "_file") { // the files of the test do not exist, and must not be searched elsewhere
 			return
 		}
 		environ := append([]string{"DINGGATE_SESSION_IDLE=" + idle}, required...)

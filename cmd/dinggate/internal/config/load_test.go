@@ -22,16 +22,17 @@ import (
 
 const testSecret = "Y2FuYXJ5LTRmMWM5ZC1jYW5hcnktNGYxYzlkLTAwMDE="
 
-// required is an environment without which every file would be mistaken.
+// required is an environment with the required keys. Without it every file would have a
+// mistake.
 var required = []string{
 	"DINGGATE_PUBLIC_URL=https://app.example.com", "DINGGATE_DINGTALK_CLIENT_ID=dingx",
 	"DINGGATE_DINGTALK_CORP_ID=dingcorp",
 	"DINGGATE_DINGTALK_CLIENT_SECRET=canary-4f1c9d", "DINGGATE_COOKIE_SECRETS=" + testSecret,
-	"DINGGATE_TRUSTED_PROXIES=unix", // otherwise a warning, where there is no upstream either
+	"DINGGATE_TRUSTED_PROXIES=unix", // otherwise a warning, if there is no upstream either
 }
 
-// loadText loads config.yaml with this content, from a file system that has
-// nothing else. The environment gives what is required where the file is silent.
+// loadText loads config.yaml with this content from a file system without other files. The
+// environment provides the required keys that the file omits.
 func loadText(yaml string, args, environ []string) (*Config, []conf.Problem) {
 	l := NewLoader()
 	l.Read = func(name string) ([]byte, fs.FileMode, error) {
@@ -43,17 +44,17 @@ func loadText(yaml string, args, environ []string) (*Config, []conf.Problem) {
 	return l.Load(flagsOf(append([]string{"--config=config.yaml"}, args...)...), environ)
 }
 
-// flagsOf is what pflag makes of a command line without mistakes of its own.
+// flagsOf parses a command line without mistakes of its own.
 func flagsOf(args ...string) *Flags {
 	var flags Flags
 	set := pflag.NewFlagSet("", pflag.ContinueOnError)
 	flags.Define(set, i18n.English)
 	set.SetOutput(io.Discard)
-	_ = set.Parse(args) // package cli reports what is none of these flags
+	_ = set.Parse(args) // package cli reports unknown flags
 	return &flags
 }
 
-// TestMistakes: one file per mistake, and for each exactly what it says of itself.
+// TestMistakes has one file per mistake, and compares the exact messages.
 func TestMistakes(t *testing.T) {
 	archive, err := txtar.ParseFile("testdata/mistakes.txtar")
 	if err != nil {
@@ -68,7 +69,7 @@ func TestMistakes(t *testing.T) {
 			}
 		}
 		yaml := string(file.Data)
-		var environ []string // what the file gives itself must not be overridden
+		var environ []string // keys of the file must not be overridden
 		for _, variable := range required {
 			name, _, _ := strings.Cut(variable, "=")
 			last := name[strings.LastIndexByte(name, '_')+1:]
@@ -142,9 +143,9 @@ func TestEnvironmentAndFlags(t *testing.T) {
 		{"DINGGATE_PORT_80_TCP_ADDR=10.0.0.1", "", ""},
 		{"DINGGATE_SERVICE_HOST=10.0.0.1", "", ""},
 		{"DINGGATE_ADMIN_SERVICE_HOST=10.0.0.1", "",
-			"DINGGATE_ADMIN_SERVICE_HOST: is not a variable of dinggate; if Kubernetes makes it for another service, " +
+			"DINGGATE_ADMIN_SERVICE_HOST: is not a variable of dinggate; if Kubernetes sets it for another Service, " +
 				"set enableServiceLinks: false"},
-		{"DINGGATE_ROUTES=/", "", "DINGGATE_ROUTES: routes can only be given in a file"},
+		{"DINGGATE_ROUTES=/", "", "DINGGATE_ROUTES: routes can only be set in a file"},
 		{"DINGGATE_ACCOUNTS_BINDING=canary", "",
 			"DINGGATE_ACCOUNTS_BINDING: accounts.binding is not off, optional or required"},
 		{"DINGGATE_REDIS_URL=redis://127.0.0.1:6379/0", "--session.store redis", ""},
@@ -160,9 +161,9 @@ func TestEnvironmentAndFlags(t *testing.T) {
 			"DINGGATE_HEADERS_REQUEST: headers.request wants pairs such as X-Forwarded-User=username, separated " +
 				"by commas"},
 		{"DINGGATE_COOKIE_SECRETS=canary", "",
-			`DINGGATE_COOKIE_SECRETS: cookie.secrets[0] is not 32 bytes in base64; make one with "dinggate keygen"`},
+			`DINGGATE_COOKIE_SECRETS: cookie.secrets[0] is not 32 bytes in base64; generate one with "dinggate keygen"`},
 		{"DINGGATE_COOKIE_SECRETS_FILE=/nowhere", "",
-			"DINGGATE_COOKIE_SECRETS_FILE: cookie.secrets_file is given beside cookie.secrets; keep one"},
+			"DINGGATE_COOKIE_SECRETS_FILE: cookie.secrets_file is set together with cookie.secrets; remove one"},
 		{"DINGGATE_LOG_LEVEL=debug", "--log.level trace", "--log.level: log.level is not debug, info, warn or error"},
 		{"", "--sign_in.page --log.level debug", ""},
 		{"", "--sign_in.page=false --listen=:0", ""},
@@ -172,7 +173,7 @@ func TestEnvironmentAndFlags(t *testing.T) {
 		{"", "--cookie.secrets=canary",
 			"--cookie.secrets is a secret, and every process can read a command line; use " +
 				"DINGGATE_COOKIE_SECRETS, --cookie.secrets_file or the file"},
-		{"", "--routes=canary", "--routes can only be given in a file"},
+		{"", "--routes=canary", "--routes can only be set in a file"},
 		{"", "--accounts.binding=canary", "--accounts.binding: accounts.binding is not off, optional or required"},
 		{"", "--listen=:0 --listen=:1", "--listen is given twice"},
 	} {
@@ -190,7 +191,8 @@ func TestEnvironmentAndFlags(t *testing.T) {
 	}
 }
 
-// TestStrongerSourceMends: what is left of a weaker value must not be judged.
+// TestStrongerSourceMends checks that an overridden value of a weaker source is not
+// checked.
 func TestStrongerSourceMends(t *testing.T) {
 	cfg, problems := loadText("cookie: {secrets: [x, y]}\ntrusted_proxies: [junk, junk]", nil,
 		append([]string{"DINGGATE_TRUSTED_PROXIES=unix"}, required...))
@@ -211,7 +213,7 @@ func TestSecretFiles(t *testing.T) {
 		if err := os.WriteFile(path, []byte(content), mode); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Chmod(path, mode); err != nil { // past the umask
+		if err := os.Chmod(path, mode); err != nil { // not affected by the umask
 			t.Fatal(err)
 		}
 		return path
@@ -232,9 +234,9 @@ func TestSecretFiles(t *testing.T) {
 		got = append(got, p.String())
 	}
 	want := []string{
-		"DINGGATE_COOKIE_SECRETS_FILE: warning: cookie.secrets_file names a file that everybody on this machine " +
+		"DINGGATE_COOKIE_SECRETS_FILE: warning: cookie.secrets_file refers to a file that every user of this machine " +
 			"can read (mode 0644); chmod 600",
-		"DINGGATE_DINGTALK_CLIENT_SECRET_FILE: dingtalk.client_secret holds a blank or a control character",
+		"DINGGATE_DINGTALK_CLIENT_SECRET_FILE: dingtalk.client_secret contains a space or a control character",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("problems = %s, want %s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -243,7 +245,7 @@ func TestSecretFiles(t *testing.T) {
 	environ[4] = "DINGGATE_COOKIE_SECRETS_FILE=" + file("large", strings.Repeat("x", maxSecretFile+1), 0o600)
 	_, problems = Load(nil, environ)
 	if len(problems) != 2 || !strings.Contains(problems[0].Text.String(), "larger than 64 KiB") {
-		t.Errorf("a large secret file gives %v, want one mistake that tells its size", problems)
+		t.Errorf("a large secret file gives %v, want one mistake that states its size", problems)
 	}
 
 	yaml := "cookie: {secrets: [" + testSecret + "]}\ndingtalk: {client_secret: x}"
@@ -253,7 +255,8 @@ func TestSecretFiles(t *testing.T) {
 	}
 }
 
-// TestPairOfFiles: a certificate without its key is found before serve begins.
+// TestPairOfFiles checks that check reports a certificate without its key, before serve
+// starts.
 func TestPairOfFiles(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"cert", "key"} {
@@ -263,7 +266,7 @@ func TestPairOfFiles(t *testing.T) {
 	}
 	for _, tt := range []struct{ cert, key, want string }{
 		{"cert", "key",
-			"--tls.cert_file: tls.cert_file and tls.key_file are no pair of certificate and key in PEM form"},
+			"--tls.cert_file: tls.cert_file and tls.key_file are not a matching certificate and key in PEM format"},
 		{"cert", "none", "--tls.key_file: tls.key_file cannot be read: no such file or directory"},
 		{"none", "key", "--tls.cert_file: tls.cert_file cannot be read: no such file or directory"},
 	} {
@@ -275,7 +278,7 @@ func TestPairOfFiles(t *testing.T) {
 	}
 }
 
-// TestKeys: every key has one name everywhere, and a meaning.
+// TestKeys checks that every key has the same name in all sources, and a description.
 func TestKeys(t *testing.T) {
 	seen := map[string]string{}
 	for _, k := range Keys() {
@@ -304,8 +307,8 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// TestExample: config.example.yaml has every key, with its default, and is
-// without mistakes once the required ones are there.
+// TestExample checks that config.example.yaml has every key with its default, and loads
+// without mistakes once the required keys are set.
 func TestExample(t *testing.T) {
 	l := NewLoader()
 	l.Read = ReadFile
@@ -327,7 +330,7 @@ func TestExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The routes stand in comments: they must be true as well.
+	// The routes are commented out: they must be valid too.
 	_, after, _ := strings.Cut(string(text), "\nroutes: []\n")
 	commented, _, _ := strings.Cut(after, "\n\n")
 	routes := "routes:\n" + strings.ReplaceAll(commented, "\n#", "\n")[1:]
@@ -346,7 +349,7 @@ func TestExample(t *testing.T) {
 	}
 }
 
-// zeroEmpty makes nil of empty lists, which mean the same.
+// zeroEmpty sets empty lists to nil, which is equivalent.
 func zeroEmpty(c *Config) Config {
 	out := *c
 	for _, k := range Keys() {

@@ -11,10 +11,10 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// What an input method or an editor puts into a YAML file unnoticed. The parser
-// takes it for text, or finds fault some lines further on.
+// Characters that an input method or an editor inserts unnoticed into a YAML file. The
+// parser takes them for text, or reports an error some lines later.
 var (
-	tabIndent  = conf.Textf("is indented with a tab; YAML takes spaces only")
+	tabIndent  = conf.Textf("is indented with a tab; YAML allows spaces only")
 	wideIndent = conf.Textf("is indented with full-width or no-break spaces; write plain ones")
 	wideColon  = conf.Textf("has a full-width colon (：) after a key; write : and a space")
 	wideComma  = conf.Textf("has a full-width comma (，) between two values; write , and a space")
@@ -27,12 +27,12 @@ const (
 	insideBrace = `[{,，]\s*["']?[A-Za-z_][A-Za-z0-9_.-]*["']?[ \t]*`
 )
 
-// misprint is what is wrong with a line; zero when it is nothing that we know.
+// misprint describes the misprint in a line; zero if none is found.
 func misprint(line string) conf.Text {
 	for _, m := range []struct {
 		pattern string
 		text    conf.Text
-	}{ // compiled here: a good file needs none of them
+	}{ // compiled here: a valid file needs none of them
 		{`^ *\t\s*[^\s#]`, tabIndent},
 		{`^[ \t]*[\x{3000}\x{a0}]\s*[^\s#]`, wideIndent},
 		{startsKey + `：`, wideColon},
@@ -48,8 +48,8 @@ func misprint(line string) conf.Text {
 	return conf.Text{}
 }
 
-// misprintBefore looks at the line after a fault, which the parser may number one
-// too low, and from there backwards.
+// misprintBefore searches backwards from the line after an error, whose number the
+// parser may report one too low.
 func misprintBefore(data []byte, fault int) (line int, text conf.Text) {
 	lines := strings.Split(string(data), "\n")
 	for i := min(fault+1, len(lines)); i > 0; i-- {
@@ -60,8 +60,8 @@ func misprintBefore(data []byte, fault int) (line int, text conf.Text) {
 	return 0, conf.Text{}
 }
 
-// misprintAt looks at a text that ought to be keys with values: a key without its
-// colon is text, and so are the lines after it.
+// misprintAt checks a text where keys with values are expected: a key without its colon
+// is text, and so are the lines after it.
 func misprintAt(data []byte, n *yaml.Node) (line int, text conf.Text) {
 	if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!str" || n.Style != 0 {
 		return 0, conf.Text{}
@@ -75,8 +75,8 @@ func misprintAt(data []byte, n *yaml.Node) (line int, text conf.Text) {
 	return 0, conf.Text{}
 }
 
-// misprintedKey says why a key is none: what ought to end it, or to stand before
-// it, is part of it.
+// misprintedKey explains why a text is not a key: the character that should end or
+// precede it is part of it.
 func misprintedKey(name string) conf.Text {
 	for _, m := range []struct {
 		char string
@@ -89,8 +89,8 @@ func misprintedKey(name string) conf.Text {
 	return conf.Text{}
 }
 
-// encodingFault is the first line with bytes that are not UTF-8; UTF-16 with its
-// mark the parser reads.
+// encodingFault finds the first line with bytes that are not UTF-8. The parser reads
+// UTF-16 with a byte order mark.
 func encodingFault(data []byte) (line int, text conf.Text) {
 	if utf8.Valid(data) || bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
 		return 0, conf.Text{}

@@ -8,8 +8,8 @@ import (
 	"dinggate/internal/i18n"
 )
 
-// TestMisprints: what an input method or an editor puts into the file is named, at
-// its line, in both languages; and never the value that stands there.
+// TestMisprints checks that characters inserted by an input method or an editor are
+// reported with their line, in both languages, and that no message contains the value.
 func TestMisprints(t *testing.T) {
 	for _, tt := range []struct {
 		yaml string
@@ -37,7 +37,7 @@ func TestMisprints(t *testing.T) {
 		{"session:\n  lifetime:8h\n  idle: 1h\n", 2, bareColon.Format},
 		{"session:\n  lifetime:8h\n", 2, "session " + bareColon.Format},
 		{"sign_in:\n  title: \xc4\xe3\xba\xc3\n", 2, notUTF8.Format},                 // 你好 as GBK
-		{"prefix: /x\n# \xd7\xa2\xca\xcd\nlisten: 127.0.0.1:0\n", 2, notUTF8.Format}, // a comment counts too
+		{"prefix: /x\n# \xd7\xa2\xca\xcd\nlisten: 127.0.0.1:0\n", 2, notUTF8.Format}, // a comment is checked too
 	} {
 		_, problems := loadText(tt.yaml, nil, required)
 		var all []string
@@ -52,7 +52,7 @@ func TestMisprints(t *testing.T) {
 			t.Errorf("load(%q) = %q, want %q", tt.yaml, all, want)
 		}
 	}
-	// What looks like one and is none.
+	// Texts that resemble a misprint and are valid.
 	for _, yaml := range []string{
 		"\ufeffpublic_url: https://app.example.com\r\nlisten: 127.0.0.1:0\r\n",
 		"sign_in: {title: 公司：登录，欢迎}\n", "sign_in:\n  title: \"公司：登录\"\n",

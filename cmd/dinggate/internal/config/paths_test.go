@@ -25,8 +25,9 @@ audit: {file: a/audit.log}
 sso_server: {clients: [{client_id: a, client_secret_file: a/client, redirect_urls: ["https://a.example.com/cb"]}]}
 `
 
-// TestRelativePaths: a relative path in the file begins in the file's folder,
-// for each key that names a file or a folder; from a pipe, where we were started.
+// TestRelativePaths checks that a relative path in the file starts in the file's folder,
+// for each key that names a file or a folder; if the file is a pipe, in the working
+// directory.
 func TestRelativePaths(t *testing.T) {
 	for _, tt := range []struct {
 		mode   fs.FileMode
@@ -59,7 +60,7 @@ func TestRelativePaths(t *testing.T) {
 	}
 }
 
-// Every key whose value is a path has a name that says so.
+// The name of every key whose value is a path shows that.
 func TestNamesFile(t *testing.T) {
 	for _, k := range Keys() {
 		if strings.Contains(k.Path, "file") ||
@@ -71,8 +72,8 @@ func TestNamesFile(t *testing.T) {
 	}
 }
 
-// TestStandardFile: without --config and DINGGATE_CONFIG the standard file is
-// read where it is there, and one that cannot be read is a mistake.
+// TestStandardFile checks that without --config and DINGGATE_CONFIG the standard file is
+// read if it exists, and that an unreadable one is a mistake.
 func TestStandardFile(t *testing.T) {
 	dir := t.TempDir()
 	standard, other := filepath.Join(dir, "config.yaml"), filepath.Join(dir, "other.yaml")

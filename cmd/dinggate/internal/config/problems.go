@@ -19,7 +19,7 @@ func Mistakes(problems []conf.Problem) (n int) {
 	return n
 }
 
-// PrintProblems prints every problem, one a line, below a sentence that counts them.
+// PrintProblems prints every problem, one per line, after a line with their number.
 func PrintProblems(out io.Writer, in i18n.Language, problems []conf.Problem) {
 	n := Mistakes(problems)
 	warnings := len(problems) - n
@@ -50,10 +50,10 @@ func count(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// Problems are why a configuration is not taken.
+// Problems are the reasons why a configuration is refused, and warnings.
 type Problems []conf.Problem
 
-// Refusing leaves the warnings out.
+// Refusing returns the mistakes without the warnings.
 func Refusing(all []conf.Problem) (wrong Problems) {
 	for _, p := range all {
 		if !p.Warning {
@@ -63,8 +63,8 @@ func Refusing(all []conf.Problem) (wrong Problems) {
 	return wrong
 }
 
-// Staying parts the mistakes that keep something as it was from those that keep
-// the whole configuration out.
+// Staying splits the mistakes into those that keep only a part as it was and those that
+// refuse the whole configuration.
 func (p Problems) Staying() (stay, wrong Problems) {
 	for _, one := range p {
 		if one.Stays {
@@ -76,7 +76,7 @@ func (p Problems) Staying() (stay, wrong Problems) {
 	return stay, wrong
 }
 
-// Keys are what the mistakes are about.
+// Keys returns the keys of the mistakes.
 func (p Problems) Keys() string {
 	var keys []string
 	for _, one := range p {
@@ -87,7 +87,7 @@ func (p Problems) Keys() string {
 	return strings.Join(keys, ", ")
 }
 
-// Error is one mistake a line.
+// Error returns one mistake per line.
 func (p Problems) Error() string { return strings.Join(p.Lines(i18n.English), "\n") }
 
 func (p Problems) Lines(in i18n.Language) (lines []string) {
@@ -97,8 +97,8 @@ func (p Problems) Lines(in i18n.Language) (lines []string) {
 	return lines
 }
 
-// AffectsGateway leaves out mistakes that `check` reports and a snippet does not
-// show: the secrets lie on the server, not where the gateway is set up.
+// AffectsGateway drops mistakes that `check` reports and that do not affect a gateway
+// snippet: the secrets are on the server, not where the gateway is set up.
 func AffectsGateway(key string) bool {
 	for _, section := range []string{"dingtalk", "cookie.secrets", "session", "sign_in", "admin", "tls", "log"} {
 		if key == section || strings.HasPrefix(key, section+".") || strings.HasPrefix(key, section+"_") ||
@@ -109,8 +109,7 @@ func AffectsGateway(key string) bool {
 	return true
 }
 
-// ExitCode is the exit code that the problems call for: 0 without a mistake, 2 when
-// the command was called wrongly, otherwise 1.
+// ExitCode returns 0 without a mistake, 2 for a wrong command line, otherwise 1.
 func ExitCode(problems []conf.Problem) int {
 	switch {
 	case slices.ContainsFunc(problems, func(p conf.Problem) bool { return p.Usage }):

@@ -10,8 +10,8 @@ import (
 	"dinggate/internal/i18n"
 )
 
-// ListKeys prints every key for the terminal: as a flag, its variable, its default
-// and what it means.
+// ListKeys prints every key for the terminal: its flag, variable, default and
+// description.
 func ListKeys(out io.Writer, in i18n.Language) {
 	fmt.Fprintf(out, "  --config FILE  %s\n      %s\n", ConfigVariable,
 		in.Say(i18n.Message{"the file to read; see config.example.yaml", "要读取的配置文件；参见 config.example.yaml"}))
@@ -34,7 +34,7 @@ func ListKeys(out io.Writer, in i18n.Language) {
 // isFlag reports whether the key can be given on the command line.
 func (k key) isFlag() bool { return !k.FileOnly && (!k.Secret || k.harmless("")) }
 
-// standard is the default of a key as the environment takes it; "" for nothing.
+// standard returns the default of a key in the form of the environment; "" for none.
 func (k key) standard() string {
 	if k.FileOf != "" || k.Secret {
 		return ""
@@ -42,7 +42,7 @@ func (k key) standard() string {
 	return written(reflect.ValueOf(Default()).Elem().FieldByIndex(k.Index))
 }
 
-// written is a value as the environment takes it.
+// written returns a value in the form of the environment.
 func written(v reflect.Value) string {
 	switch value := v.Interface().(type) {
 	case time.Duration:
@@ -56,7 +56,7 @@ func written(v reflect.Value) string {
 		}
 		return strings.Join(pairs, ",")
 	}
-	switch v.Kind() { // without anything in them they would show Go's braces
+	switch v.Kind() { // empty values would show Go's braces
 	case reflect.Struct, reflect.Slice, reflect.Map, reflect.Pointer:
 		if v.IsZero() || v.Kind() == reflect.Slice && v.Len() == 0 {
 			return ""

@@ -14,17 +14,17 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// RoutesFolder is the folder beside the file whose *.yaml files give routes, one
-// file a team. The file's own routes come first, then those of the files, in the
-// order of their names. Nothing else can be given there: who may write one of these
-// files decides about paths that nobody else has, and about no secret or proxy.
+// RoutesFolder is the folder beside the file whose *.yaml files add routes, one file per
+// team. The file's own routes come first, then those of the files, in the order of
+// their names. The files can contain nothing else: an author of one of them controls
+// paths that no other route has, and no secret or trusted proxy.
 const RoutesFolder = "conf.d"
 
-// maxRouteFiles bounds how many there can be.
+// maxRouteFiles bounds their number.
 const maxRouteFiles = 500
 
-// ListRouteFiles lists what is in the folder, sorted: names that end in .yaml, or in
-// .yml, which is a mistake. Hidden files are not, since editors and Kubernetes make them.
+// ListRouteFiles lists the folder, sorted: names that end in .yaml, or in .yml, which is
+// a mistake. Hidden files are ignored, since editors and Kubernetes create them.
 func ListRouteFiles(folder string) (names []string, err error) {
 	entries, err := os.ReadDir(folder)
 	if err != nil {
@@ -37,8 +37,8 @@ func ListRouteFiles(folder string) (names []string, err error) {
 		}
 		names = append(names, name)
 		info, err := os.Stat(filepath.Join(folder, name))
-		if err == nil && !info.Mode().IsRegular() { // a pipe would have us wait
-			return nil, conf.Errorf("has %s, which is no file", name)
+		if err == nil && !info.Mode().IsRegular() { // reading a pipe would block
+			return nil, conf.Errorf("contains %s, which is not a regular file", name)
 		}
 	}
 	if len(names) > maxRouteFiles {
@@ -47,9 +47,9 @@ func ListRouteFiles(folder string) (names []string, err error) {
 	return names, nil
 }
 
-// fromRoutesFolder reads the files of the folder. One that is not there has none; one
-// that cannot be read is a mistake: its routes would be missing, and a broader one
-// would decide about their paths.
+// fromRoutesFolder reads the files of the folder. A missing folder has no routes; an
+// unreadable one is a mistake: its routes would be missing, and a broader route would
+// apply to their paths.
 func (l *loader) fromRoutesFolder() {
 	if l.folder == "" || l.List == nil {
 		return
@@ -82,7 +82,7 @@ func (l *loader) routesFrom(name string) {
 		l.problems.Add(conf.Problem{Key: key, Text: text, File: name, Line: line})
 	}
 	if strings.HasSuffix(name, ".yml") {
-		fault("", 0, conf.Textf("is not read, since its name does not end in .yaml; rename it"))
+		fault("", 0, conf.Textf("is not read, because its name does not end in .yaml; rename it"))
 		return
 	}
 	data, _, err := l.Read(name)
@@ -95,7 +95,7 @@ func (l *loader) routesFrom(name string) {
 		fault("", at.line, text)
 		return
 	}
-	if root == nil { // an empty file says nothing
+	if root == nil { // an empty file has no routes
 		return
 	}
 	defer func(name, folder string, data []byte) { l.name, l.folder, l.data = name, folder, data }(l.name, l.folder, l.data)
@@ -106,14 +106,14 @@ func (l *loader) routesFrom(name string) {
 	}
 	l.eachPair(root, "", func(key, value *yaml.Node) {
 		if key.Value != "routes" {
-			fault(Shown(key.Value), key.Line, conf.Textf("cannot be given here; a file in %s holds routes alone", RoutesFolder))
+			fault(Shown(key.Value), key.Line, conf.Textf("cannot be set here; a file in %s may contain routes only", RoutesFolder))
 			return
 		}
 		l.appendRoutes(value, key.Line, fault)
 	})
 }
 
-// appendRoutes adds the routes of a file to those before it.
+// appendRoutes appends the routes of a file.
 func (l *loader) appendRoutes(n *yaml.Node, line int, fault func(string, int, conf.Text)) {
 	switch {
 	case n.Kind == yaml.AliasNode:

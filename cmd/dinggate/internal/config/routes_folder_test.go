@@ -12,9 +12,9 @@ import (
 	"dinggate/internal/i18n"
 )
 
-// routesOf is a folder with a configuration and files in conf.d, loaded from it;
-// file names are relative to it in what is returned.
-func routesOf(t *testing.T, files map[string]string) (cfg *Config, told []string, settings []Setting) {
+// routesOf loads a folder with a configuration and files in conf.d. The returned file
+// names are relative to the folder.
+func routesOf(t *testing.T, files map[string]string) (cfg *Config, lines []string, settings []Setting) {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range files {
@@ -28,7 +28,7 @@ func routesOf(t *testing.T, files map[string]string) (cfg *Config, told []string
 	}
 	cfg, problems, settings := LoadSettings(&Flags{File: filepath.Join(dir, "config.yaml")}, required)
 	for _, p := range problems {
-		told = append(told, filepath.ToSlash(strings.ReplaceAll(p.String(), dir+string(filepath.Separator), "")))
+		lines = append(lines, filepath.ToSlash(strings.ReplaceAll(p.String(), dir+string(filepath.Separator), "")))
 		if zh := i18n.Chinese.Problem(p); zh == p.String() {
 			t.Errorf("no Chinese for %q", p.Text.Format)
 		}
@@ -36,12 +36,13 @@ func routesOf(t *testing.T, files map[string]string) (cfg *Config, told []string
 	for i := range settings {
 		settings[i].File = filepath.ToSlash(strings.TrimPrefix(settings[i].File, dir+string(filepath.Separator)))
 	}
-	return cfg, told, settings
+	return cfg, lines, settings
 }
 
-// TestRoutesFolder: the order of routes from several files, and where each comes from.
+// TestRoutesFolder checks the order of routes from several files, and the file of each
+// route.
 func TestRoutesFolder(t *testing.T) {
-	cfg, told, settings := routesOf(t, map[string]string{
+	cfg, lines, settings := routesOf(t, map[string]string{
 		"config.yaml":             "routes: [{path: /main/}]\n",
 		"conf.d/b.yaml":           "routes:\n  - path: /b/\n    upstream: http://127.0.0.1:2\n    access: public\n",
 		"conf.d/a.yaml":           "routes: [{path: /a/, access: {users: [zs]}}, {path: /c/}]\n",
@@ -53,8 +54,8 @@ func TestRoutesFolder(t *testing.T) {
 		"conf.d/a.yaml.dpkg-dist": "x: [",
 		"conf.d/README":           "not YAML",
 	})
-	if len(told) > 0 {
-		t.Errorf("problems %q, want none", told)
+	if len(lines) > 0 {
+		t.Errorf("problems %q, want none", lines)
 	}
 	var paths []string
 	for _, r := range cfg.Routes {
@@ -78,7 +79,7 @@ func TestRoutesFolder(t *testing.T) {
 	}
 }
 
-// TestRoutesFolderMistakes: what is wrong with a file is told with its place.
+// TestRoutesFolderMistakes checks that mistakes in a file are reported with their place.
 func TestRoutesFolderMistakes(t *testing.T) {
 	for name, tt := range map[string]struct {
 		files map[string]string
@@ -113,29 +114,29 @@ func TestRoutesFolderMistakes(t *testing.T) {
 			[]string{"conf.d/a.yaml:1: warning: routes[1] is never reached: routes[0] (/) covers all of it; the first match " +
 				"decides, so put it above"}},
 		"other keys": {map[string]string{"config.yaml": "", "conf.d/a.yaml": "listen: :0\nroute: []\nroutes: [{path: /}]\n"},
-			[]string{"conf.d/a.yaml:1: listen cannot be given here; a file in conf.d holds routes alone",
-				"conf.d/a.yaml:2: route cannot be given here; a file in conf.d holds routes alone"}},
+			[]string{"conf.d/a.yaml:1: listen cannot be set here; a file in conf.d may contain routes only",
+				"conf.d/a.yaml:2: route cannot be set here; a file in conf.d may contain routes only"}},
 		"keys and values of a route": {map[string]string{"config.yaml": "",
 			"conf.d/a.yaml": "routes:\n- path: a\n  acces: public\n- {path: /b/, access: {users: []}, timeout: 5}\n"},
-			[]string{`conf.d/a.yaml:2: routes[0].path is "a"; it begins with "/"`,
+			[]string{`conf.d/a.yaml:2: routes[0].path is "a"; it must begin with "/"`,
 				"conf.d/a.yaml:3: routes[0].acces is not a key; did you mean access?",
-				"conf.d/a.yaml:4: routes[1].access names nobody; it is public, signed_in, or lists such as {departments: [42]}",
+				"conf.d/a.yaml:4: routes[1].access is empty; write public, signed_in, or lists such as {departments: [42]}",
 				"conf.d/a.yaml:4: routes[1].timeout wants a duration such as 8h or 15m, got a number"}},
 		"upstream beside it": {map[string]string{"config.yaml": "upstream: http://127.0.0.1:1",
 			"conf.d/a.yaml": "routes: [{path: /a/}]"},
-			[]string{"config.yaml:1: upstream is given beside routes; it is short for one route, so move it there"}},
+			[]string{"config.yaml:1: upstream is set together with routes; it is short for one route, so move it there"}},
 		"no YAML, and the main file is none either": {map[string]string{"config.yaml": "a: [", "conf.d/a.yaml": "routes: ["},
 			[]string{"conf.d/a.yaml:1: is not YAML at or just after this line: did not find expected node content",
 				"config.yaml:1: is not YAML at or just after this line: did not find expected node content"}},
 		"odd forms": {map[string]string{"config.yaml": "", "conf.d/a.yaml": "- path: /", "conf.d/b.yaml": "routes:",
 			"conf.d/c.yaml": "routes: {path: /}", "conf.d/d.yml": "routes: [{path: /}]", "conf.d/e.yaml/x": ""},
-			[]string{"conf.d: has e.yaml, which is no file"}},
+			[]string{"conf.d: contains e.yaml, which is not a regular file"}},
 		"odd forms of files": {map[string]string{"config.yaml": "", "conf.d/a.yaml": "- path: /", "conf.d/b.yaml": "routes:",
 			"conf.d/c.yaml": "routes: {path: /}", "conf.d/d.yml": "routes: [{path: /}]"},
 			[]string{"conf.d/a.yaml:1: wants keys with values, got a list",
 				"conf.d/b.yaml:1: routes has no value; write one, or remove the line",
 				"conf.d/c.yaml:1: routes wants a list such as [a, b], got keys with values",
-				"conf.d/d.yml: is not read, since its name does not end in .yaml; rename it"}},
+				"conf.d/d.yml: is not read, because its name does not end in .yaml; rename it"}},
 	} {
 		if _, got, _ := routesOf(t, tt.files); !slices.Equal(got, tt.want) {
 			t.Errorf("%s:\n got %s\nwant %s", name, strings.Join(got, "\n     "), strings.Join(tt.want, "\n     "))
@@ -143,10 +144,10 @@ func TestRoutesFolderMistakes(t *testing.T) {
 	}
 }
 
-// TestRoutesFolderUnread: a folder or a file that cannot be read is a mistake, and so
-// are more files than the bound.
+// TestRoutesFolderUnread checks that an unreadable folder, an unreadable file and too many
+// files are mistakes.
 func TestRoutesFolderUnread(t *testing.T) {
-	load := func(list func(string) ([]string, error)) (told []string) {
+	load := func(list func(string) ([]string, error)) (lines []string) {
 		l := NewLoader()
 		l.List = list
 		l.Read = func(name string) ([]byte, fs.FileMode, error) {
@@ -157,9 +158,9 @@ func TestRoutesFolderUnread(t *testing.T) {
 		}
 		_, problems := l.Load(&Flags{File: "config.yaml"}, required)
 		for _, p := range problems {
-			told = append(told, filepath.ToSlash(p.String()))
+			lines = append(lines, filepath.ToSlash(p.String()))
 		}
-		return told
+		return lines
 	}
 	denied := load(func(folder string) ([]string, error) {
 		return nil, &fs.PathError{Op: "open", Path: folder, Err: fs.ErrPermission}
@@ -183,8 +184,9 @@ func TestRoutesFolderUnread(t *testing.T) {
 	}
 }
 
-// TestRoutesHoldNoSecret: routes of several files lie in one list that grows, so that
-// nothing may point into an entry while files are read, as a secret's file would.
+// TestRoutesHoldNoSecret checks that routes contain no secret. Routes of several files are
+// appended to one list, so no pointer into an entry may be kept while files are read, as
+// for the file of a secret.
 func TestRoutesHoldNoSecret(t *testing.T) {
 	for _, k := range entryKeys() {
 		if strings.HasPrefix(k.Path, "routes[]") && k.Secret {

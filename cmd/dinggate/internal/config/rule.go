@@ -1,13 +1,14 @@
 package config
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
 	"dinggate/proxy/access"
 )
 
-// RuleText puts a rule in the words of the configuration.
+// RuleText formats a rule in the syntax of the configuration.
 func RuleText(rule *access.RuleConfig) string {
 	if rule == nil {
 		return "signed_in"
@@ -35,20 +36,44 @@ func RuleText(rule *access.RuleConfig) string {
 	return strings.Join(parts, "; ")
 }
 
-// NamedIn lists what the routes' rules have in their lists of a name, such as
-// departments, each once and in their order.
+// NamedIn returns the entries of the rules' lists with a name, such as departments, each
+// once and in their order.
 func NamedIn(c *Config, list string) (all []string) {
-	for _, r := range c.Routes {
-		r.Access.Each(func(_ string, lists access.ListsConfig) {
+	for _, one := range NamedBy(c, list) {
+		if !slices.Contains(all, one.Text) {
+			all = append(all, one.Text)
+		}
+	}
+	return all
+}
+
+// Named is an entry of a list of a rule.
+type Named struct {
+	Key  string // of the list: routes[0].access.departments
+	Text string
+}
+
+// NamedBy is NamedIn with the key of each list that has the entry.
+func NamedBy(c *Config, list string) (all []Named) {
+	add := func(key string, rule *access.RuleConfig) {
+		rule.Each(func(name string, lists access.ListsConfig) {
+			at := key + ".access."
+			if name != "" {
+				at += name + "."
+			}
 			items := map[string][]string{
 				"departments": lists.Departments, "roles": lists.Roles, "emails": lists.Emails,
 			}[list]
 			for _, item := range items {
-				if !slices.Contains(all, item) {
-					all = append(all, item)
-				}
+				all = append(all, Named{at + list, item})
 			}
 		})
+	}
+	for i, r := range c.Routes {
+		add(fmt.Sprintf("routes[%d]", i), r.Access)
+	}
+	for i, client := range c.OIDC.Clients {
+		add(fmt.Sprintf("oidc.clients[%d]", i), client.Access)
 	}
 	return all
 }

@@ -7,11 +7,14 @@ import (
 	"dinggate/internal/i18n"
 )
 
-// ruleKeys are the keys of a rule, wherever one is taken.
-var ruleKeys = []string{"routes[].access.", "oidc.clients[].access."}
+// ruleKeys are the keys whose value is a rule.
+var ruleKeys = []string{"routes[].access.", "oidc.clients[].access.", consoleRule + "."}
 
-// withRules adds the rows of the keys that rules have everywhere to a table; the
-// lists of all[] and deny have those of the rule's own.
+// consoleRule is the only rule outside a list.
+const consoleRule = "console.access"
+
+// withRules adds the rows of the keys inside rules to a table; the lists of all[] and
+// deny have the same rows.
 func withRules[V any](table, conditions map[string]V) map[string]V {
 	for key, row := range maps.Clone(table) {
 		if name, ok := strings.CutPrefix(key, "routes[].access."); ok {
@@ -32,7 +35,7 @@ func withRules[V any](table, conditions map[string]V) map[string]V {
 	return table
 }
 
-// conditionMeanings are rows of Meanings, for every rule.
+// conditionMeanings are rows of Meanings for every rule.
 var conditionMeanings = map[string]i18n.Message{
 	"all": {"further lists: of each entry one thing must be true, too", "附加条件：每一项都须满足（项内满足任意一条即可）"},
 	"all[].networks": {"networks of clients, which have to sign in all the same unless the rule asks for networks alone",

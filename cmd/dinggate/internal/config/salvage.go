@@ -9,18 +9,18 @@ import (
 	"dinggate/internal/conf"
 )
 
-// adminKey starts the section, adminListen is its key, in a file that is no YAML:
-// also with a full-width colon, or without the blank after it.
+// adminKey matches the start of the section and adminListen its key, in a file that is
+// not valid YAML: also with a full-width colon, or without the space after it.
 const (
 	adminKey    = `^(\s*)["']?admin["']?\s*[:：](.*)$`
 	adminListen = `(?:^|[\s{,，])["']?listen["']?\s*[:：]\s*["']?([^\s"',，{}#]+)`
 )
 
-// salvageAdmin takes admin.listen out of a file that cannot be read as YAML, so that
-// healthcheck still asks the process that was started before the mistake was made:
-// one that asked the default address would have a container restarted for a typo.
-// Nobody starts from such a configuration. The environment and flags, which are read
-// after it, still replace the value.
+// salvageAdmin extracts admin.listen from a file that is not valid YAML, so that
+// healthcheck still reaches the process that started before the mistake was made.
+// Otherwise it would use the default address, and a typo would make the platform restart
+// the container. No process starts from such a configuration. The environment and flags,
+// which are read after it, still replace the value.
 func (l *loader) salvageAdmin() {
 	address := scanAdminListen(l.data)
 	var faults conf.Problems
@@ -29,8 +29,8 @@ func (l *loader) salvageAdmin() {
 	}
 }
 
-// scanAdminListen reads lines: the key in the line of admin, or in those below it
-// that are indented further. "" when there is none.
+// scanAdminListen finds the key in the line of admin, or in the more indented lines below
+// it. It returns "" if there is none.
 func scanAdminListen(data []byte) string {
 	section, listen := regexp.MustCompile(adminKey), regexp.MustCompile(adminListen)
 	outer, inside := -1, false

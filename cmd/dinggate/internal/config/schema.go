@@ -12,18 +12,18 @@ import (
 	"dinggate/proxy/access"
 )
 
-// SchemaID is how the schema calls itself, and where it is in the source.
+// SchemaID is the $id of the schema: its place in the source repository.
 const SchemaID = "docs/config.schema.json"
 
-// RoutesSchemaID is the same for RoutesSchema.
+// RoutesSchemaID is the $id of RoutesSchema.
 const RoutesSchemaID = "docs/routes.schema.json"
 
 // schema is a JSON Schema, or a part of one.
 type schema map[string]any
 
-// Schema is the JSON Schema (draft 2020-12) of the configuration file, for editors:
-// it refuses no file that Load takes. What it cannot see are conditions between
-// keys, limits of durations and what other files hold; for those there is check.
+// Schema returns the JSON Schema (draft 2020-12) of the configuration file, for editors.
+// It accepts every file that Load accepts. It does not cover conditions between keys,
+// limits of durations and the content of other files; check covers them.
 func Schema() []byte {
 	root := sectionSchema(reflect.TypeFor[Config](), "")
 	root["allOf"] = append(conditions(root),
@@ -34,14 +34,14 @@ func Schema() []byte {
 	return root.document(SchemaID, "dinggate")
 }
 
-// RoutesSchema is that of a file in RoutesFolder.
+// RoutesSchema is the schema of a file in RoutesFolder.
 func RoutesSchema() []byte {
 	whole := sectionSchema(reflect.TypeFor[Config](), "")["properties"].(schema)
 	root := schema{"type": "object", "additionalProperties": false, "properties": schema{"routes": whole["routes"]}}
 	return root.document(RoutesSchemaID, "dinggate "+RoutesFolder)
 }
 
-// document is the schema as a file.
+// document encodes the schema as a file.
 func (s schema) document(id, title string) []byte {
 	s["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	s["$id"] = id
@@ -55,13 +55,13 @@ func (s schema) document(id, title string) []byte {
 	encoder := json.NewEncoder(&out)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
-	if err := encoder.Encode(s); err != nil { // maps, lists and texts alone
+	if err := encoder.Encode(s); err != nil { // maps, lists and strings only
 		panic(err)
 	}
 	return out.Bytes()
 }
 
-// sectionSchema is that of a struct; path is its key with a dot, or "".
+// sectionSchema returns the schema of a struct; path is its key with a dot, or "".
 func sectionSchema(t reflect.Type, path string) schema {
 	properties, needed := schema{}, []string{}
 	var pairs []schema
@@ -94,7 +94,7 @@ func describeKey(s schema, key string) schema {
 	return s
 }
 
-// valueSchema is that of one key.
+// valueSchema returns the schema of one key.
 func valueSchema(t reflect.Type, key string) schema {
 	c := constraints[key]
 	switch {
@@ -139,13 +139,13 @@ func valueSchema(t reflect.Type, key string) schema {
 	return textSchema(c)
 }
 
-// textSchema is that of a text, which may be digits.
+// textSchema returns the schema of a text, which may be digits.
 func textSchema(c constraint) schema {
 	if c.values != nil {
 		return schema{"enum": c.values}
 	}
 	s := schema{"$ref": "#/$defs/text"}
-	// digits, which YAML reads as a number, are none
+	// digits, which YAML reads as a number, are not included
 	if c.pattern != "" && !regexp.MustCompile(c.pattern).MatchString("42") {
 		s = schema{"type": "string"}
 	}
@@ -161,7 +161,7 @@ func textSchema(c constraint) schema {
 	return s
 }
 
-// ruleSchema is that of `access`: a word, or lists of which one has an entry.
+// ruleSchema returns the schema of `access`: a word, or lists of which one is not empty.
 func ruleSchema(key string) schema {
 	lists := sectionSchema(reflect.TypeFor[access.RuleConfig](), key+".")
 	var some []schema
@@ -171,6 +171,9 @@ func ruleSchema(key string) schema {
 	slices.SortFunc(some, func(a, b schema) int {
 		return strings.Compare(a["required"].([]string)[0], b["required"].([]string)[0])
 	})
+	if key == consoleRule { // empty: no console; a word is not allowed
+		return lists
+	}
 	lists["anyOf"] = some
 	words := constraints[key].values
 	if words == nil {
@@ -179,12 +182,12 @@ func ruleSchema(key string) schema {
 	return schema{"anyOf": []schema{{"enum": words}, lists}}
 }
 
-// given says that a key is there with something in it.
+// given requires a key with a non-empty value.
 func given(name string, least int) schema {
 	return schema{"required": []string{name}, "properties": schema{name: schema{"minLength": least, "minItems": least}}}
 }
 
-// anyGiven says that one of the keys of a section is given.
+// anyGiven requires one of the keys of a section.
 func anyGiven(section string, names ...string) schema {
 	var any []schema
 	for _, name := range names {
@@ -193,10 +196,10 @@ func anyGiven(section string, names ...string) schema {
 	return schema{"required": []string{section}, "properties": schema{section: schema{"anyOf": any}}}
 }
 
-// never says that two things are not so together.
+// never excludes a combination of two conditions.
 func never(a, b schema) schema { return schema{"not": schema{"allOf": []schema{a, b}}} }
 
-// conditions takes the conditions of a section that it already has.
+// conditions returns the conditions that a section already has.
 func conditions(s schema) []schema {
 	have, _ := s["allOf"].([]schema)
 	return have

@@ -23,7 +23,7 @@ import (
 
 var update = flag.Bool("update", false, "write the generated files anew")
 
-// generated compares a file of the source with what the code makes of it.
+// generated compares a file of the repository with the generated content.
 func generated(t *testing.T, name string, want []byte) {
 	t.Helper()
 	path := filepath.Join("../../../..", name)
@@ -56,8 +56,8 @@ func compiled(t *testing.T, text []byte) *jsonschema.Schema {
 	return s
 }
 
-// asJSON is a YAML file as an editor's schema sees it; ok is false for one that is
-// no YAML, or has a key twice.
+// asJSON converts YAML as the schema check of an editor does; ok is false for invalid YAML
+// and for a duplicate key.
 func asJSON(t *testing.T, text []byte) (value any, ok bool) {
 	t.Helper()
 	var node yaml.Node
@@ -71,7 +71,7 @@ func asJSON(t *testing.T, text []byte) (value any, ok bool) {
 	return plainMaps(value), true
 }
 
-// quoteDates makes texts of dates, which JSON has none of.
+// quoteDates converts dates to text, since JSON has no dates.
 func quoteDates(n *yaml.Node) {
 	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!timestamp" {
 		n.Tag = "!!str"
@@ -106,7 +106,7 @@ func TestSchemaFile(t *testing.T) {
 	generated(t, SchemaID, Schema())
 	generated(t, RoutesSchemaID, RoutesSchema())
 
-	// The chart's schema has the names of the first level.
+	// The chart's schema has the top-level keys.
 	const chart = "deploy/helm/dinggate/values.schema.json"
 	text, err := os.ReadFile(filepath.Join("../../../..", chart))
 	if err != nil {
@@ -124,7 +124,7 @@ func TestSchemaFile(t *testing.T) {
 	generated(t, chart, list.ReplaceAll(text, []byte(`"propertyNames": {"enum": [`+strings.Join(names, ", ")+`]}`)))
 }
 
-// TestRoutesSchema: a file of conf.d holds routes and nothing else.
+// TestRoutesSchema checks that a file of conf.d can contain routes only.
 func TestRoutesSchema(t *testing.T) {
 	s := compiled(t, RoutesSchema())
 	for text, want := range map[string]bool{
@@ -142,8 +142,8 @@ func TestRoutesSchema(t *testing.T) {
 	}
 }
 
-// TestSchema: what Load takes, the schema takes, and most of what Load refuses the
-// schema refuses. Named here is what a schema cannot see.
+// TestSchema checks that the schema accepts every file that Load accepts, and refuses most
+// of the files that Load refuses. The exceptions are listed.
 func TestSchema(t *testing.T) {
 	s := compiled(t, Schema())
 	for _, pattern := range []string{"config.example.yaml", "deploy/config.yaml", "deploy/*/config.yaml",
@@ -157,7 +157,7 @@ func TestSchema(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !bytes.Contains(text, []byte("public_url:")) { // a gateway's own
+			if !bytes.Contains(text, []byte("public_url:")) { // a configuration of the gateway
 				continue
 			}
 			if v, ok := asJSON(t, text); !ok || s.Validate(v) != nil {
@@ -197,11 +197,11 @@ func TestSchema(t *testing.T) {
 	}
 }
 
-// schemaBlind are the files of mistakes.txtar whose mistakes no schema sees: what is
-// missing may come from the environment, limits of durations, other files, and
+// schemaBlind are the files of mistakes.txtar whose mistakes the schema does not cover:
+// missing keys, which may come from the environment; limits of durations; other files;
 // conditions between keys.
 var schemaBlind = []string{
-	"merge-key.yaml", "sso.yaml", "sso-login-api.yaml", "redis-user.yaml", "redis-host.yaml", "redis-hosts.yaml",
+	"merge-key.yaml", "sso.yaml", "sso-login-api.yaml", "oidc-paths-behind-sso.yaml", "redis-user.yaml", "redis-host.yaml", "redis-hosts.yaml",
 	"redis-db.yaml", "redis-master.yaml", "redis-path.yaml", "redis-query.yaml", "redis-socket.yaml",
 	"redis-password-twice.yaml", "redis-tls.yaml", "redis-pair.yaml", "sso-server-without-clients.yaml",
 	"sso-server-prefix.yaml", "assertion.yaml", "assertion-header.yaml", "htpasswd-nowhere.yaml",
@@ -211,6 +211,7 @@ var schemaBlind = []string{
 	"route-strip.yaml", "route-strip-elsewhere.yaml", "header-hop.yaml", "header-ours.yaml",
 	"header-folded.yaml", "logo.yaml", "admin-same.yaml", "admin-covered.yaml", "tls-half.yaml", "tracing.yaml",
 	"audit.yaml", "drain.yaml",
+	"console-networks.yaml",
 }
 
 func TestReferencePages(t *testing.T) {
@@ -218,8 +219,8 @@ func TestReferencePages(t *testing.T) {
 	generated(t, "docs/configuration.zh-CN.md", Document(i18n.Chinese))
 }
 
-// TestConstraints: what the schema and the reference say that a value can be is what
-// Check takes.
+// TestConstraints checks that the values that schema and reference allow are those that
+// Check accepts.
 func TestConstraints(t *testing.T) {
 	types := map[string]reflect.Type{}
 	for _, k := range Keys() {

@@ -6,20 +6,20 @@ import (
 	"dinggate/internal/conf"
 )
 
-// ServerConfig is the `server` part: how many may come, and how the process stops.
+// ServerConfig is the `server` part: the limit on connections, and how the process stops.
 type ServerConfig struct {
-	// at a time, to dinggate; 0: what fits into GOMEMLIMIT and the control group, at
-	// most half of the files that the process may open
+	// concurrent client connections; 0: what fits into GOMEMLIMIT and the control group's
+	// limit, at most half of the files that the process may open
 	MaxConnections int `yaml:"max_connections"`
 
-	DrainDelay   time.Duration `yaml:"drain_delay"`   // between "not ready" and the end of new connections; 0: none
-	DrainTimeout time.Duration `yaml:"drain_timeout"` // what is in flight then may take; 0: the default
+	DrainDelay   time.Duration `yaml:"drain_delay"`   // between "not ready" and closing the listeners; 0: none
+	DrainTimeout time.Duration `yaml:"drain_timeout"` // limit for requests in flight; 0: the default
 }
 
-// DrainWithin is below the 30 s after which Kubernetes kills.
+// DrainWithin is less than the 30 s after which Kubernetes kills a process.
 const DrainWithin = 25 * time.Second
 
-// Check finds the mistakes below key (`server`).
+// Check reports the mistakes below key (`server`).
 func (c ServerConfig) Check(p *conf.Problems, key string) {
 	p.At("%s.max_connections", key).If(c.MaxConnections < 0 || c.MaxConnections > 1<<20,
 		"is not a number from 0 to 1048576")

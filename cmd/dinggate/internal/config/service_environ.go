@@ -3,19 +3,21 @@ package config
 import (
 	"errors"
 	"io/fs"
+	"os"
+	"slices"
 	"strings"
 
 	"dinggate/internal/conf"
 )
 
-// ServiceEnvironment holds variables of the service where systemd runs it: the unit
-// names it as EnvironmentFile.
+// ServiceEnvironment contains variables of the systemd service: the unit names it as
+// EnvironmentFile.
 const ServiceEnvironment = "/etc/dinggate/environment"
 
-// serviceVariables gives what ServiceEnvironment has for us, to a command that reads
-// the service's configuration without being the service: otherwise an operator's
-// `dinggate check` judges another one than what runs. A variable of the command's own
-// environment replaces it.
+// serviceVariables returns our variables in ServiceEnvironment, for a command that reads
+// the service's configuration outside the service: otherwise an operator's `dinggate
+// check` checks a configuration other than the running one. The command's own
+// environment takes precedence.
 func (l *loader) serviceVariables(environ []string) []textValue {
 	if l.Environment == "" || l.name != l.Standard {
 		return nil
@@ -26,7 +28,7 @@ func (l *loader) serviceVariables(environ []string) []textValue {
 	}
 	if err != nil {
 		l.problems.Add(conf.Problem{File: l.Environment, Warning: true,
-			Text: conf.Textf("cannot be read: %s; the service takes variables from it, so run this command with sudo", cause(err))})
+			Text: conf.Textf("cannot be read: %s; the service reads variables from it, so run this command with sudo", cause(err))})
 		return nil
 	}
 	l.cfg.serviceEnvironment = l.Environment
@@ -37,8 +39,13 @@ func (l *loader) serviceVariables(environ []string) []textValue {
 	}
 	var theirs []string
 	for _, variable := range parseEnvironmentFile(string(data)) {
-		if name, _, _ := strings.Cut(variable, "="); strings.HasPrefix(name, envPrefix) && !own[name] {
+		name, _, _ := strings.Cut(variable, "=")
+		switch {
+		case strings.HasPrefix(name, envPrefix) && !own[name]:
 			theirs = append(theirs, variable)
+		case slices.Contains(networkVariables, strings.ToUpper(name)) && !own[name] && !own[strings.ToUpper(name)] &&
+			!own[strings.ToLower(name)]:
+			l.cfg.serviceNetwork = append(l.cfg.serviceNetwork, variable)
 		}
 	}
 	_, values := l.parseEnviron(theirs)
@@ -48,13 +55,28 @@ func (l *loader) serviceVariables(environ []string) []textValue {
 	return values
 }
 
-// ServiceEnvironment is the file that variables of the service were read from; "" if none was.
+// networkVariables are read by Go's own packages: proxies in either letter case.
+var networkVariables = []string{"HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+
+// ConnectAsService has this process connect as the service does, through its HTTP proxy
+// and with its CA certificates. Call it before the first connection: both are read once.
+func (c *Config) ConnectAsService() error {
+	for _, variable := range c.serviceNetwork {
+		name, value, _ := strings.Cut(variable, "=")
+		if err := os.Setenv(name, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ServiceEnvironment returns the file from which variables of the service were read, "" if none.
 func (c *Config) ServiceEnvironment() string { return c.serviceEnvironment }
 
-// parseEnvironmentFile reads NAME=value lines as systemd.exec(5) describes them for
-// EnvironmentFile: comments begin with # or ;, values may be quoted, a backslash at
-// the end of a line continues it. Of two lines for one name the last counts. What is
-// no such line is left out, as systemd does.
+// parseEnvironmentFile parses NAME=value lines as systemd.exec(5) describes them for
+// EnvironmentFile: comments begin with # or ;, values may be quoted, and a backslash at
+// the end of a line continues it. The last line for a name wins. Like systemd, it
+// ignores other lines.
 func parseEnvironmentFile(text string) (variables []string) {
 	text = strings.ReplaceAll(text, "\r\n", "\n")
 	at := map[string]int{}
@@ -80,11 +102,11 @@ func parseEnvironmentFile(text string) (variables []string) {
 	return variables
 }
 
-// environmentValue reads a value to the end of its line, which quotes and backslashes
-// may put off.
+// environmentValue reads a value to the end of its line; quotes and backslashes can
+// extend it over several lines.
 func environmentValue(text string) (value, rest string) {
 	var b strings.Builder
-	quote, kept := byte(0), 0 // kept: how much of it is not blanks at the end
+	quote, kept := byte(0), 0 // kept: length without trailing blanks
 	text = strings.TrimLeft(text, " \t")
 	for i := 0; i < len(text); i++ {
 		c := text[i]

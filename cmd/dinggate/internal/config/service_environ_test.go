@@ -9,7 +9,7 @@ import (
 	"dinggate/internal/i18n"
 )
 
-// TestEnvironmentFile: lines as systemd reads them.
+// TestEnvironmentFile checks that lines are parsed as by systemd.
 func TestEnvironmentFile(t *testing.T) {
 	for text, want := range map[string][]string{
 		"":                               nil,
@@ -29,8 +29,8 @@ func TestEnvironmentFile(t *testing.T) {
 	}
 }
 
-// TestServiceEnvironment: a command that reads the service's file takes the service's
-// variables too; one that reads another file does not.
+// TestServiceEnvironment checks that a command that reads the service's file also reads
+// the service's variables, and that a command that reads another file does not.
 func TestServiceEnvironment(t *testing.T) {
 	load := func(file string, fault error, environ ...string) (*Config, string) {
 		l := NewLoader()
@@ -46,33 +46,41 @@ func TestServiceEnvironment(t *testing.T) {
 			return nil, 0, fs.ErrNotExist
 		}
 		cfg, problems := l.Load(&Flags{File: file}, append(slices.Clone(required), environ...))
-		var told []string
+		var lines []string
 		for _, p := range problems {
-			told = append(told, p.String())
+			lines = append(lines, p.String())
 			if i18n.Chinese.Problem(p) == p.String() {
 				t.Errorf("no Chinese for %q", p.Text.Format)
 			}
 		}
-		return cfg, strings.Join(told, "\n")
+		return cfg, strings.Join(lines, "\n")
 	}
 	const wrong = "DINGGATE_ADMIN_LISTEN (/etc/dinggate/environment): admin.listen is not host:port such as " +
 		"127.0.0.1:4180, nor unix:/path"
-	if cfg, told := load(StandardFile, nil); cfg.Log.Level != "debug" || told != wrong ||
+	if cfg, lines := load(StandardFile, nil); cfg.Log.Level != "debug" || lines != wrong ||
 		cfg.ServiceEnvironment() != ServiceEnvironment {
-		t.Errorf("the service's file: level %s, %q; want debug, %q", cfg.Log.Level, told, wrong)
+		t.Errorf("the service's file: level %s, %q; want debug, %q", cfg.Log.Level, lines, wrong)
 	}
-	if cfg, told := load(StandardFile, nil, "DINGGATE_LOG_LEVEL=warn", "DINGGATE_ADMIN_LISTEN=127.0.0.1:1"); told != "" ||
+	if cfg, lines := load(StandardFile, nil, "DINGGATE_LOG_LEVEL=warn", "DINGGATE_ADMIN_LISTEN=127.0.0.1:1"); lines != "" ||
 		cfg.Log.Level != "warn" {
-		t.Errorf("with variables of its own: level %s, %q; want warn", cfg.Log.Level, told)
+		t.Errorf("with variables of its own: level %s, %q; want warn", cfg.Log.Level, lines)
 	}
-	if cfg, told := load("other.yaml", nil); told != "" || cfg.Log.Level != "info" || cfg.ServiceEnvironment() != "" {
-		t.Errorf("another file: level %s, %q; want info", cfg.Log.Level, told)
+	if cfg, _ := load(StandardFile, nil); !slices.Equal(cfg.serviceNetwork, []string{"HTTPS_PROXY=http://p"}) {
+		t.Errorf("the service's proxy: %q, want http://p", cfg.serviceNetwork)
 	}
-	if _, told := load(StandardFile, fs.ErrPermission); told != "/etc/dinggate/environment: warning: cannot be read: "+
-		"permission denied; the service takes variables from it, so run this command with sudo" {
-		t.Errorf("an unreadable environment: %q", told)
+	for _, own := range []string{"HTTPS_PROXY=", "https_proxy=http://own"} {
+		if cfg, _ := load(StandardFile, nil, own); len(cfg.serviceNetwork) > 0 {
+			t.Errorf("with %s of its own: %q, want nothing", own, cfg.serviceNetwork)
+		}
 	}
-	if _, told := load(StandardFile, fs.ErrNotExist); told != "" {
-		t.Errorf("no environment: %q, want nothing", told)
+	if cfg, lines := load("other.yaml", nil); lines != "" || cfg.Log.Level != "info" || cfg.ServiceEnvironment() != "" {
+		t.Errorf("another file: level %s, %q; want info", cfg.Log.Level, lines)
+	}
+	if _, lines := load(StandardFile, fs.ErrPermission); lines != "/etc/dinggate/environment: warning: cannot be read: "+
+		"permission denied; the service reads variables from it, so run this command with sudo" {
+		t.Errorf("an unreadable environment: %q", lines)
+	}
+	if _, lines := load(StandardFile, fs.ErrNotExist); lines != "" {
+		t.Errorf("no environment: %q, want nothing", lines)
 	}
 }

@@ -13,21 +13,21 @@ import (
 	"dinggate/internal/page"
 )
 
-// SignInConfig is the `sign_in` part: what people see of us.
+// SignInConfig is the `sign_in` part: the pages that people see.
 type SignInConfig struct {
-	Page bool `yaml:"page"` // show a page with a button before going to DingTalk
-	// draw DingTalk's QR code into that page, by DingTalk's own script; implies page
+	Page bool `yaml:"page"` // show a page with a button before redirecting to DingTalk
+	// draw DingTalk's QR code in that page, with DingTalk's own script; implies page
 	EmbedQR  bool   `yaml:"embed_qr"`
-	Title    Text   `yaml:"title"`        // name on the pages; empty: ours
-	Lead     Text   `yaml:"lead"`         // under the title of the sign-in page; empty: ours
-	Note     Text   `yaml:"note"`         // at its foot; empty: ours
+	Title    Text   `yaml:"title"`        // name on the pages; empty: the default
+	Lead     Text   `yaml:"lead"`         // below the title of the sign-in page; empty: the default
+	Note     Text   `yaml:"note"`         // at its foot; empty: the default
 	LogoFile string `yaml:"logo_file"`    // picture on the pages
-	Accent   string `yaml:"accent_color"` // colour of the buttons, as #0f62de; empty: ours
-	Contact  Text   `yaml:"contact"`      // whom to ask: text, an e-mail address or a URL
+	Accent   string `yaml:"accent_color"` // colour of the buttons, such as #0f62de; empty: the default
+	Contact  Text   `yaml:"contact"`      // contact for help: text, an e-mail address or a URL
 
-	// TemplatesDir holds own pages: any of layout.html, sign_in.html, account.html,
-	// silent.html, signed_in.html, signed_out.html, confirm.html, who.html, sessions.html, error.html,
-	// style.css replaces the built-in one of that name.
+	// TemplatesDir contains custom pages: each of layout.html, sign_in.html, account.html,
+	// silent.html, signed_in.html, signed_out.html, confirm.html, who.html, sessions.html,
+	// console.html, error.html, style.css, wide.css replaces the built-in file of that name.
 	TemplatesDir string `yaml:"templates_dir"`
 }
 
@@ -37,7 +37,7 @@ type Text struct {
 	En string `yaml:"en"`
 }
 
-// UnmarshalText takes one text for both languages.
+// UnmarshalText sets one text for both languages.
 func (t *Text) UnmarshalText(text []byte) error {
 	*t = BothLanguages(string(text))
 	return nil
@@ -45,10 +45,10 @@ func (t *Text) UnmarshalText(text []byte) error {
 
 func BothLanguages(s string) Text { return Text{s, s} }
 
-// First reports whether one of our pages comes before DingTalk.
+// First reports whether one of our pages is shown before DingTalk's.
 func (c SignInConfig) First() bool { return c.Page || c.EmbedQR }
 
-// Check finds the mistakes below key (`sign_in`); it opens nothing.
+// Check reports the mistakes below key (`sign_in`). It opens nothing.
 func (c SignInConfig) Check(p *conf.Problems, key string) {
 	for _, text := range []struct {
 		name  string
@@ -67,21 +67,21 @@ func (c SignInConfig) Check(p *conf.Problems, key string) {
 	p.At("%s.accent_color", key).If(err != nil, "is not a colour such as \"#0f62de\"")
 }
 
-// checkFiles reads logo and templates as pages will.
+// checkFiles reads logo and templates like the pages do.
 func (c SignInConfig) checkFiles(p *conf.Problems, key string, read func(string) ([]byte, fs.FileMode, error)) {
 	if c.LogoFile != "" {
 		logo, _, err := read(c.LogoFile)
 		p.At("%s.logo_file", key).If(err != nil, "cannot be read: %s", cause(err))
 		_, bad := page.New(page.Config{Logo: logo})
-		p.At("%s.logo_file", key).If(err == nil && bad != nil, "is not a picture that fits: %s", pageFault(bad))
+		p.At("%s.logo_file", key).If(err == nil && bad != nil, "is not a suitable picture: %s", pageFault(bad))
 	}
 	if c.TemplatesDir != "" {
 		_, err := page.New(page.Config{Templates: c.templates(read)})
-		p.At("%s.templates_dir", key).If(err != nil, "has a page that does not work: %s", pageFault(err))
+		p.At("%s.templates_dir", key).If(err != nil, "contains a page that fails: %s", pageFault(err))
 	}
 }
 
-// pageFault is an error of package page without the words around what is wrong.
+// pageFault returns the cause of an error of package page.
 func pageFault(err error) any {
 	if err == nil {
 		return nil
@@ -92,8 +92,8 @@ func pageFault(err error) any {
 	return strings.TrimPrefix(err.Error(), "page: ")
 }
 
-// templates reads from TemplatesDir; a folder that is not there is an error,
-// a file that is not there leaves ours in place.
+// templates reads from TemplatesDir. A missing folder is an error, a missing file leaves
+// the built-in one in place.
 func (c SignInConfig) templates(read func(string) ([]byte, fs.FileMode, error)) func(string) ([]byte, error) {
 	if c.TemplatesDir == "" {
 		return nil
@@ -109,7 +109,7 @@ func (c SignInConfig) templates(read func(string) ([]byte, fs.FileMode, error)) 
 	}
 }
 
-// Pages is what the pages say about the organisation.
+// Pages returns the settings of the pages.
 func (c SignInConfig) Pages(publicURL, prefix string) (page.Config, error) {
 	p := page.Config{
 		Title:     page.Text(c.Title),

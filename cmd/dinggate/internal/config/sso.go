@@ -8,11 +8,11 @@ import (
 	"dinggate/internal/conf"
 )
 
-// SSORoot is what the endpoints of the SSO service are below; the contract
-// fixes it.
+// SSORoot is the path above the endpoints of the SSO service, which the contract
+// fixes.
 const SSORoot = "/dingtalk"
 
-// checkProvider wants exactly one place where people prove who they are.
+// checkProvider requires exactly one identity provider.
 func (c *Config) checkProvider(p *conf.Problems) {
 	if !c.SSO.On() {
 		c.DingTalk.Check(p, "dingtalk")
@@ -20,46 +20,46 @@ func (c *Config) checkProvider(p *conf.Problems) {
 	}
 	d := c.DingTalk
 	p.At("sso").If(d.ClientID != "" || !d.ClientSecret.IsZero() || d.CorpID != "",
-		"is given beside dingtalk; keep the one that people sign in at")
+		"is set together with dingtalk; remove the one that is not used for sign-in")
 	c.SSO.Check(p, "sso")
 }
 
-// checkSSOServer: below /dingtalk nothing else can be.
+// checkSSOServer: no other endpoint can be below /dingtalk.
 func (c *Config) checkSSOServer(p *conf.Problems) {
 	c.SSOServer.Check(p, "sso_server")
 	if !c.SSOServer.On() {
 		return
 	}
 	p.At("prefix").If(strings.HasPrefix(c.Prefix+"/", SSORoot+"/"),
-		"is below /dingtalk, where the endpoints of sso_server are")
+		"is below /dingtalk, which is reserved for the endpoints of sso_server")
 	for i, r := range c.Routes {
 		p.At("routes[%d].path", i).Warn(strings.HasPrefix(strings.TrimSuffix(r.Path, "/")+"/", SSORoot+"/"),
 			"is below /dingtalk, where only the endpoints of sso_server are")
 	}
 }
 
-// checkAPITokens: whose tokens open routes is said, unless they are our own.
+// checkAPITokens requires the clients whose tokens open routes, unless they are our own.
 func (c *Config) checkAPITokens(p *conf.Problems) {
 	at, service, passwords := p.At("api_tokens"), c.SSOServer.On(), c.Accounts.HtpasswdFile != ""
 	at.Warn(c.APITokens && !passwords && !c.SSO.On() && !service,
-		"is true, but nobody gives credentials: there is neither accounts.htpasswd_file nor sso_server nor sso")
+		"is true, but there is no source of credentials: none of accounts.htpasswd_file, sso_server and sso is set")
 	at.Warn(c.APITokens && c.SSO.On() && !service,
 		"takes every access token of the SSO service for a person where its userinfo has no \"aud\": any "+
 			"application that people sign in to there could be them here")
 	clients := p.At("api_token_clients")
 	clients.Warn(c.APITokens && service && !passwords && len(c.APITokenClients) == 0,
-		"is empty, so that no access token opens a route; name the clients of sso_server whose tokens do")
-	clients.Warn(!c.APITokens && len(c.APITokenClients) > 0, "does nothing without api_tokens: true")
+		"is empty, so no access token is accepted; list the clients of sso_server whose tokens are accepted")
+	clients.Warn(!c.APITokens && len(c.APITokenClients) > 0, "has no effect without api_tokens: true")
 	for i, id := range c.APITokenClients {
 		at := p.At("api_token_clients[%d]", i)
 		at.If(id == "", "is empty; write a client id")
 		at.If(id != "" && service &&
 			!slices.ContainsFunc(c.SSOServer.Clients, func(app sso.App) bool { return app.ClientID == id }),
-			"is no client_id of sso_server.clients")
+			"is not a client_id of sso_server.clients")
 	}
 }
 
-// CallbackURLs are all that DingTalk sends people back to.
+// CallbackURLs are all URLs that DingTalk sends people back to.
 func (c *Config) CallbackURLs() []string {
 	urls := []string{c.CallbackURL()}
 	if c.SSOServer.On() {
@@ -68,8 +68,8 @@ func (c *Config) CallbackURLs() []string {
 	return urls
 }
 
-// Realm is the organisation that sessions are of: what another one sealed
-// opens nothing here, even under the same secret.
+// Realm identifies the organisation of sessions: a cookie sealed for another one does
+// not open here, even with the same secret.
 func (c *Config) Realm() string {
 	if c.SSO.On() {
 		return strings.TrimSuffix(c.SSO.URL, "/")
@@ -77,7 +77,7 @@ func (c *Config) Realm() string {
 	return c.DingTalk.CorpID
 }
 
-// ProviderClientID is who we are where people sign in.
+// ProviderClientID is our client id at the identity provider.
 func (c *Config) ProviderClientID() string {
 	if c.SSO.On() {
 		return c.SSO.ClientID
@@ -85,9 +85,9 @@ func (c *Config) ProviderClientID() string {
 	return c.DingTalk.ClientID
 }
 
-// TokenClients are the clients whose access tokens open routes (threats T30): a
-// token proves that a person let some application know who they are, which is no
-// reason for that application to be that person everywhere.
+// TokenClients are the clients whose access tokens open routes (threats T30). A token
+// proves that a person signed in to some application; that does not allow the
+// application to act as the person everywhere.
 func (c *Config) TokenClients() []string {
 	if len(c.APITokenClients) == 0 && c.SSO.On() && !c.SSOServer.On() {
 		return []string{c.SSO.ClientID}

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestSignInTexts: a text for both languages, or one for each, from every source.
+// TestSignInTexts checks a text for both languages, and one for each, from every source.
 func TestSignInTexts(t *testing.T) {
 	for _, tt := range []struct {
 		yaml, args, environ string

@@ -12,7 +12,7 @@ import (
 	"dinggate/internal/conf"
 )
 
-// textValue is a value that the environment or a flag gives.
+// textValue is a value from the environment or a flag.
 type textValue struct {
 	key   key
 	value string
@@ -20,8 +20,8 @@ type textValue struct {
 }
 
 // parseEnviron finds our variables. An unknown one is a mistake (a misspelt
-// DINGGATE_TRUSTED_PROXY would go unnoticed), except those that Kubernetes
-// makes for a service called dinggate.
+// DINGGATE_TRUSTED_PROXY would have no effect), except those that Kubernetes sets for a
+// service named dinggate.
 func (l *loader) parseEnviron(environ []string) (file string, values []textValue) {
 	seen := map[string]bool{}
 	for _, variable := range environ {
@@ -38,7 +38,7 @@ func (l *loader) parseEnviron(environ []string) (file string, values []textValue
 			file = value
 		case name == LanguageVariable: // run has read it
 		case ok && k.FileOnly:
-			l.mistake(at, k.Path, "can only be given in a file")
+			l.mistake(at, k.Path, "can only be set in a file")
 		case ok:
 			values = append(values, textValue{k, value, name})
 		default:
@@ -52,7 +52,7 @@ const ConfigVariable = envPrefix + "CONFIG"
 
 func (l *loader) unknownVariable(name, rest string) conf.Text {
 	if strings.Contains(rest, "_SERVICE_") || strings.Contains(rest, "_PORT") {
-		return conf.Textf("is not a variable of dinggate; if Kubernetes makes it for another service, set enableServiceLinks: false")
+		return conf.Textf("is not a variable of dinggate; if Kubernetes sets it for another Service, set enableServiceLinks: false")
 	}
 	names := []string{ConfigVariable}
 	for _, k := range l.keys {
@@ -64,9 +64,8 @@ func (l *loader) unknownVariable(name, rest string) conf.Text {
 	return conf.Textf("is not a variable of dinggate")
 }
 
-// fromTexts puts values of the environment or of flags where they belong.
-// A key stands before those below it, so that the text of one language replaces
-// half of the text of both.
+// fromTexts sets values of the environment or of flags. A key precedes those below it,
+// so that the text of one language replaces half of the text of both.
 func (l *loader) fromTexts(texts []textValue) {
 	slices.SortStableFunc(texts, func(a, b textValue) int { return strings.Compare(a.key.Path, b.key.Path) })
 	for _, t := range texts {
@@ -77,7 +76,7 @@ func (l *loader) fromTexts(texts []textValue) {
 			l.give(t.key.Path, at, t.value == "")
 			secret, _ := l.key(func(other key) bool { return other.Path == t.key.FileOf })
 			l.files[t.key.FileOf] = secretFile{t.value, l.at(secret)}
-		case t.key.Secret && t.value == "": // as good as not given
+		case t.key.Secret && t.value == "": // same as not given
 		default:
 			l.put(t.key.Path, at)
 			if fault := setText(t.value, l.at(t.key)); !fault.IsZero() {
@@ -88,12 +87,12 @@ func (l *loader) fromTexts(texts []textValue) {
 	}
 }
 
-// at is where the value of a key lies in the configuration.
+// at returns the place of a key's value in the configuration.
 func (l *loader) at(k key) reflect.Value { return reflect.ValueOf(l.cfg).Elem().FieldByIndex(k.Index) }
 
 var durationType = reflect.TypeFor[time.Duration]()
 
-// wantOf says what a type wants, for people.
+// wantOf describes the values of a type in a message.
 func wantOf(t reflect.Type) conf.Text {
 	switch {
 	case t == durationType:
@@ -108,7 +107,7 @@ func wantOf(t reflect.Type) conf.Text {
 	return conf.Textf("text")
 }
 
-// setText reads s into v. The fault, if any, never quotes it.
+// setText parses s into v. The fault, if any, never quotes it.
 func setText(s string, v reflect.Value) (fault conf.Text) {
 	switch {
 	case v.Addr().Type().Implements(textType):
@@ -145,7 +144,7 @@ func setText(s string, v reflect.Value) (fault conf.Text) {
 
 func isNumber(s string) bool { return s != "" && strings.Trim(s, "+-.0123456789") == "" }
 
-// setList reads a list separated by commas; nothing is the empty list.
+// setList parses a list separated by commas; the empty text is the empty list.
 func setList(s string, v reflect.Value) (fault conf.Text) {
 	v.SetZero()
 	if strings.TrimSpace(s) == "" {
@@ -172,7 +171,7 @@ const (
 
 var errSecretTooLarge = conf.Errorf("is larger than 64 KiB")
 
-// secretFiles reads the files that the present source names for its secrets.
+// secretFiles reads the files of the secrets that the present source names.
 func (l *loader) secretFiles() {
 	for _, path := range slices.Sorted(maps.Keys(l.files)) {
 		file, name := l.files[path], path+fileSuffix
@@ -181,10 +180,10 @@ func (l *loader) secretFiles() {
 			continue
 		}
 		if _, both := l.given[path]; both {
-			l.mistake(at, name, "is given beside %s; keep one", path)
+			l.mistake(at, name, "is set together with %s; remove one", path)
 			continue
 		}
-		l.put(path, at) // what is wrong with the content belongs here
+		l.put(path, at) // faults of the content are reported here
 		data, mode, err := l.Read(file.name)
 		if err == nil && len(data) > maxSecretFile {
 			err = errSecretTooLarge
@@ -196,14 +195,14 @@ func (l *loader) secretFiles() {
 		}
 		if mode&0o004 != 0 {
 			l.problems.Add(conf.Problem{Key: name, Warning: true, File: at.file, Line: at.line,
-				Text: conf.Textf("names a file that everybody on this machine can read (mode %04o); chmod 600", mode.Perm())})
+				Text: conf.Textf("refers to a file that every user of this machine can read (mode %04o); chmod 600", mode.Perm())})
 		}
 		setSecret(string(data), file.value)
 	}
 }
 
-// setSecret takes a file's content: one secret without its final newline, or
-// one for each line that is not empty.
+// setSecret sets a file's content: one secret without its trailing newline, or one per
+// non-empty line.
 func setSecret(content string, v reflect.Value) {
 	if v.Type() == secretType {
 		content = strings.TrimSuffix(strings.TrimSuffix(content, "\n"), "\r")

@@ -9,8 +9,8 @@ import (
 
 // TracingConfig is the `tracing` part: one OpenTelemetry span for each request.
 type TracingConfig struct {
-	Endpoint string `yaml:"endpoint"` // where OTLP over HTTP is taken, such as http://127.0.0.1:4318; empty: off
-	Sample   string `yaml:"sample"`   // share of the requests, from 0 to 1, where no trusted proxy has decided already
+	Endpoint string `yaml:"endpoint"` // receiver of OTLP over HTTP, such as http://127.0.0.1:4318; empty: off
+	Sample   string `yaml:"sample"`   // share of requests, from 0 to 1, unless a trusted proxy has decided already
 }
 
 // Check reports every mistake below key (`tracing`); it opens nothing.

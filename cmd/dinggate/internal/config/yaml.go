@@ -20,9 +20,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// fromFile reads the file into the configuration. The text becomes a tree of
-// nodes, which know their lines; the walk over it is ours, since yaml's own
-// errors quote values, and stop where ours go on.
+// fromFile reads the file into the configuration. It decodes a tree of nodes, which have
+// line numbers, itself: errors of the yaml package quote values, and its decoder stops
+// at the first error.
 func (l *loader) fromFile() {
 	at := place{file: l.name}
 	data, mode, err := l.Read(l.name)
@@ -41,7 +41,7 @@ func (l *loader) fromFile() {
 		l.fault(at, "", fault)
 		return
 	}
-	if root == nil { // an empty file says nothing
+	if root == nil { // an empty file sets nothing
 		return
 	}
 	if l.unread = root.Kind != yaml.MappingNode; l.unread {
@@ -49,9 +49,9 @@ func (l *loader) fromFile() {
 		return
 	}
 	l.walk(root, reflect.ValueOf(l.cfg).Elem(), "", root.Line)
-	// Threats L5: a secret within a file that all may read.
+	// Threats L5: a secret in a file that every user can read.
 	for path, at := range l.given {
-		// of an entry of a list
+		// of a list entry
 		if mode&0o004 != 0 && strings.Contains(path, "].") && !strings.HasSuffix(path, fileSuffix) {
 			l.readableSecret(path, at, mode)
 		}
@@ -68,11 +68,11 @@ func (l *loader) fromFile() {
 
 func (l *loader) readableSecret(path string, at place, mode fs.FileMode) {
 	l.problems.Add(conf.Problem{Key: path, Warning: true, File: at.file, Line: at.line,
-		Text: conf.Textf("is in a file that everybody on this machine can read (mode %04o); chmod 600, or use %s",
+		Text: conf.Textf("is in a file that every user of this machine can read (mode %04o); chmod 600, or use %s",
 			mode.Perm(), path+fileSuffix)})
 }
 
-// parse makes the tree of the one document in data; nil for an empty one.
+// parse parses the one document in data; nil for an empty one.
 func parse(name string, data []byte) (root *yaml.Node, at place, fault conf.Text) {
 	at.file = name
 	if at.line, fault = encodingFault(data); !fault.IsZero() {
@@ -87,7 +87,7 @@ func parse(name string, data []byte) (root *yaml.Node, at place, fault conf.Text
 	if err == nil {
 		if err = decoder.Decode(&second); err == nil {
 			at.line = second.Line
-			return nil, at, conf.Textf("holds a second document; keep one, without ---")
+			return nil, at, conf.Textf("contains a second document; remove it and the ---")
 		}
 	}
 	if !errors.Is(err, io.EOF) {
@@ -106,7 +106,7 @@ func parse(name string, data []byte) (root *yaml.Node, at place, fault conf.Text
 
 var yamlLine = regexp.MustCompile(`line (\d+): `)
 
-// yamlFault rewrites an error of the parser, two of which quote what they found.
+// yamlFault rewrites an error of the parser; two of them quote the content.
 func yamlFault(err error) (line int, fault conf.Text) {
 	text := strings.TrimPrefix(err.Error(), "yaml: ")
 	line = 1
@@ -117,7 +117,7 @@ func yamlFault(err error) (line int, fault conf.Text) {
 	switch {
 	case strings.Contains(text, "unknown anchor"):
 		return line,
-			notYAML(conf.Errorf("an alias (*) names an anchor that is not there; text that begins with * needs quotes"))
+			notYAML(conf.Errorf("an alias (*) refers to an anchor that does not exist; text that begins with * needs quotes"))
 	case strings.Contains(text, "contains itself"):
 		return line, notYAML(conf.Errorf("an anchor contains itself"))
 	}
@@ -128,11 +128,11 @@ func notYAML(err error) conf.Text {
 	return conf.Textf("is not YAML at or just after this line: %s", err)
 }
 
-// walk reads a node into v, which has its default. path is the key, line that
-// of the key's name or of the list's entry.
+// walk decodes a node into v, which has its default. path is the key, line that of the
+// key's name or of the list entry.
 func (l *loader) walk(n *yaml.Node, v reflect.Value, path string, line int) {
 	at := place{l.name, line}
-	if n.Kind == yaml.AliasNode { // may lead in a circle; v's type is only so deep
+	if n.Kind == yaml.AliasNode { // may be a cycle; the depth of v's type bounds it
 		n = n.Alias
 	}
 	l.places[path] = at
@@ -149,7 +149,7 @@ func (l *loader) walk(n *yaml.Node, v reflect.Value, path string, line int) {
 				l.fault(at, path, fault)
 				return
 			}
-			u.UnmarshalText([]byte(n.Value)) // takes every word; Check judges it
+			u.UnmarshalText([]byte(n.Value)) // accepts every word; Check checks it
 			return
 		}
 		l.walkSection(n, v.Elem(), path, at)
@@ -189,8 +189,8 @@ func (l *loader) walk(n *yaml.Node, v reflect.Value, path string, line int) {
 	}
 }
 
-// beside is the path of a file that the configuration names. One that is relative
-// begins in the configuration's folder: a service is started in another.
+// beside resolves the path of a file that the configuration names. A relative path
+// starts in the configuration's folder, because a service runs in another one.
 func (l *loader) beside(name string) string {
 	if name == "" || filepath.IsAbs(name) || name[0] == '/' {
 		return name
@@ -207,7 +207,7 @@ func namesFile(path string) bool {
 		strings.HasSuffix(name, "_dir")
 }
 
-// give notes that the present source has a secret, or the file of one.
+// give records that the present source has a secret, or the file of one.
 func (l *loader) give(path string, at place, empty bool) {
 	if !empty {
 		l.given[path] = at
@@ -238,7 +238,7 @@ func (l *loader) walkSection(n *yaml.Node, v reflect.Value, path string, at plac
 			l.walk(value, reflect.ValueOf(&file).Elem(), full, name.Line)
 			l.give(full, at, file == "")
 			l.files[path+fields[secret].name] = secretFile{file, v.FieldByIndex(fields[secret].index)}
-			if l.bad[full] { // then the secret is not missing besides
+			if l.bad[full] { // then the secret is not reported as missing too
 				l.bad[path+fields[secret].name] = true
 			}
 		default:
@@ -247,7 +247,7 @@ func (l *loader) walkSection(n *yaml.Node, v reflect.Value, path string, at plac
 	})
 }
 
-// noKeys says that keys with values are wanted, and what made text of them.
+// noKeys reports that keys with values are expected, and what turned them into text.
 func (l *loader) noKeys(n *yaml.Node, path string, at place) {
 	if line, text := misprintAt(l.data, n); line > 0 {
 		l.fault(place{l.name, line}, path, text)
@@ -256,10 +256,10 @@ func (l *loader) noKeys(n *yaml.Node, path string, at place) {
 	l.wants(at, path, keysWithValues, n)
 }
 
-// unknown says what was probably meant: a key of this section, or one elsewhere.
+// unknown suggests the key that was probably meant: in this section, or in another one.
 func (l *loader) unknown(at place, section string, name *yaml.Node, fields []field) {
 	if name.ShortTag() == "!!merge" {
-		l.mistake(at, section+"<<", "merges keys, which is not done here; write them out")
+		l.mistake(at, section+"<<", "merges keys, which is not supported; write them out")
 		return
 	}
 	if text := misprintedKey(name.Value); !text.IsZero() {
@@ -292,8 +292,8 @@ func (l *loader) wants(at place, path string, what conf.Text, got *yaml.Node) {
 	l.mistake(at, path, wantsGot, what, kindOf(got))
 }
 
-// eachPair calls take for every pair of a mapping whose key is a text that has
-// not been there before.
+// eachPair calls take for every pair of a mapping whose key is a text and not a
+// duplicate.
 func (l *loader) eachPair(n *yaml.Node, prefix string, take func(name, value *yaml.Node)) {
 	first := map[string]int{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -348,8 +348,8 @@ func (l *loader) walkHeaders(n *yaml.Node, v reflect.Value, path string, at plac
 	v.Set(reflect.ValueOf(rules))
 }
 
-// scalar reads a single value into v. The fault, if any, never quotes it.
-// Digits are a fine text (a userid may be 0123) and are taken as written.
+// scalar decodes a single value into v. The fault, if any, never quotes it. A number is
+// accepted as text (a userid may be 0123) and used as written.
 func (l *loader) scalar(n *yaml.Node, v reflect.Value) (fault conf.Text) {
 	wants, tags := wantOf(v.Type()), []string{"!!str", "!!int", "!!float", "!!timestamp"}
 	switch {
@@ -371,7 +371,7 @@ func (l *loader) scalar(n *yaml.Node, v reflect.Value) (fault conf.Text) {
 	return setText(n.Value, v)
 }
 
-// kindOf says what a node is, in words of people who do not read the YAML specification.
+// kindOf names a node's type for readers who do not know the YAML specification.
 func kindOf(n *yaml.Node) conf.Text {
 	switch n.Kind {
 	case yaml.SequenceNode:

@@ -32,7 +32,7 @@ func Person(u *identity.User) *PersonView {
 
 func (p *PersonView) Text(in i18n.Language) string {
 	if p == nil {
-		return in.Say(i18n.Message{"nobody is signed in", "未登录"})
+		return in.Say(i18n.Message{"not signed in", "未登录"})
 	}
 	parts := []string{p.Username}
 	add := func(name i18n.Message, value string) {

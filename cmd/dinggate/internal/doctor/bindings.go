@@ -12,7 +12,7 @@ import (
 	"dinggate/store/redisstore"
 )
 
-// bindingChecks look at what is bound in Redis, where others may write.
+// bindingChecks check the bindings in Redis, where other programs may write.
 func (d *Doctor) bindingChecks() []check {
 	if !d.cfg.Accounts.Binds() || d.cfg.Session.Store != session.StoreRedis {
 		return nil
@@ -45,7 +45,7 @@ func (d *Doctor) bindings(ctx context.Context) Result {
 	case err != nil:
 		return Result{
 			Severity: Wrong,
-			Text: i18n.Message{"some do not open under cookie.secrets and count for nothing",
+			Text: i18n.Message{"some cannot be decrypted with cookie.secrets and have no effect",
 				"部分绑定无法用 cookie.secrets 打开，不起作用"},
 			Hint: i18n.Message{
 				"was a secret removed, or does another deployment use this redis.prefix? otherwise another program " +
@@ -55,7 +55,7 @@ func (d *Doctor) bindings(ctx context.Context) Result {
 	case failed == nil && len(plain) > 0:
 		return Result{
 			Severity: Wrong,
-			Text: i18n.Message{fmt.Sprintf("%d of an older release are not sealed and count for nothing",
+			Text: i18n.Message{fmt.Sprintf("%d of an older release are not sealed and have no effect",
 				len(plain)), fmt.Sprintf("旧版本的 %d 条绑定未加密封存，不起作用", len(plain))},
 			Hint: i18n.Message{"dinggate bindings list > FILE, look it through, dinggate bindings import FILE",
 				"dinggate bindings list > 文件，核对后 dinggate bindings import 文件"},

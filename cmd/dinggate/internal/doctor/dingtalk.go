@@ -21,7 +21,7 @@ import (
 	"dinggate/internal/i18n"
 )
 
-// dingtalkChecks are those of the DingTalk side.
+// dingtalkChecks are the checks of DingTalk.
 func (d *Doctor) dingtalkChecks() []check {
 	c := d.cfg.DingTalk
 	all := []check{
@@ -82,12 +82,20 @@ func (d *Doctor) dingtalkChecks() []check {
 			run:   d.stream,
 		})
 	}
+	if len(d.cfg.OIDC.Clients) > 0 || d.cfg.Accounts.Binds() || d.cfg.AccessRequests.On() {
+		all = append(all, check{
+			Name:  "dingtalk.migrations",
+			title: i18n.Message{"migrated accounts", "迁移过的账号"},
+			host:  "api",
+			run:   func(ctx context.Context) Result { return migrations(ctx, d.probe) },
+		})
+	}
 	return append(all,
 		check{Name: "dingtalk.callback", title: i18n.Message{"callback URL (重定向URL)", "重定向URL（回调域名）"}, run: d.callback},
-		check{Name: "dingtalk.person", title: i18n.Message{"only a sign-in can show", "需真人登录才能确认"}, run: onlyPeople})
+		check{Name: "dingtalk.person", title: i18n.Message{"verified only by a sign-in", "需真人登录才能确认"}, run: onlyPeople})
 }
 
-// asks makes a check of one question.
+// asks makes a check from one call.
 func (d *Doctor) asks(ask func(context.Context) error, yes i18n.Message) func(context.Context) Result {
 	return func(ctx context.Context) Result { return result(ask(ctx), yes) }
 }
@@ -99,16 +107,16 @@ func result(err error, yes i18n.Message) Result {
 	return good(yes)
 }
 
-// derived reports a cause that any call may run into, in a row of its own.
+// derived reports a cause that any call may have, in a row of its own.
 func (d *Doctor) derived(code string, yes i18n.Message) func([]Result) Result {
 	return func(others []Result) Result {
 		out := good(yes)
 		if len(d.skew) == 0 {
-			out = Result{Severity: Note, Text: i18n.Message{"nobody answered", "没有任何应答"}}
+			out = Result{Severity: Note, Text: i18n.Message{"no answer", "没有任何应答"}}
 		}
 		for _, f := range others {
 			if f.cause == code || strings.HasPrefix(f.cause, code+" ") {
-				if out.Severity != Wrong || f.Hint != describe.HintLater { // one of them may know more
+				if out.Severity != Wrong || f.Hint != describe.HintLater { // one of them may be more specific
 					out = f
 				}
 			}
@@ -117,7 +125,7 @@ func (d *Doctor) derived(code string, yes i18n.Message) func([]Result) Result {
 	}
 }
 
-// reach asks for any answer: it shows the way there, TLS and the clock.
+// reach requests any answer: that checks the network path, TLS and the clock.
 func (d *Doctor) reach(ctx context.Context, host, base string) Result {
 	silence := Result{Severity: Wrong, cause: "silence of " + host}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(base, "/")+"/", nil)
@@ -125,11 +133,11 @@ func (d *Doctor) reach(ctx context.Context, host, base string) Result {
 		return failed(err)
 	}
 	if dingtalk.Government(r.URL.Hostname()) {
-		silence.Text = i18n.Message{r.URL.Host + " is 专有钉钉 (浙政钉), another product with another protocol",
+		silence.Text = i18n.Message{r.URL.Host + " belongs to 专有钉钉 (浙政钉), another product with another protocol",
 			r.URL.Host + " 是专有钉钉（浙政钉），产品与协议都不同"}
 		silence.Hint = i18n.Message{
-			"other hosts alone do not make it work: use the hosts of DingTalk, or an SSO service of your own (sso)",
-			"只改地址无法使用：请使用钉钉的地址，或通过自建 SSO 服务接入（sso）",
+			"it is not supported: use the hosts of DingTalk, or an SSO service of your own (sso)",
+			"不受支持：请使用钉钉的地址，或通过自建 SSO 服务接入（sso）",
 		}
 		return silence
 	}
@@ -152,7 +160,7 @@ func (d *Doctor) reach(ctx context.Context, host, base string) Result {
 	return good(i18n.Message{text, text})
 }
 
-// get follows no redirect and takes the proxy of the environment, as all calls to DingTalk do.
+// get follows no redirect and uses the proxy of the environment, like all calls to DingTalk.
 func (d *Doctor) get(r *http.Request) (res *http.Response, via string, err error) {
 	if proxy, err := http.ProxyFromEnvironment(r); err == nil && proxy != nil {
 		via = ", HTTP proxy " + proxy.Host
@@ -163,20 +171,20 @@ func (d *Doctor) get(r *http.Request) (res *http.Response, via string, err error
 		TLSHandshakeTimeout:   2 * time.Second,
 		TLSClientConfig:       &tls.Config{RootCAs: d.Roots, MinVersion: tls.VersionTLS12},
 		DisableKeepAlives:     true,
-		ResponseHeaderTimeout: d.Patience,
+		ResponseHeaderTimeout: d.MaxWait,
 	}
-	res, err = httpclient.New(t).Kept.Do(r)
-	if u, ok := errors.AsType[*url.Error](err); ok { // its text quotes the address
+	res, err = httpclient.New(t).Pooled.Do(r)
+	if u, ok := errors.AsType[*url.Error](err); ok { // its text quotes the URL
 		err = u.Err
 	}
 	return res, via, err
 }
 
-// unreachable says why a connection did not come about, and what to look at.
+// unreachable describes why a connection failed, and what to check.
 func unreachable(host string, err error) Result {
 	f := Result{Severity: Wrong, Detail: err.Error(), cause: "unreachable " + host,
 		Text: i18n.Message{"cannot be reached: " + host, "无法连接 " + host},
-		Hint: i18n.Message{"look at firewall and proxy (HTTPS_PROXY); " + host + " has to be reachable from here",
+		Hint: i18n.Message{"check firewall and proxy (HTTPS_PROXY); this machine must be able to reach " + host,
 			"检查防火墙与代理（HTTPS_PROXY），本机需能访问 " + host}}
 	_, dns := errors.AsType[*net.DNSError](err)
 	invalid, isInvalid := errors.AsType[x509.CertificateInvalidError](err)
@@ -187,38 +195,39 @@ func unreachable(host string, err error) Result {
 	f.offline = !isInvalid && !name && !authority && !alert && !record
 	switch {
 	case dns:
-		f.Hint = i18n.Message{"the name does not resolve: look at DNS (/etc/resolv.conf)",
+		f.Hint = i18n.Message{"the name does not resolve: check DNS (/etc/resolv.conf)",
 			"域名无法解析：检查 DNS（/etc/resolv.conf）"}
 	case isInvalid && invalid.Reason == x509.Expired:
 		f.Text = i18n.Message{"the certificate of " + host + " is expired or not valid yet", host + " 的证书已过期或尚未生效"}
-		f.Hint = i18n.Message{"renew it; or is this machine's clock wrong?", "请更换证书；或检查本机时钟"}
+		f.Hint = i18n.Message{"renew it, or check this machine's clock", "请更换证书；或检查本机时钟"}
 	case name:
 		f.Text = i18n.Message{"the certificate of " + host + " is for another name", host + " 的证书域名不符"}
-		f.Hint = i18n.Message{"use the name that the certificate is for; or another device answers in between",
-			"使用证书上的域名；或有中间设备替换了证书"}
+		f.Hint = i18n.Message{"use the name in the certificate; or another device intercepts the connection",
+			"请使用证书上的域名；也可能有中间设备替换了证书"}
 	case authority:
 		f.Text = i18n.Message{"the certificate of " + host + " is from an unknown authority", host + " 的证书由未知机构签发"}
 		f.Hint = i18n.Message{
-			"add the authority to the system's certificates (SSL_CERT_FILE); or a TLS inspection is in between",
-			"把该机构加入系统证书（SSL_CERT_FILE）；或有 TLS 检查设备介入",
+			"add the authority to the system's certificates (update-ca-certificates, or SSL_CERT_DIR: " +
+				"docs/corporate-network.md); or a TLS inspection device intercepts the connection",
+			"请把该机构加入系统证书（update-ca-certificates，或 SSL_CERT_DIR，见 docs/corporate-network.zh-CN.md）；也可能有 TLS 检查设备介入",
 		}
 	case record:
-		f.Text = i18n.Message{host + " speaks no TLS", host + " 不使用 TLS"}
-		f.Hint = i18n.Message{"write http:// if that is meant, or the right port", "若确实不用 TLS 请写 http://，否则请核对端口"}
+		f.Text = i18n.Message{host + " does not use TLS", host + " 不使用 TLS"}
+		f.Hint = i18n.Message{"write http:// if this is intended, or correct the port", "若确实不用 TLS 请写 http://，否则请核对端口"}
 	case isInvalid, alert:
-		f.Text = i18n.Message{"no TLS with " + host, "与 " + host + " 的 TLS 握手失败"}
+		f.Text = i18n.Message{"the TLS handshake with " + host + " failed", "与 " + host + " 的 TLS 握手失败"}
 	}
 	return f
 }
 
-// mostSkew is how far clocks may be apart before sealed times and codes suffer.
+// mostSkew is the clock difference from which sealed times and codes are affected.
 const mostSkew = time.Minute
 
 func (d *Doctor) clock([]Result) Result {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.skew) == 0 {
-		return Result{Severity: Note, Text: i18n.Message{"cannot be compared: nobody answered", "无法比对：没有任何应答"}}
+		return Result{Severity: Note, Text: i18n.Message{"cannot be compared: no answer", "无法比对：没有任何应答"}}
 	}
 	slices.Sort(d.skew)
 	off := d.skew[len(d.skew)/2].Round(time.Second)
@@ -239,7 +248,7 @@ func (d *Doctor) clock([]Result) Result {
 	}
 }
 
-// stream asks for a connection of the event stream and does not open it.
+// stream requests a connection of the event stream and does not open it.
 func (d *Doctor) stream(ctx context.Context) Result {
 	target, secure, err := d.probe.Stream(ctx)
 	if err != nil {
@@ -257,31 +266,31 @@ func (d *Doctor) stream(ctx context.Context) Result {
 	}
 	if _, err := d.connect(ctx, "tcp", target, d.tlsTo(secure, host, nil)); err != nil {
 		f := unreachable(target, err)
-		f.Text[i18n.English] += ": events do not come, a leaver stays until the next recheck"
-		f.Text[i18n.Chinese] += "：收不到事件，离职者要到下次复查才退出"
+		f.Text[i18n.English] += ": events do not arrive, leavers stay signed in until the next recheck"
+		f.Text[i18n.Chinese] += "：收不到事件，离职人员到下次复查时才会退出登录"
 		return f
 	}
-	return good(i18n.Message{target + " (types are ticked under 开发配置 > 事件订阅)", target + "（事件类型在 开发配置 > 事件订阅 中勾选）"})
+	return good(i18n.Message{target + " (event types are selected under 开发配置 > 事件订阅)", target + "（事件类型在 开发配置 > 事件订阅 中勾选）"})
 }
 
-// callback prints what no call can read.
+// callback prints a setting that no call can read.
 func (d *Doctor) callback(context.Context) Result {
 	urls := strings.Join(d.cfg.CallbackURLs(), "\n")
 	try := (&dingtalk.WebLogin{Client: d.probe.Client}).AuthURL(d.cfg.CallbackURL(), "doctor")
 	return Result{Severity: Note, Text: i18n.Message{urls, urls},
-		Hint: i18n.Message{"is it registered, letter by letter, under 开发配置 > 安全设置 > 重定向URL（回调域名）? To try, open " + try,
-			"请核对 开发配置 > 安全设置 > 重定向URL（回调域名） 是否逐字包含以上地址；可在浏览器中打开以下地址验证：" + try}}
+		Hint: i18n.Message{"check that it is registered exactly under 开发配置 > 安全设置 > 重定向URL（回调域名）; to test, open " + try,
+			"请核对 开发配置 > 安全设置 > 重定向URL（回调域名） 中的地址与以上完全一致；可在浏览器中打开以下地址验证：" + try}}
 }
 
 func onlyPeople(context.Context) Result {
 	point := dingtalk.PermissionName("Contact.User.Read")
 	return Result{
 		Severity: Note,
-		Text: i18n.Message{point + "; the version is published; its visible range covers the people",
+		Text: i18n.Message{point + "; a published version; a visible range that covers the users",
 			point + "；应用已发布；可使用范围覆盖使用者"},
 		Hint: i18n.Message{
-			"权限管理, and 应用发布 > 版本管理与发布 > 可使用范围 (a new app is visible to its creator alone); whatever lacks is " +
-				"named in the log when somebody signs in",
+			"权限管理, and 应用发布 > 版本管理与发布 > 可使用范围 (a new app is visible to its creator only); what is missing is " +
+				"reported in the log at a sign-in",
 			"请在 权限管理 与 应用发布 > 版本管理与发布 > 可使用范围 中确认（新应用默认只对创建者可见）；缺失项会在有人登录时写入日志",
 		},
 	}

@@ -10,6 +10,7 @@ import (
 	"dinggate/cmd/dinggate/internal/cli"
 	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/cmd/dinggate/internal/describe"
+	"dinggate/cmd/dinggate/internal/orgtree"
 	"dinggate/dingtalk"
 	"dinggate/internal/i18n"
 	"dinggate/internal/identity"
@@ -25,7 +26,7 @@ func (d *Doctor) scope(ctx context.Context) Result {
 	}
 	return Result{
 		Severity: Warning,
-		Text:     i18n.Message{"not the whole organisation: people outside cannot sign in", "授权范围不是全部员工，范围外的人无法登录"},
+		Text:     i18n.Message{"not the whole organisation: people outside the scope cannot sign in", "授权范围不是全部员工，范围外的人无法登录"},
 		Hint: i18n.Message{
 			"开发者后台 > 权限管理 > 通讯录权限 > 授权范围 > 全部员工 (Developer console > Permission management > contact scope)",
 			"开发者后台 > 权限管理 > 通讯录权限 > 授权范围 > 全部员工",
@@ -33,7 +34,7 @@ func (d *Doctor) scope(ctx context.Context) Result {
 	}
 }
 
-// record looks at a colleague as a sign-in would.
+// record looks a colleague up as a sign-in would.
 func (d *Doctor) record(ctx context.Context) Result {
 	directory := &dingtalk.Directory{
 		Client:    d.probe.Client,
@@ -60,13 +61,13 @@ func (d *Doctor) record(ctx context.Context) Result {
 	return f
 }
 
-// needsEmail reports whether somebody without an e-mail address is kept out somewhere.
+// needsEmail reports whether people without an e-mail address are refused somewhere.
 func needsEmail(c *config.Config) bool {
 	return strings.HasPrefix(c.DingTalk.Username, "email") ||
 		len(config.NamedIn(c, "emails")) > 0
 }
 
-// ruleChecks hold departments and roles of the rules against the directory.
+// ruleChecks compare departments and roles in the rules with the directory.
 func (d *Doctor) ruleChecks() (all []check) {
 	for _, text := range config.NamedIn(d.cfg, "departments") {
 		id, err := strconv.ParseInt(text, 10, 64)
@@ -82,9 +83,10 @@ func (d *Doctor) ruleChecks() (all []check) {
 				f := result(err, i18n.Message{cli.Printable(name), cli.Printable(name)})
 				if fail, ok := errors.AsType[*identity.Failure](err); ok && fail.Code == "department_unknown" {
 					f.Text, f.cause = i18n.Message{
-						"does not exist, or is outside the contact scope: the rule names nobody by it",
+						"does not exist, or is outside the contact scope: it matches no one in the rule",
 						"不存在或不在授权范围内：规则中的这一项不会放行任何人",
 					}, ""
+					d.nearest(&f, func(t *orgtree.Tree) string { return t.NearestDepartment(text) })
 				}
 				return f
 			},
@@ -127,17 +129,19 @@ func (d *Doctor) roles(ctx context.Context, named []string) Result {
 		}
 		switch {
 		case len(ids) == 0:
-			return Result{
+			wrong := Result{
 				Severity: Wrong,
-				Text: i18n.Message{"role " + cli.Printable(name) + " does not exist: the rule names nobody by it",
+				Text: i18n.Message{"role " + cli.Printable(name) + " does not exist: it matches no one in the rule",
 					"角色 " + cli.Printable(name) + " 不存在：规则中的这一项不会放行任何人"},
 				Hint: i18n.Message{"compare the name with 管理后台 https://oa.dingtalk.com > 通讯录 > 角色管理",
 					"请与 管理后台 https://oa.dingtalk.com > 通讯录 > 角色管理 中的名称核对"},
 			}
+			wrong.suggest(orgtree.Roles(known).NearestRole(name))
+			return wrong
 		case len(ids) > 1 && f.Severity == Fine:
 			f = Result{
 				Severity: Warning,
-				Text: i18n.Message{fmt.Sprintf("%d roles are called %s; all of them are let in", len(ids),
+				Text: i18n.Message{fmt.Sprintf("%d roles are named %s; the rule allows all of them", len(ids),
 					cli.Printable(name)), fmt.Sprintf("同名角色 %s 有 %d 个，都会被放行", cli.Printable(name), len(ids))},
 				Hint: i18n.Message{"if one is meant, write its id: " + strings.Join(ids, ", "),
 					"若只指其中一个，请改写为 id：" + strings.Join(ids, "、")},
@@ -147,31 +151,56 @@ func (d *Doctor) roles(ctx context.Context, named []string) Result {
 	return f
 }
 
-// lists asks whether the directory can be read as a whole, which few need.
+// nearest suggests the department or role that was probably meant, if the tree can be
+// read in the remaining time.
+func (d *Doctor) nearest(f *Result, of func(*orgtree.Tree) string) {
+	if tree, err := d.tree(); err == nil {
+		f.suggest(of(tree))
+	}
+}
+
+// suggest appends the closest name to the text; "" appends nothing.
+func (f *Result) suggest(nearest string) {
+	if nearest = cli.Printable(nearest); nearest != "" {
+		f.Text[i18n.English] += "; the closest match is " + nearest
+		f.Text[i18n.Chinese] += "；最接近的是 " + nearest
+	}
+}
+
+// lists checks whether the directory can be read as a whole, which few deployments need.
 func lists(ctx context.Context, d *Doctor) Result {
 	return optional(d.probe.Lists(ctx), i18n.Message{"can be read", "可以读取"}, i18n.Message{
 		fmt.Sprintf("cannot be read: members are looked up one by one, at most %d a second, so that above %d people "+
-			"at work checks come later than session.recheck", d.cfg.DingTalk.Rate, affordable(d.cfg)),
-		fmt.Sprintf("无法读取：成员逐人查询，每秒最多 %d 人；同时在线超过 %d 人时，核对会晚于 session.recheck",
+			"active rechecks are later than session.recheck", d.cfg.DingTalk.Rate, affordable(d.cfg)),
+		fmt.Sprintf("无法读取：成员逐人查询，每秒最多 %d 人；同时在线超过 %d 人时，复查会晚于 session.recheck",
 			d.cfg.DingTalk.Rate, affordable(d.cfg)),
 	})
 }
 
-// affordable is how many people can be looked up one by one in time.
+// affordable is how many people individual lookups can recheck in time.
 func affordable(c *config.Config) int {
 	return int(float64(c.DingTalk.Rate) * 0.8 * c.Session.Recheck.Seconds()) // up to a fifth sooner than due
 }
 
-// leavers asks whether people can be signed out who left while no event arrived.
+// leavers checks whether people who left while the event stream was down can be found.
 func leavers(ctx context.Context, p *dingtalk.Probe) Result {
 	return optional(p.Leavers(ctx), i18n.Message{"can be read", "可以读取"}, i18n.Message{
-		"cannot be read: who leaves while the event stream is broken is out at the next recheck",
-		"无法读取：事件流中断期间离职的人，要到下一次核对才会退出",
+		"cannot be read: people who leave while the event stream is down stay signed in until the next recheck",
+		"无法读取：事件流中断期间离职的人，到下次复查时才会退出登录",
 	})
 }
 
-// optional takes a missing permission for something to know, no mistake; what else
-// goes wrong other rows tell.
+// migrations checks whether people whose account was migrated can be found again.
+func migrations(ctx context.Context, p *dingtalk.Probe) Result {
+	return optional(p.Migrations(ctx), i18n.Message{"can be asked for", "可以查询"}, i18n.Message{
+		"cannot be asked for: a person whose ordinary account becomes an enterprise account is somebody new, without their " +
+			"binding, grants and OpenID subject",
+		"无法查询：普通账号迁移为企业账号后被视为新用户，原有的绑定、授权和 OpenID sub 都不再对应",
+	})
+}
+
+// optional turns a missing permission into a note; other failures are reported in other
+// rows.
 func optional(err error, yes, without i18n.Message) Result {
 	if err == nil {
 		return good(yes)

@@ -22,11 +22,11 @@ import (
 	"dinggate/session"
 )
 
-// soon is when a certificate's end is worth a warning.
+// soon is how long before its end a certificate causes a warning.
 const soon = 14 * 24 * time.Hour
 
-// connect opens a connection as an upstream's transport would, and gives the
-// end of the certificate where there is TLS.
+// connect opens a connection like an upstream's transport, and returns the end of the
+// certificate's validity if TLS is used.
 func (d *Doctor) connect(ctx context.Context, network, address string, security *tls.Config) (until time.Time, err error) {
 	conn, err := (&net.Dialer{Timeout: 3 * time.Second}).DialContext(ctx, network, address)
 	if err != nil {
@@ -45,8 +45,23 @@ func (d *Doctor) connect(ctx context.Context, network, address string, security 
 	return client.ConnectionState().PeerCertificates[0].NotAfter, nil
 }
 
-// tlsTo is how a host of this name is connected to: nil, unless it is secure. A
-// nil trust is what this machine trusts.
+// proxied is the result for a URL that the service calls through the HTTP proxy of the
+// environment. connect uses no proxy: it would report a failure that the service does not have.
+func proxied(u *url.URL) (Result, bool) {
+	proxy, err := http.ProxyFromEnvironment(&http.Request{URL: u})
+	if err != nil || proxy == nil {
+		return Result{}, false
+	}
+	return Result{
+		Severity: Note,
+		Text: i18n.Message{u.Host + ", through the HTTP proxy " + proxy.Host + "; not connected",
+			u.Host + "，经 HTTP 代理 " + proxy.Host + "；没有尝试连接"},
+		Hint: i18n.Message{"if this host is internal, add it to NO_PROXY", "如果这台主机在内网，请把它加入 NO_PROXY"},
+	}, true
+}
+
+// tlsTo is the TLS configuration for a host of this name: nil unless secure. A nil trust
+// means the roots of this machine.
 func (d *Doctor) tlsTo(secure bool, name string, trust *tls.Config) *tls.Config {
 	if !secure {
 		return nil
@@ -63,13 +78,13 @@ func (d *Doctor) tlsTo(secure bool, name string, trust *tls.Config) *tls.Config 
 	return trust
 }
 
-// ends judges the end of a certificate that is valid now.
+// ends checks the remaining validity of a certificate.
 func (d *Doctor) ends(until time.Time, f Result) Result {
 	if until.IsZero() {
 		return f
 	}
 	days := int(until.Sub(d.now()).Hours() / 24)
-	f.Text[i18n.English] += fmt.Sprintf(", certificate for %d more days", days)
+	f.Text[i18n.English] += fmt.Sprintf(", certificate valid for %d more days", days)
 	f.Text[i18n.Chinese] += fmt.Sprintf("，证书还有 %d 天到期", days)
 	if until.Sub(d.now()) < soon {
 		f.Severity = max(f.Severity, Warning)
@@ -79,8 +94,8 @@ func (d *Doctor) ends(until time.Time, f Result) Result {
 	return f
 }
 
-// upstreamChecks connect to each upstream once. No request is made: the
-// application's pages are not ours to ask for.
+// upstreamChecks connect to each upstream once. They make no request, because every
+// page belongs to the application.
 func (d *Doctor) upstreamChecks() (all []check) {
 	seen := map[string]bool{}
 	for _, r := range d.cfg.AllRoutes() {
@@ -115,8 +130,8 @@ func (d *Doctor) upstreamChecks() (all []check) {
 				if err != nil {
 					f := unreachable(address, err)
 					if f.offline {
-						f.Hint = i18n.Message{"is the application running there? routes and upstream name the address",
-							"应用是否在该地址运行？请核对 routes 或 upstream 中的地址"}
+						f.Hint = i18n.Message{"check that the application runs there, and the address in routes or upstream",
+							"请确认应用在该地址运行，并核对 routes 或 upstream 中的地址"}
 					}
 					return f
 				}
@@ -127,20 +142,20 @@ func (d *Doctor) upstreamChecks() (all []check) {
 	return all
 }
 
-// doorChecks look at how browsers reach us.
-func (d *Doctor) doorChecks() []check {
+// entryChecks check how browsers reach dinggate.
+func (d *Doctor) entryChecks() []check {
 	all := []check{{Name: "public_url", title: i18n.Message{"public_url", "public_url"}, run: d.publicURL}}
 	if d.cfg.TLS.On() {
-		all = append(all, check{Name: "tls", title: i18n.Message{"our own certificate", "自有证书"}, run: d.certificate})
+		all = append(all, check{Name: "tls", title: i18n.Message{"dinggate's certificate", "自有证书"}, run: d.certificate})
 	}
 	return append(all,
 		check{Name: "trusted_proxies", title: i18n.Message{"trusted_proxies", "trusted_proxies"}, run: d.seen},
-		check{Name: "running", title: i18n.Message{"the dinggate that runs here", "本机运行的 dinggate"}, run: d.running},
+		check{Name: "running", title: i18n.Message{"dinggate on this machine", "本机运行的 dinggate"}, run: d.running},
 		check{Name: "cookie", title: i18n.Message{"session cookie", "会话 Cookie"}, run: d.cookie})
 }
 
-// publicURL asks at public_url, as a browser does, and checks whether it
-// is us who opens.
+// publicURL makes a request to public_url, as a browser does, and checks whether this
+// dinggate answers.
 func (d *Doctor) publicURL(ctx context.Context) Result {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, d.cfg.PublicURL+d.cfg.Prefix+"/userinfo", nil)
 	if err != nil {
@@ -152,8 +167,8 @@ func (d *Doctor) publicURL(ctx context.Context) Result {
 		f := unreachable(r.URL.Host, err)
 		if f.offline {
 			f.Severity = Note
-			f.Hint = i18n.Message{"dinggate does not run yet, or this machine cannot reach its own public address",
-				"dinggate 尚未运行，或本机无法访问自己的公网地址"}
+			f.Hint = i18n.Message{"dinggate is not running, or this machine cannot reach its own public address",
+				"dinggate 没有运行，或本机无法访问自己的公网地址"}
 		}
 		return f
 	}
@@ -168,25 +183,25 @@ func (d *Doctor) publicURL(ctx context.Context) Result {
 		answer.Error == "unauthenticated"
 	switch {
 	case ours:
-		return d.ends(until, good(i18n.Message{"leads to dinggate", "指向 dinggate"}))
+		return d.ends(until, good(i18n.Message{"reaches dinggate", "指向 dinggate"}))
 	case res.StatusCode >= 500:
 		return d.ends(until, Result{
 			Severity: Warning,
-			Text: i18n.Message{fmt.Sprintf("answers %d: does dinggate run behind it?", res.StatusCode),
-				fmt.Sprintf("应答 %d：后面的 dinggate 是否在运行？", res.StatusCode)},
-			Hint: i18n.Message{"start dinggate, or look at the gateway's log", "请启动 dinggate，或查看网关日志"},
+			Text: i18n.Message{fmt.Sprintf("answers %d: check that dinggate is running behind it", res.StatusCode),
+				fmt.Sprintf("应答 %d：请确认后面的 dinggate 正在运行", res.StatusCode)},
+			Hint: i18n.Message{"start dinggate, or check the gateway's log", "请启动 dinggate，或查看网关日志"},
 		})
 	}
 	return d.ends(until, Result{Severity: Wrong, Text: i18n.Message{
-		fmt.Sprintf("%s/userinfo there answers %d, and not as dinggate does: the callback would not reach us",
+		fmt.Sprintf("%s/userinfo answers %d, but not from dinggate: the callback would not arrive",
 			d.cfg.Prefix, res.StatusCode),
 		fmt.Sprintf("其 %s/userinfo 应答 %d，不是 dinggate：回调无法到达", d.cfg.Prefix, res.StatusCode)},
-		Hint: i18n.Message{"let the gateway in front forward " + d.cfg.Prefix +
-			"/ to dinggate unchanged (dinggate gen prints how); is public_url the address in the browser?",
+		Hint: i18n.Message{"make the gateway in front forward " + d.cfg.Prefix +
+			"/ to dinggate unchanged (see dinggate gen), and check that public_url is the address in the browser",
 			"请让前面的网关把 " + d.cfg.Prefix + "/ 原样转发给 dinggate（dinggate gen 可打印配置）；并核对 public_url 是否为浏览器地址栏中的地址"}})
 }
 
-// certificate reads tls.cert_file as a browser would judge it.
+// certificate checks tls.cert_file as a browser would.
 func (d *Doctor) certificate(context.Context) Result {
 	data, _, err := d.Files(d.cfg.TLS.CertFile)
 	if err != nil {
@@ -206,7 +221,7 @@ func (d *Doctor) certificate(context.Context) Result {
 	if len(chain) == 0 {
 		return Result{
 			Severity: Wrong,
-			Text:     i18n.Message{"holds no certificate", "没有证书"},
+			Text:     i18n.Message{"contains no certificate", "没有证书"},
 			Hint:     i18n.Message{"see tls.cert_file", "核对 tls.cert_file"},
 		}
 	}
@@ -224,7 +239,7 @@ func (d *Doctor) certificate(context.Context) Result {
 			Severity: Wrong,
 			Text: i18n.Message{"is not valid before " + leaf.NotBefore.Format(time.RFC3339),
 				leaf.NotBefore.Format(time.RFC3339) + " 之前无效"},
-			Hint: i18n.Message{"is this machine's clock right?", "请检查本机时钟"},
+			Hint: i18n.Message{"check this machine's clock", "请检查本机时钟"},
 		}
 	case leaf.VerifyHostname(host) != nil:
 		return Result{
@@ -245,29 +260,29 @@ func (d *Doctor) certificate(context.Context) Result {
 		CurrentTime:   d.now(),
 	}); err != nil {
 		f.Severity = Note
-		f.Text[i18n.English] += ", from an authority that this machine does not know"
+		f.Text[i18n.English] += ", from an authority that this machine does not trust"
 		f.Text[i18n.Chinese] += "，签发机构不被本机信任"
 		f.Hint = i18n.Message{
-			"with a public authority the file lacks the chain: the certificate first, then its intermediates",
+			"if it is a public authority, the file lacks the chain: the certificate first, then its intermediates",
 			"若为公共机构签发，说明文件缺少证书链：先证书，后中间证书",
 		}
 	}
 	return d.ends(leaf.NotAfter, f)
 }
 
-// trusted compares what is believed with how public_url says that we are reached.
+// trusted compares trusted_proxies with the scheme and host of public_url.
 func (d *Doctor) trusted() Result {
 	if len(d.cfg.TrustedProxies) == 0 && d.cfg.Secure() && !d.cfg.TLS.On() {
 		return Result{Severity: Warning, Text: i18n.Message{
-			"nobody is believed, but public_url is https and we speak http: the proxy that does TLS is taken for " +
-				"every client",
-			"未信任任何代理，但 public_url 为 https 而自身使用 http：所有客户端都会被当作前面那台做 TLS 的代理"},
+			"no proxy is trusted, but public_url is https and dinggate uses http: all clients appear as the proxy that terminates " +
+				"TLS",
+			"未信任任何代理，但 public_url 为 https 而自身使用 http：所有客户端的地址都会显示为前面终止 TLS 的代理"},
 			Hint: i18n.Message{"add its address, such as 127.0.0.1/32, or the pod network of the gateway",
 				"请加入该代理的地址，例如 127.0.0.1/32 或网关的 Pod 网段"}}
 	}
 	list := strings.Join(d.cfg.TrustedProxies, ", ")
 	if list == "" {
-		return good(i18n.Message{"nobody: browsers reach us themselves", "无：浏览器直接访问"})
+		return good(i18n.Message{"none: browsers connect directly", "无：浏览器直接访问"})
 	}
 	return good(i18n.Message{list, list})
 }
@@ -279,22 +294,22 @@ func (d *Doctor) cookie(context.Context) Result {
 		return Result{
 			Severity: Note,
 			Text: i18n.Message{
-				"same_site is strict: people who follow a link on another site, or come from a third party of " +
-					"sso_server, sign in again", "same_site 为 strict：从其他网站的链接或 sso_server 的第三方进入时需重新登录",
+				"same_site is strict: people who follow a link on another site, or come from an application of " +
+					"sso_server, must sign in again", "same_site 为 strict：从其他网站的链接或 sso_server 的第三方进入时需重新登录",
 			},
-			Hint: i18n.Message{"cookie.same_site: lax is what most want", "多数情况应使用 cookie.same_site: lax"},
+			Hint: i18n.Message{"cookie.same_site: lax is recommended", "多数情况应使用 cookie.same_site: lax"},
 		}
 	}
 	if c.Domain != "" {
 		return good(i18n.Message{name + ", shared by all hosts below " + c.Domain,
 			name + "，由 " + c.Domain + " 下的所有主机共享"})
 	}
-	return good(i18n.Message{name + ", for " + d.cfg.PublicHost() + " alone", name + "，仅用于 " + d.cfg.PublicHost()})
+	return good(i18n.Message{name + ", only for " + d.cfg.PublicHost(), name + "，仅用于 " + d.cfg.PublicHost()})
 }
 
-// ssoChecks ask the SSO service with a token and a code that nobody has.
+// ssoChecks call the SSO service with a token and a code that do not exist.
 func (d *Doctor) ssoChecks() []check {
-	const nobody = "dinggate-doctor-asks-for-nobody"
+	const missing = "dinggate-doctor-asks-for-nobody"
 	expect := func(err error, code string, yes i18n.Message) Result {
 		if f, ok := errors.AsType[*identity.Failure](err); ok && f.Code == code {
 			return good(yes)
@@ -302,8 +317,8 @@ func (d *Doctor) ssoChecks() []check {
 		if err == nil {
 			return Result{
 				Severity: Wrong,
-				Text:     i18n.Message{"takes what nobody gave", "接受了不存在的凭据"},
-				Hint:     i18n.Message{"is sso.url an SSO service?", "核对 sso.url 是否为 SSO 服务"},
+				Text:     i18n.Message{"accepts credentials that do not exist", "接受了不存在的凭据"},
+				Hint:     i18n.Message{"check that sso.url is an SSO service", "核对 sso.url 是否为 SSO 服务"},
 			}
 		}
 		return failed(err)
@@ -314,12 +329,12 @@ func (d *Doctor) ssoChecks() []check {
 		{Name: "clock", title: i18n.Message{"clock", "本机时钟"}, derive: d.clock},
 		{Name: "sso.userinfo", title: i18n.Message{"SSO userinfo", "SSO userinfo 接口"}, host: "sso",
 			run: func(ctx context.Context) Result {
-				_, err := d.sso.Person(ctx, nobody)
+				_, err := d.sso.Person(ctx, missing)
 				return expect(err, "sso_over", i18n.Message{"refuses a made-up token, as it should", "拒绝了虚构的令牌，符合预期"})
 			}},
 		{Name: "sso.client", title: i18n.Message{"SSO client_id and client_secret", "SSO client_id 与 client_secret"},
 			host: "sso", run: func(ctx context.Context) Result {
-				_, _, err := d.sso.Exchange(ctx, nobody, nobody)
+				_, _, err := d.sso.Exchange(ctx, missing, missing)
 				return expect(err, "sso_code_rejected", i18n.Message{"accepted", "正确"})
 			}},
 		{Name: "sso.callback", title: i18n.Message{"callback URL", "回调地址"}, run: func(context.Context) Result {

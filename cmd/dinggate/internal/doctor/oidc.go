@@ -19,7 +19,7 @@ const (
 	maxDiscovery  = 64 << 10
 )
 
-// oidcChecks look at the OpenID Connect provider as applications see it, and at the
+// oidcChecks check the OpenID Connect provider from an application's side, and the
 // addresses of the applications.
 func (d *Doctor) oidcChecks() (all []check) {
 	if !d.cfg.OIDC.On() {
@@ -35,7 +35,7 @@ func (d *Doctor) oidcChecks() (all []check) {
 			u, err := url.Parse(raw)
 			called := raw == client.BackchannelLogoutURI
 			if err != nil || u.Host == "" || ownMachine(u.Hostname()) && !called {
-				continue // a program on somebody's own machine
+				continue // a program on the user's machine
 			}
 			name := "oidc." + client.ClientID + "." + u.Host
 			if called {
@@ -52,15 +52,18 @@ func (d *Doctor) oidcChecks() (all []check) {
 	return all
 }
 
-// ownMachine reports a name of whatever machine it is said on.
+// ownMachine reports a name that means the machine on which it is used.
 func ownMachine(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// applicationAddress connects to an application. Browsers are sent to its redirect_uris, which
-// this machine need not reach; its backchannel_logout_uri is called from here.
+// applicationAddress connects to an application. Browsers are sent to its redirect_uris,
+// which this machine need not reach; its backchannel_logout_uri is called from here.
 func (d *Doctor) applicationAddress(ctx context.Context, u *url.URL, called bool) Result {
+	if f, ok := proxied(u); called && ok {
+		return f
+	}
 	address := u.Host
 	if u.Port() == "" {
 		address = net.JoinHostPort(u.Hostname(), map[bool]string{true: "443", false: "80"}[u.Scheme == "https"])
@@ -72,23 +75,23 @@ func (d *Doctor) applicationAddress(ctx context.Context, u *url.URL, called bool
 	f := unreachable(address, err)
 	if called {
 		f.Severity = Warning
-		f.Hint = i18n.Message{"backchannel_logout_uri is called from here: it would receive nothing when somebody signs out",
+		f.Hint = i18n.Message{"this machine calls backchannel_logout_uri: the application would not be notified of sign-outs",
 			"backchannel_logout_uri 由本机调用：有人退出登录时无法通知该应用"}
 		return f
 	}
 	f.Severity = Note
-	f.Hint = i18n.Message{"browsers are sent to redirect_uris; that this machine cannot reach it may be all right",
+	f.Hint = i18n.Message{"browsers are sent to redirect_uris; this machine need not be able to reach it",
 		"浏览器会被送到 redirect_uris；本机无法访问不一定有问题"}
 	return f
 }
 
-// discovered is what counts of the provider's description.
+// discovered holds the relevant part of the provider's metadata.
 type discovered struct {
 	Issuer string `json:"issuer"`
 	JWKS   string `json:"jwks_uri"`
 }
 
-// fetch reads JSON as an application does.
+// fetch requests JSON as an application does.
 func (d *Doctor) fetch(ctx context.Context, address string, to any) (status int, err error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
@@ -110,7 +113,7 @@ func (d *Doctor) issuer(ctx context.Context) Result {
 	status, err := d.fetch(ctx, strings.TrimSuffix(d.cfg.PublicURL, "/")+oidcDiscovery, &found)
 	want := strings.TrimSuffix(d.cfg.PublicURL, "/")
 	forward := i18n.Message{
-		"let the gateway in front forward /oidc/, " + oidcDiscovery + " and /.well-known/oauth-authorization-server to dinggate, unasked",
+		"make the gateway in front forward /oidc/, " + oidcDiscovery + " and /.well-known/oauth-authorization-server to dinggate without forward auth",
 		"请让前面的网关把 /oidc/、" + oidcDiscovery + " 和 /.well-known/oauth-authorization-server 直接转发给 dinggate"}
 	switch {
 	case status == 0:
@@ -121,14 +124,14 @@ func (d *Doctor) issuer(ctx context.Context) Result {
 		return f
 	case status != http.StatusOK || err != nil:
 		return Result{Severity: Wrong, Text: i18n.Message{
-			fmt.Sprintf("%s answers %d, and no description of the provider", oidcDiscovery, status),
-			fmt.Sprintf("%s 应答 %d，不是提供方的描述", oidcDiscovery, status)}, Hint: forward}
+			fmt.Sprintf("%s answers %d without the provider's metadata", oidcDiscovery, status),
+			fmt.Sprintf("%s 应答 %d，没有提供方元数据", oidcDiscovery, status)}, Hint: forward}
 	case found.Issuer != want:
 		return Result{Severity: Wrong, Text: i18n.Message{
-			fmt.Sprintf("the provider there calls itself %.100q, and public_url is %s", found.Issuer, want),
-			fmt.Sprintf("该处的提供方自称 %.100q，而 public_url 为 %s", found.Issuer, want)},
-			Hint: i18n.Message{"does another dinggate answer there, or one with another configuration? reload it",
-				"是否由另一个 dinggate 或旧配置应答？请重新加载"}}
+			fmt.Sprintf("the provider's issuer is %.100q, but public_url is %s", found.Issuer, want),
+			fmt.Sprintf("该处提供方的 issuer 为 %.100q，而 public_url 为 %s", found.Issuer, want)},
+			Hint: i18n.Message{"another dinggate, or one with an old configuration, may be answering: reload it",
+				"可能由另一个 dinggate 或旧配置应答：请重新加载"}}
 	}
 	return good(i18n.Message{found.Issuer, found.Issuer})
 }
@@ -137,8 +140,8 @@ type publishedKey struct {
 	Algorithm string `json:"alg"`
 }
 
-// signingKeys reads the keys that applications verify with: every client's algorithm
-// has one.
+// signingKeys reads the keys with which applications verify: every client's algorithm
+// needs one.
 func (d *Doctor) signingKeys(ctx context.Context) Result {
 	var found discovered
 	var set struct {
@@ -147,12 +150,12 @@ func (d *Doctor) signingKeys(ctx context.Context) Result {
 	base := strings.TrimSuffix(d.cfg.PublicURL, "/")
 	status, err := d.fetch(ctx, base+oidcDiscovery, &found)
 	if err != nil || status != http.StatusOK || !strings.HasPrefix(found.JWKS, base+"/") {
-		return Result{Severity: Note, Text: i18n.Message{"cannot be seen: see the issuer", "无法查看：见 issuer 一项"}}
+		return Result{Severity: Note, Text: i18n.Message{"cannot be checked: see the issuer", "无法查看：见 issuer 一项"}}
 	}
 	if status, err = d.fetch(ctx, found.JWKS, &set); err != nil || status != http.StatusOK {
-		return Result{Severity: Wrong, Text: i18n.Message{fmt.Sprintf("jwks_uri answers %d and no keys", status),
+		return Result{Severity: Wrong, Text: i18n.Message{fmt.Sprintf("jwks_uri answers %d without keys", status),
 			fmt.Sprintf("jwks_uri 应答 %d，没有密钥", status)}, Hint: i18n.Message{
-			"see dinggate's log: without keys no application can sign anybody in", "请查看 dinggate 日志：没有密钥时任何应用都无法登录"}}
+			"see dinggate's log: without keys, sign-ins to applications fail", "请查看 dinggate 日志：没有密钥时任何应用都无法登录"}}
 	}
 	for _, client := range d.cfg.OIDC.Clients {
 		algorithm := client.SigningAlg
@@ -161,7 +164,7 @@ func (d *Doctor) signingKeys(ctx context.Context) Result {
 		}
 		if !slices.Contains(set.Keys, publishedKey{algorithm}) {
 			return Result{Severity: Wrong, Text: i18n.Message{
-				fmt.Sprintf("none is for %s, which client %s wants", algorithm, client.ClientID),
+				fmt.Sprintf("none is for %s, which client %s requires", algorithm, client.ClientID),
 				fmt.Sprintf("没有 %s 的密钥，而客户端 %s 需要它", algorithm, client.ClientID)},
 				Hint: i18n.Message{"add a key of that kind to oidc.key_files, or change the client's signing_alg",
 					"请在 oidc.key_files 中加入该类型的密钥，或修改客户端的 signing_alg"}}

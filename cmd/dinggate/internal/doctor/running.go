@@ -14,7 +14,7 @@ import (
 	"dinggate/internal/i18n"
 )
 
-// running asks the dinggate that serves here, if one does, how it is.
+// running checks the dinggate that serves here, if there is one.
 func (d *Doctor) running(ctx context.Context) Result {
 	r, err := d.status(ctx)
 	if err != nil {
@@ -22,7 +22,7 @@ func (d *Doctor) running(ctx context.Context) Result {
 			Severity: Note,
 			Text: i18n.Message{"no dinggate answers on admin.listen, " + d.cfg.Admin.Listen,
 				"admin.listen（" + d.cfg.Admin.Listen + "）上没有 dinggate 应答"},
-			Hint: i18n.Message{"where it runs, doctor also asks how it is", "在其运行的机器上执行 doctor 还可了解其状态"},
+			Hint: i18n.Message{"on the machine where it runs, doctor also checks its state", "在其运行的机器上执行 doctor 还会检查其状态"},
 		}
 	}
 	switch {
@@ -34,21 +34,21 @@ func (d *Doctor) running(ctx context.Context) Result {
 		if r.Reload.Partly {
 			return Result{
 				Severity: Wrong,
-				Text: i18n.Message{"a part of its configuration was refused and stays as it was" + why,
+				Text: i18n.Message{"a part of its configuration was refused and is unchanged" + why,
 					"其配置有一部分被拒绝，该部分保持原样" + why},
 				Hint: i18n.Message{"dinggate check lists all mistakes", "运行 dinggate check 查看全部错误"},
 			}
 		}
 		return Result{
 			Severity: Wrong,
-			Text: i18n.Message{"serves an old configuration, the changed one was refused" + why,
+			Text: i18n.Message{"uses an old configuration, the changed one was refused" + why,
 				"仍在使用旧配置，新配置被拒绝" + why},
 			Hint: i18n.Message{"dinggate check lists all mistakes", "运行 dinggate check 查看全部错误"},
 		}
 	case !r.Store.Up:
 		return Result{
 			Severity: Wrong,
-			Text:     i18n.Message{"its session store is away: " + r.Store.Kind, "其会话存储不可用：" + r.Store.Kind},
+			Text:     i18n.Message{"its session store is unavailable: " + r.Store.Kind, "其会话存储不可用：" + r.Store.Kind},
 			Hint:     i18n.Message{"see the line of the store above", "见上面关于存储的一行"},
 		}
 	case r.SharedUnionIDs > 0:
@@ -56,30 +56,30 @@ func (d *Doctor) running(ctx context.Context) Result {
 			Severity: Wrong,
 			Text: i18n.Message{
 				fmt.Sprintf(
-					"the SSO service gives %d unionids to several people each: they identify nobody, and "+
-						"bindings by them do not count", r.SharedUnionIDs,
+					"unionids that the SSO service returns for several people each: %d; they identify no one, and "+
+						"bindings by them have no effect", r.SharedUnionIDs,
 				),
 				fmt.Sprintf("SSO 服务给出的 %d 个 unionid 属于多个人：不能识别任何人，按它们建立的绑定不起作用", r.SharedUnionIDs),
 			},
-			Hint: i18n.Message{"have the service return each person's own unionid, or none",
+			Hint: i18n.Message{"let the service return each person's own unionid, or none",
 				"请让 SSO 服务返回每个人自己的 unionid，或不返回"},
 		}
 	case r.Stream != nil && r.Stream.Missed > 0:
 		return Result{
 			Severity: Warning,
 			Text: i18n.Message{
-				fmt.Sprintf("of %d leavers no event came: another deployment on this DingTalk app takes a part of them",
+				fmt.Sprintf("leavers without an event: %d; another deployment with this DingTalk app receives part of the events",
 					r.Stream.Missed),
-				fmt.Sprintf("有 %d 名离职者未收到事件：同一钉钉应用还有其他部署在接收事件", r.Stream.Missed)},
-			Hint: i18n.Message{"share one Redis, put one dinggate in front of both, or make an app for each",
+				fmt.Sprintf("%d 名离职人员没有收到事件：同一钉钉应用还有其他部署在接收事件", r.Stream.Missed)},
+			Hint: i18n.Message{"share one Redis, use one dinggate for both, or create an app for each",
 				"共用一个 Redis，或合并为一个 dinggate，或每个部署各用一个应用"},
 		}
 	case r.Sessions.OnGrace > 0:
 		return Result{
 			Severity: Warning,
-			Text: i18n.Message{fmt.Sprintf("%d people live on grace: their lookups fail", r.Sessions.OnGrace),
+			Text: i18n.Message{fmt.Sprintf("people in the grace period, whose lookups fail: %d", r.Sessions.OnGrace),
 				fmt.Sprintf("%d 人处于宽限期：成员复查失败", r.Sessions.OnGrace)},
-			Hint: i18n.Message{"the lines about DingTalk above say why; after session.grace they get 503",
+			Hint: i18n.Message{"see the lines about DingTalk above; after session.grace they get 503",
 				"原因见上面关于钉钉的各行；超过 session.grace 后将返回 503"},
 		}
 	case r.Stream != nil && r.Stream.Connected == nil && time.Since(r.Started) > time.Minute:
@@ -93,7 +93,7 @@ func (d *Doctor) running(ctx context.Context) Result {
 	return good(i18n.Message{r.Version + ", since " + since, r.Version + "，启动于 " + since})
 }
 
-// status is what /status of the dinggate here says.
+// status returns /status of the dinggate here.
 func (d *Doctor) status(ctx context.Context) (r admin.StatusReport, err error) {
 	ask, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/status", nil)
 	if err != nil {
@@ -111,8 +111,8 @@ func (d *Doctor) status(ctx context.Context) (r admin.StatusReport, err error) {
 	return r, json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(&r)
 }
 
-// forgotten lists peers that speak for others, are not believed, and are so near
-// that they are probably a gateway of one's own.
+// forgotten lists peers outside trusted_proxies that forward requests of others, and
+// whose address is so close that they are probably a gateway of the operator.
 func forgotten(r admin.StatusReport) (peers []string) {
 	for _, one := range r.Untrusted {
 		addr, err := netip.ParseAddr(one.Peer)
@@ -123,7 +123,7 @@ func forgotten(r admin.StatusReport) (peers []string) {
 	return peers[:min(len(peers), 5)]
 }
 
-// seen compares trusted_proxies with who really comes, where a dinggate runs.
+// seen compares trusted_proxies with the actual peers of a running dinggate.
 func (d *Doctor) seen(ctx context.Context) Result {
 	r, err := d.status(ctx)
 	if err != nil {
@@ -135,7 +135,7 @@ func (d *Doctor) seen(ctx context.Context) Result {
 	}
 	list := strings.Join(peers, ", ")
 	return Result{Severity: Warning, Text: i18n.Message{
-		"sends X-Forwarded-* or X-Original-* and is not believed: " + list,
+		"sends X-Forwarded-* or X-Original-* and is not trusted: " + list,
 		"发送了 X-Forwarded-* 或 X-Original-* 但未受信任：" + list},
 		Hint: i18n.Message{"if it is your gateway, add " + peers[0] + "/32, or its network, to trusted_proxies",
 			"若是你的网关，请把 " + peers[0] + "/32 或其网段加入 trusted_proxies"}}

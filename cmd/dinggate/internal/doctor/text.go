@@ -21,8 +21,7 @@ var SeverityNames = map[severity]struct {
 	skipped: {"skipped", i18n.Message{"-", "-"}},
 }
 
-// showFindings prints the table: what was looked at, what is there, and below
-// it what to do.
+// showFindings prints the table: what was checked, the result, and below it what to do.
 func showFindings(c cli.Invocation, checks []check, found []Result) {
 	var table i18n.Table
 	tally := map[severity]int{}
@@ -34,8 +33,8 @@ func showFindings(c cli.Invocation, checks []check, found []Result) {
 		}
 		table = append(table, []string{c.Say(SeverityNames[f.Severity].mark), c.Say(checks[i].title), lines[0]})
 		more := lines[1:]
-		if cure := c.Say(f.Hint); cure != "" {
-			more = append(more, "→ "+cure)
+		if hint := c.Say(f.Hint); hint != "" {
+			more = append(more, "→ "+hint)
 		}
 		if f.Detail != "" && f.Severity == Wrong {
 			more = append(more, "  "+cli.Printable(f.Detail))
@@ -45,11 +44,11 @@ func showFindings(c cli.Invocation, checks []check, found []Result) {
 		}
 	}
 	table.Write(c.Stdout, "")
-	fmt.Fprintf(c.Stdout, "\n"+c.Say(i18n.Message{"%d checks; wrong: %d, warnings: %d, notes: %d\n", "共 %d 项：%d 项错误，%d 项警告，%d 项提示\n"}),
+	fmt.Fprintf(c.Stdout, "\n"+c.Say(i18n.Message{"%d checks; errors: %d, warnings: %d, notes: %d\n", "共 %d 项：%d 项错误，%d 项警告，%d 项提示\n"}),
 		len(checks), tally[Wrong], tally[Warning], tally[Note])
 }
 
-// writeFindings is the table for programs.
+// writeFindings prints the table as JSON.
 func writeFindings(c cli.Invocation, checks []check, found []Result) error {
 	type row struct {
 		Check    string `json:"check"`

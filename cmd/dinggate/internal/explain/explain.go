@@ -23,48 +23,62 @@ import (
 	"dinggate/proxy/access"
 )
 
-var Flags = []cli.Flag{
+// Command is `dinggate explain`; grants reads the grants of a person.
+func Command(grants GrantsOf) cli.Command {
+	return cli.Command{
+		Name: "explain", Config: true, Flags: flags, Run: Run(grants),
+		Brief: i18n.Message{
+			"show which route and which rule decide a request, and why",
+			"说明某个请求由哪条路由、哪条规则决定，以及原因"},
+		Examples: []string{
+			"explain --url https://app.example.com/reports --config /etc/dinggate/config.yaml",
+			"explain --url /admin/ --user zhangsan --lookup --config config.yaml",
+		},
+	}
+}
+
+var flags = []cli.Flag{
 	{Name: "url", Value: "URL",
-		Help: i18n.Message{"what is asked for: an address, or a path on public_url's host (required)",
+		Help: i18n.Message{"the requested URL, or a path on public_url's host (required)",
 			"请求的地址，或 public_url 主机上的路径（必填）"}},
-	{Name: "method", Value: "METHOD", Help: i18n.Message{"GET where it is not given", "默认为 GET"}},
+	{Name: "method", Value: "METHOD", Help: i18n.Message{"default GET", "默认为 GET"}},
 	{Name: "user", Value: "USERID",
-		Help: i18n.Message{"who asks, by the DingTalk userid; not given: nobody is signed in",
-			"谁在请求（钉钉 userid）；不写则视为未登录"}},
+		Help: i18n.Message{"the person, by DingTalk userid; default: not signed in",
+			"请求者的钉钉 userid；不写则视为未登录"}},
 	{Name: "lookup", Value: "",
-		Help: i18n.Message{"ask the directory about --user: departments, roles, e-mail", "向通讯录查询 --user 的部门、角色和邮箱"}},
+		Help: i18n.Message{"look --user up in the directory: departments, roles, e-mail", "向通讯录查询 --user 的部门、角色和邮箱"}},
 	{Name: "username", Value: "NAME",
-		Help: i18n.Message{"what upstreams call them; without it, by dingtalk.username from the other flags",
+		Help: i18n.Message{"their username; default: derived from the other flags by dingtalk.username",
 			"应用看到的用户名；不写则按 dingtalk.username 从其他参数得出"}},
 	{Name: "departments", Value: "IDS",
-		Help: i18n.Message{"their departments with all above, separated by commas", "所在部门及其全部上级，逗号分隔"}},
+		Help: i18n.Message{"their departments and all above, separated by commas", "所在部门及其全部上级，逗号分隔"}},
 	{Name: "roles", Value: "ROLES", Help: i18n.Message{"names or ids, separated by commas", "角色名称或 id，逗号分隔"}},
 	{Name: "email", Value: "ADDRESS", Help: i18n.Message{"their e-mail address", "邮箱"}},
 	{Name: "name", Value: "NAME", Help: i18n.Message{"their name", "姓名"}},
 	{Name: "job-number", Value: "NUMBER", Help: i18n.Message{"their job number", "工号"}},
 	{Name: "client", Value: "ADDRESS",
-		Help: i18n.Message{"the address they come from, for rules on networks", "客户端地址，用于 networks 规则"}},
+		Help: i18n.Message{"the client address, for rules on networks", "客户端地址，用于 networks 规则"}},
 	{Name: "json", Value: "", Help: i18n.Message{"print JSON", "输出 JSON"}},
 }
 
-// explanation is what a request meets, and why. Its JSON form is for programs.
+// explanation is the decision about a request and the reasons. Its JSON form is for programs.
 type explanation struct {
 	Method    string               `json:"method"`
 	URL       string               `json:"url"`
-	Path      string               `json:"path,omitempty"`     // canonical, what rules and routes see
-	Readings  []string             `json:"readings,omitempty"` // further paths that the rule has to hold for
-	Variants  []string             `json:"variants,omitempty"` // further paths of which the sternest rule decides
+	Path      string               `json:"path,omitempty"`     // canonical; used by rules and routes
+	Readings  []string             `json:"readings,omitempty"` // further paths that the rule must hold for
+	Variants  []string             `json:"variants,omitempty"` // further paths; the strictest of their rules decides
 	Person    *describe.PersonView `json:"person,omitempty"`
 	Route     int                  `json:"route"` // index in routes; -1: none
 	RouteName string               `json:"route_name,omitempty"`
-	Place     string               `json:"place,omitempty"` // file:line of the route, where several files give routes
+	Place     string               `json:"place,omitempty"` // file:line of the route, if several files have routes
 	Upstream  string               `json:"upstream,omitempty"`
 	Verdict   string               `json:"verdict"` // allow, deny, sign_in
 	Rule      string               `json:"rule,omitempty"`
 	Reason    string               `json:"reason,omitempty"`
-	Direct    i18n.Message         `json:"-"`                // what a browser that comes to us gets
-	Asked     i18n.Message         `json:"-"`                // what a gateway that asks us gets
-	Status    int                  `json:"status,omitempty"` // of the answer of our own proxy
+	Direct    i18n.Message         `json:"-"`                // the answer to a browser
+	Asked     i18n.Message         `json:"-"`                // the answer to a gateway
+	Status    int                  `json:"status,omitempty"` // of the answer by our own proxy
 	Steps     []explainedStep      `json:"steps,omitempty"`
 	Request   [][2]string          `json:"request_headers,omitempty"`
 	Response  [][2]string          `json:"response_headers,omitempty"`
@@ -78,23 +92,28 @@ type explainedStep struct {
 	said  conf.Text
 }
 
-// errExplain is a command line that cannot be explained; its words are for people.
+// errExplain is a command line that cannot be explained, with a localized message.
 type errExplain struct{ i18n.Message }
 
 func (e errExplain) Error() string { return e.Message[i18n.English] }
 
-// Run reports what a request meets. Without --lookup it opens no network.
-// The exit code is 1 for a configuration with a mistake and for somebody whom
-// the directory does not know, 2 for a command line that is not understood.
-func Run(c cli.Invocation) int {
+// Run prints how a request is decided. Without --lookup it makes no network connection;
+// it reads grants at the control socket if the route supports requests for access. The
+// exit code is 1 for a configuration with a mistake and for a person whom the directory
+// does not have, 2 for a wrong command line.
+func Run(grants GrantsOf) func(cli.Invocation) int {
+	return func(c cli.Invocation) int { return run(c, grants) }
+}
+
+func run(c cli.Invocation, grants GrantsOf) int {
 	if c.Given["url"] == "" {
 		fmt.Fprintln(c.Stderr,
-			c.Say(i18n.Message{"dinggate explain: say what is asked for: --url https://app.example.com/reports",
+			c.Say(i18n.Message{"dinggate explain: give the requested URL: --url https://app.example.com/reports",
 				"dinggate explain：请说明请求的地址：--url https://app.example.com/reports"}))
 		return 2
 	}
 	cfg, problems := c.Load()
-	if !c.Has("lookup") { // the secrets lie on the server; routes can be explained anywhere
+	if !c.Has("lookup") { // the secrets are on the server; routes can be explained anywhere
 		problems = slices.DeleteFunc(problems, func(p conf.Problem) bool {
 			return !p.Usage && !config.AffectsGateway(p.Key)
 		})
@@ -122,10 +141,12 @@ func Run(c cli.Invocation) int {
 		} else if user != nil {
 			user.Username = usernameOf(cfg, user, c.Given["username"])
 		}
+		notes := granted(ctx, c, cfg, grants, &target, user)
 		e, err := Explain(cfg, target, raw, user)
 		if err != nil {
 			return err
 		}
+		e.Notes = append(e.Notes, notes(e.Rule)...)
 		if c.Has("json") {
 			return e.writeJSON(c.Stdout)
 		}
@@ -135,7 +156,7 @@ func Run(c cli.Invocation) int {
 	return c.Until(work)
 }
 
-// target reads --url, --method and --client. raw is the path as it was given.
+// ReadTarget parses --url, --method and --client. raw is the path as given.
 func ReadTarget(c cli.Invocation, cfg *config.Config) (t access.Target, raw string, err error) {
 	text := c.Given["url"]
 	if strings.HasPrefix(text, "/") {
@@ -149,7 +170,7 @@ func ReadTarget(c cli.Invocation, cfg *config.Config) (t access.Target, raw stri
 	}
 	host, err := web.CleanHost(u.Host, u.Scheme)
 	if err != nil {
-		return t, "", errExplain{i18n.Message{"--url has a host that cannot be read", "--url 的主机名无法识别"}}
+		return t, "", errExplain{i18n.Message{"--url has an invalid host", "--url 的主机名无法识别"}}
 	}
 	t = access.Target{Method: strings.ToUpper(c.Given["method"]), Host: host}
 	if t.Method == "" {
@@ -169,13 +190,13 @@ func ReadTarget(c cli.Invocation, cfg *config.Config) (t access.Target, raw stri
 	return t, raw, nil
 }
 
-// person is whom the flags describe; nil is nobody.
+// readPerson returns the person that the flags describe; nil for an anonymous request.
 func readPerson(c cli.Invocation) (*identity.User, error) {
 	id := c.Given["user"]
 	if id == "" {
 		for _, name := range []string{"lookup", "username", "departments", "roles", "email", "name", "job-number"} {
 			if c.Has(name) {
-				return nil, errExplain{i18n.Message{"--" + name + " says something about a person: add --user",
+				return nil, errExplain{i18n.Message{"--" + name + " describes a person: add --user",
 					"--" + name + " 描述的是某个人：请加上 --user"}}
 			}
 		}
@@ -188,13 +209,13 @@ func readPerson(c cli.Invocation) (*identity.User, error) {
 		Email:     identity.NormalizeEmail(c.Given["email"]),
 	}
 	if u.Email == "" && c.Given["email"] != "" {
-		return nil, errExplain{i18n.Message{"--email is no plain address; such a one counts as none",
-			"--email 不是普通的邮箱地址，这样的地址等于没有"}}
+		return nil, errExplain{i18n.Message{"--email is not a plain address; such an address is ignored",
+			"--email 不是普通的邮箱地址，这样的地址会被忽略"}}
 	}
 	for _, text := range c.List("departments") {
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
-			return nil, errExplain{i18n.Message{"--departments takes ids, which are numbers",
+			return nil, errExplain{i18n.Message{"--departments accepts only ids (numbers)",
 				"--departments 只接受部门 id（数字）"}}
 		}
 		u.Departments = append(u.Departments, n)
@@ -209,7 +230,7 @@ func readPerson(c cli.Invocation) (*identity.User, error) {
 	return u, nil
 }
 
-// usernameOf is what a sign-in would make the username, as far as the flags say.
+// usernameOf is the username that a sign-in would set, as far as the flags determine it.
 func usernameOf(c *config.Config, u *identity.User, given string) string {
 	local, _, _ := strings.Cut(u.Email, "@")
 	for _, name := range []string{given,
@@ -226,19 +247,22 @@ var errNoLookup = errors.New(
 	"--lookup asks DingTalk's directory, and people sign in at an SSO service here: describe the person by flags",
 )
 
-// unfound says what doctor would say of the directory's answer.
+// unfound reports a failed lookup with doctor's description.
 func unfound(c cli.Invocation, userID string, err error) error {
 	if _, ok := errors.AsType[*identity.Failure](err); !ok {
 		return err
 	}
 	f := describe.DescribeFailure(err)
 	return fmt.Errorf("%s %s: %s\n→ %s\n  %s", c.Say(i18n.Message{"looking up", "查询"}), cli.Printable(userID),
-		c.Say(f.Text), c.Say(f.Cure), cli.Printable(f.Detail))
+		c.Say(f.Text), c.Say(f.Hint), cli.Printable(f.Detail))
 }
 
 func LookUp(ctx context.Context, cfg *config.Config, userID string) (identity.User, error) {
 	if cfg.SSO.On() {
 		return identity.User{}, errNoLookup
+	}
+	if err := cfg.ConnectAsService(); err != nil {
+		return identity.User{}, err
 	}
 	client := &dingtalk.Client{Config: cfg.DingTalk}
 	defer client.CloseIdleConnections()
@@ -249,7 +273,7 @@ func LookUp(ctx context.Context, cfg *config.Config, userID string) (identity.Us
 	}).Colleague(ctx, userID)
 }
 
-// Explain asks the policy that serve would ask.
+// Explain evaluates the same policy as serve.
 func Explain(cfg *config.Config, t access.Target, raw string, user *identity.User) (*explanation, error) {
 	policy, err := cfg.Policy()
 	if err != nil {
@@ -296,8 +320,8 @@ func Explain(cfg *config.Config, t access.Target, raw string, user *identity.Use
 	return e, nil
 }
 
-// AnswersItself reports whether a path is below the prefix or another root of
-// our own, in any reading: nothing there is proxied.
+// AnswersItself reports whether a path is below the prefix or another root of our own,
+// in any interpretation: such a path is never proxied.
 func AnswersItself(c *config.Config, p web.Path) bool {
 	roots := []string{c.Prefix}
 	if c.SSOServer.On() {
@@ -309,7 +333,7 @@ func AnswersItself(c *config.Config, p web.Path) bool {
 	})
 }
 
-// answers gives the answer to the verdict, by our own proxy and to a gateway.
+// answers returns the response to the verdict, by our own proxy and to a gateway.
 func (e *explanation) answers(d access.Decision, upstream string) {
 	switch {
 	case d.Verdict == access.Allow && upstream == "":
@@ -330,8 +354,8 @@ func (e *explanation) answers(d access.Decision, upstream string) {
 	}
 }
 
-// headers are those that go along when the request passes. A token is the
-// person's own and nobody's to see.
+// headers are the identity headers of an allowed request. A token belongs to the person
+// and is not shown.
 func (e *explanation) headers(cfg *config.Config, user *identity.User) {
 	if e.Verdict != access.Allow.String() {
 		return

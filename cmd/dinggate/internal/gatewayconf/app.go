@@ -16,16 +16,16 @@ import (
 	"dinggate/internal/web"
 )
 
-// appTemplates has a folder for each application, and our own side of all of them.
+// appTemplates has a folder for each application, and the templates of our own side.
 //
 //go:embed app
 var appTemplates embed.FS
 
 const ourSide = "dinggate.yaml"
 
-// application is what its own paths are, below its address.
+// application has an application's own paths, below its address.
 type application struct {
-	redirects   []string // an absolute one is taken as it is
+	redirects   []string // an absolute one is used unchanged
 	postLogout  string
 	backchannel string
 	public      bool     // it has no secret
@@ -66,15 +66,16 @@ func AppNames() []string {
 	return names
 }
 
-// AppConfig is all that templates of applications know. As in GatewayConfig, no
-// text can end the word that contains it.
+// AppConfig is the data of the application templates. As in GatewayConfig, no text can
+// end the word that contains it.
 type AppConfig struct {
 	Client     string // its client_id
 	Issuer     string
-	URL        string // the application's address, without a slash at the end
+	URL        string // the application's address, without a trailing slash
 	SecretFile string
 	Redirects  []string
 	Entries    []appEntry
+	Language   i18n.Language // of the comments
 
 	name string
 }
@@ -88,14 +89,14 @@ type appEntry struct {
 // AppFlags are the flags of `gen app`.
 var AppFlags = append([]cli.Flag{
 	{Name: "url", Value: "URL", Help: i18n.Message{
-		"the application's address; otherwise that of its client in oidc.clients, or NAME below the domain of public_url",
+		"the application's address; default: that of its client in oidc.clients, or NAME below the domain of public_url",
 		"应用的地址；默认取 oidc.clients 中对应客户端的地址，没有时为 public_url 所在域名下的 NAME"}},
 	{Name: "client", Value: "ID", Help: i18n.Message{
-		"its client_id, where it is not NAME", "应用的 client_id，与 NAME 不同时指定"}},
+		"its client_id, if it is not NAME", "应用的 client_id，与 NAME 不同时指定"}},
 }, Flags...)
 
-// RunApp prints what an application needs to sign people in here, and its client
-// for our own configuration:
+// RunApp prints the settings with which an application signs people in here, and its
+// client for our own configuration:
 //
 //	dinggate gen app grafana --config config.yaml --url https://grafana.example.com
 //
@@ -116,6 +117,7 @@ func RunApp(c cli.Invocation) int {
 	if len(faults) > 0 {
 		return c.Misused(faults...)
 	}
+	a.Language = c.Language
 	for _, advice := range a.advice(cfg) {
 		fmt.Fprintln(c.Stderr, "dinggate gen: "+c.Say(advice))
 	}
@@ -137,10 +139,10 @@ func NewApp(name, client, address string, cfg *config.Config) (*AppConfig, []con
 		a.Client = name
 	}
 	if !isSafe(a.Client, "-._") {
-		fault("--client", conf.Textf("has something else than letters, digits and - . _"))
+		fault("--client", conf.Textf("contains characters other than letters, digits and - . _"))
 	}
 	if !plainAddress(a.Issuer) {
-		fault("public_url", conf.Textf("is no address that every application can read"))
+		fault("public_url", conf.Textf("is not an address that every application supports"))
 	}
 	app := applications[name]
 	if a.URL == "" {
@@ -148,7 +150,7 @@ func NewApp(name, client, address string, cfg *config.Config) (*AppConfig, []con
 	}
 	a.URL = strings.TrimSuffix(a.URL, "/")
 	if !plainAddress(a.URL) {
-		fault("--url", conf.Textf("is no address such as https://app.example.com"))
+		fault("--url", conf.Textf("is not an address such as https://app.example.com"))
 	}
 	if !app.public {
 		a.SecretFile = "/run/secrets/" + a.Client
@@ -178,7 +180,7 @@ func (a *AppConfig) below(paths ...string) (all []string) {
 	return all
 }
 
-// guess is where the application may be: its client says it, or its name beside ours.
+// guess derives the application's address from its client, or from its name beside ours.
 func (a *AppConfig) guess(app application, cfg *config.Config) string {
 	for _, client := range cfg.OIDC.Clients {
 		if client.ClientID != a.Client || len(client.RedirectURIs) == 0 {
@@ -201,8 +203,8 @@ func (a *AppConfig) guess(app application, cfg *config.Config) string {
 	return "https://" + strings.ReplaceAll(a.name, "_", "-") + "." + domain
 }
 
-// plainAddress takes scheme, host and perhaps a path, of characters that mean nothing
-// in any application's syntax.
+// plainAddress accepts a scheme, a host and an optional path, of characters without a
+// meaning in any application's syntax.
 func plainAddress(s string) bool {
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Scheme+"://"+u.Host+u.Path != s {
@@ -212,15 +214,15 @@ func plainAddress(s string) bool {
 	return err == nil && host == u.Host && isSafe(u.Host, "-.:") && (u.Path == "" || isSafe(u.Path, "-._/"))
 }
 
-// Render gives our own side, then the application's files by their names.
+// Render returns our own side, then the application's files by their names.
 func (a *AppConfig) Render() []File {
 	words := template.FuncMap{"query": url.QueryEscape, "join": snippetWords["join"], "quoted": snippetWords["quoted"]}
-	all := template.Must(template.New(a.name).Funcs(words).ParseFS(appTemplates, "app/"+ourSide+".tmpl", "app/"+a.name+"/*.tmpl"))
+	all := parse(a.name, appTemplates, words, a.Language, "app/"+ourSide+".tmpl", "app/"+a.name+"/*.tmpl")
 	var files []File
 	for _, t := range all.Templates() {
 		var out strings.Builder
 		if err := t.Execute(&out, a); err != nil {
-			panic(err) // the templates are ours, and a test runs each of them
+			panic(err) // the templates are embedded, and a test runs each of them
 		}
 		files = append(files, File{strings.TrimSuffix(t.Name(), ".tmpl"), out.String()})
 	}
@@ -233,7 +235,7 @@ func (a *AppConfig) Render() []File {
 	return files
 }
 
-// advice is what the files alone do not put right.
+// advice lists settings that the files do not contain.
 func (a *AppConfig) advice(cfg *config.Config) (all []i18n.Message) {
 	if strings.HasPrefix(a.Issuer, "http:") {
 		all = append(all, i18n.Message{"public_url is http: most applications want an issuer with https",
@@ -250,7 +252,7 @@ func (a *AppConfig) advice(cfg *config.Config) (all []i18n.Message) {
 	return all
 }
 
-// missing compares an entry with the client that is configured.
+// missing compares an entry with the configured client.
 func (e appEntry) missing(cfg *config.Config) (all []i18n.Message) {
 	for _, client := range cfg.OIDC.Clients {
 		if client.ClientID != e.ID {
@@ -262,6 +264,13 @@ func (e appEntry) missing(cfg *config.Config) (all []i18n.Message) {
 					fmt.Sprintf("client %s of oidc.clients lacks the redirect_uris entry %s", e.ID, uri),
 					fmt.Sprintf("oidc.clients 的客户端 %s 的 redirect_uris 中缺少 %s", e.ID, uri)})
 			}
+		}
+		if config.RuleText(client.Access) != "signed_in" { // pasting the entry would admit everyone
+			all = append(all, i18n.Message{
+				fmt.Sprintf("client %s of oidc.clients has a rule: keep its access; the entry of %s admits every member",
+					e.ID, ourSide),
+				fmt.Sprintf("oidc.clients 的客户端 %s 设有规则：请保留其 access；%s 中的条目允许全体成员",
+					e.ID, ourSide)})
 		}
 		return all
 	}

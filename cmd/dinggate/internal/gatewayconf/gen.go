@@ -1,4 +1,4 @@
-// Package gatewayconf writes the configuration of the gateway in front, from our own.
+// Package gatewayconf generates the configuration of gateways from our own.
 package gatewayconf
 
 import (
@@ -14,16 +14,15 @@ import (
 	"dinggate/internal/i18n"
 )
 
-// Run prints what a gateway needs to ask us, made from the configuration:
+// Run prints the configuration with which a gateway calls dinggate:
 //
 //	dinggate gen caddy --config config.yaml > /etc/caddy/Caddyfile
 //	dinggate gen nginx --config config.yaml --out nginx
 //
-// Standard output is the snippet alone, several files with a `# --- name` line
-// before each, or with --out the paths of the files; mistakes and advice go to the
-// other stream. The exit code is 1
-// when the configuration has a mistake that reaches the snippet, 2 when there
-// is no such gateway.
+// Standard output has only the snippet, several files with a `# --- name` line before
+// each, or with --out the paths of the files. Mistakes and advice go to standard error.
+// The exit code is 1 if the configuration has a mistake that affects the snippet, 2 if
+// the gateway is unknown.
 func Run(c cli.Invocation) int {
 	if c.Given["out"] == "" && (c.Has("out") || c.Has("force")) {
 		return c.Misused(conf.Problem{Key: "--out", Text: conf.Textf("is missing")})
@@ -36,6 +35,7 @@ func Run(c cli.Invocation) int {
 	if len(problems) == 0 {
 		var more conf.Problems
 		s := New(gateway, cfg, &more)
+		s.Language = c.Language
 		if problems = more.All(); len(problems) == 0 {
 			for _, advice := range s.advice(gateway, cfg) {
 				fmt.Fprintln(c.Stderr, "dinggate gen: "+c.Say(advice))
@@ -51,7 +51,7 @@ func Run(c cli.Invocation) int {
 	return config.ExitCode(problems)
 }
 
-// joined prints one file as it is, several with the name of each before it.
+// joined returns one file unchanged, several with the name of each before it.
 func joined(files []File) string {
 	var b strings.Builder
 	for _, f := range files {
@@ -63,18 +63,28 @@ func joined(files []File) string {
 	return b.String()
 }
 
-// inCluster are the gateways whose snippet names us and the application as
-// Kubernetes services, so that their requests come from some other machine.
+// inCluster are the gateways whose snippet names dinggate and the application as
+// Kubernetes services, so that their requests come from another machine.
 var inCluster = []string{"apisix", "envoy", "envoy-gateway", "gateway-api", "higress", "ingress-nginx", "istio",
 	"k8s", "kong", "traefik-kubernetes"}
 
-// advice is what the snippet alone does not put right.
+// manyLabels are the gateways whose wildcards cannot be narrowed to one label.
+var manyLabels = []string{"apisix", "envoy-gateway", "gateway-api", "higress", "ingress-nginx", "istio", "kong"}
+
+// advice lists settings that the snippet does not contain.
 func (s *GatewayConfig) advice(gateway string, cfg *config.Config) (all []i18n.Message) {
 	all = s.trustAdvice(slices.Contains(inCluster, gateway), cfg)
 	if gateway == "k8s" {
 		all = append(all, s.podAdvice(cfg)...)
 	}
-	switch gateway { // a cookie of 3.5 KB and a page's headers: more than nginx's default of one page (4 KB)
+	if hosts := s.Wildcards(); len(hosts) > 0 && slices.Contains(manyLabels, gateway) {
+		all = append(all, i18n.Message{
+			fmt.Sprintf("this gateway takes any number of labels for the star of %s, dinggate one: it refuses a.b below it "+
+				"(403), unless the host is below cookie.domain, where the routes without a host decide", hosts[0]),
+			fmt.Sprintf("此网关把 %s 中的星号当作任意多段，dinggate 只当作一段：其下的 a.b 会被拒绝（403），除非它在 cookie.domain 之下，"+
+				"此时由不带 host 的路由决定", hosts[0])})
+	}
+	switch gateway { // a cookie of 3.5 KB and a page's headers exceed nginx's default of one page (4 KB)
 	case "traefik", "traefik-kubernetes":
 		all = append(all, i18n.Message{
 			"set aliasHeadersStrategy: delete on the entry point (Traefik's static configuration, from 3.7 on): " +
@@ -111,13 +121,13 @@ func (s *GatewayConfig) advice(gateway string, cfg *config.Config) (all []i18n.M
 	return append(all, s.appAdvice(cfg)...)
 }
 
-// trustAdvice: from a peer that is not trusted, X-Forwarded-* and X-Original-*
-// count as not sent, and then every route has to let a person in.
+// trustAdvice: X-Forwarded-* and X-Original-* of an untrusted peer are ignored, and then
+// every route must admit the person.
 func (s *GatewayConfig) trustAdvice(away bool, cfg *config.Config) []i18n.Message {
-	host, _, _ := net.SplitHostPort(s.Gate)
+	host, _, _ := net.SplitHostPort(s.Address)
 	addr, err := netip.ParseAddr(host)
 	switch {
-	case strings.HasPrefix(s.Gate, "unix:"):
+	case strings.HasPrefix(s.Address, "unix:"):
 		if slices.Contains(cfg.TrustedProxies, "unix") {
 			return nil
 		}
@@ -145,7 +155,7 @@ func (s *GatewayConfig) trustAdvice(away bool, cfg *config.Config) []i18n.Messag
 	return nil
 }
 
-// podAdvice: what a loopback listener is asked inside a pod comes from the pod alone.
+// podAdvice: requests to a loopback listener in a pod come only from that pod.
 func (s *GatewayConfig) podAdvice(cfg *config.Config) (all []i18n.Message) {
 	for _, listener := range []struct{ key, address string }{{"listen", cfg.Listen},
 		{"admin.listen", cfg.Admin.Listen}} {
@@ -172,7 +182,7 @@ func beyondLoopback(text string) bool {
 	return err == nil && !network.Addr().IsLoopback()
 }
 
-// appAdvice: a snippet leads everything to one application.
+// appAdvice: a snippet forwards all requests to one application.
 func (s *GatewayConfig) appAdvice(cfg *config.Config) (all []i18n.Message) {
 	var upstreams []string
 	for _, r := range cfg.AllRoutes() {

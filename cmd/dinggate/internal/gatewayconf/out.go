@@ -15,16 +15,16 @@ import (
 var Flags = []cli.Flag{
 	{Name: "out", Value: "DIR",
 		Help: i18n.Message{
-			"write the files there, in place of standard output; a file of another content is kept, and nothing " +
+			"write the files there instead of to standard output; if a file exists with other content, nothing " +
 				"is written", "写入该目录，而不是标准输出；已有内容不同的文件时保留它，且不写入任何文件",
 		}},
 	{Name: "force", Value: "",
-		Help: i18n.Message{"with --out: replace files of another content", "与 --out 合用：替换内容不同的文件"}},
+		Help: i18n.Message{"with --out: replace files with other content", "与 --out 合用：替换内容不同的文件"}},
 }
 
-// writeOut writes all files into c.own["out"] and prints their paths, or nothing
-// when one is there with another content: somebody has put a certificate's path
-// or an address into it.
+// writeFiles writes all files into c.own["out"] and prints their paths. It writes nothing
+// if a file exists with other content: the operator may have inserted the path of a
+// certificate or an address.
 func writeFiles(c cli.Invocation, files []File) int {
 	dir := c.Given["out"]
 	for _, f := range files {
@@ -62,13 +62,13 @@ func writeFiles(c cli.Invocation, files []File) int {
 	return 0
 }
 
-// replaceFile writes a file whole, or not at all: a gateway may read it at any time.
+// replaceFile writes a file atomically: a gateway may read it at any time.
 func replaceFile(path, text string) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".dinggate-gen-*")
 	if err != nil {
 		return err
 	}
-	defer os.Remove(f.Name()) // gone when it was renamed
+	defer os.Remove(f.Name()) // fails if it was renamed
 	_, err = f.WriteString(text)
 	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
 		return err

@@ -12,13 +12,13 @@ import (
 	"dinggate/internal/headername"
 )
 
-// templates has a folder for each gateway; deploy/ holds the same files as they
-// come out for deploy/config.yaml, and a test compares them.
+// templates has a folder for each gateway. deploy/ contains the same files, rendered for
+// deploy/config.yaml; a test compares them.
 //
 //go:embed gen
 var templates embed.FS
 
-// Names lists those that have a folder of templates.
+// Names lists the gateways that have templates.
 func Names() []string {
 	entries, err := fs.ReadDir(templates, "gen")
 	if err != nil {
@@ -33,14 +33,14 @@ func Names() []string {
 
 type File struct{ Name, Text string }
 
-// Render fills in the templates of one gateway, in the order of their names.
+// Render renders the templates of one gateway, in the order of their names.
 func (s *GatewayConfig) Render(gateway string) []File {
-	all := template.Must(template.New(gateway).Funcs(snippetWords).ParseFS(templates, "gen/"+gateway+"/*.tmpl"))
+	all := parse(gateway, templates, snippetWords, s.Language, "gen/"+gateway+"/*.tmpl")
 	var files []File
 	for _, t := range all.Templates() {
 		var out strings.Builder
 		if err := t.Execute(&out, s); err != nil {
-			panic(err) // the templates are ours, and a test runs each of them
+			panic(err) // the templates are embedded, and a test runs each of them
 		}
 		files = append(files, File{strings.TrimSuffix(t.Name(), ".tmpl"), out.String()})
 	}
@@ -48,12 +48,16 @@ func (s *GatewayConfig) Render(gateway string) []File {
 	return files
 }
 
-// snippetWords are the functions that templates may call.
+// hostsOfLine is how many hosts of up to 253 characters fit into a line: HAProxy reads 2,048
+// characters and 64 words of one, nginx 4,096 characters of a word.
+const hostsOfLine = 6
+
+// snippetWords are the functions of the templates.
 var snippetWords = template.FuncMap{
 	"join":  func(list []string, between string) string { return strings.Join(list, between) },
 	"lower": strings.ToLower,
 
-	// pad and width make columns.
+	// pad and width align columns.
 	"pad": func(s string, width int) string { return s + strings.Repeat(" ", max(0, width-len(s))) },
 	"width": func(list []string, least int) int {
 		for _, s := range list {
@@ -62,7 +66,7 @@ var snippetWords = template.FuncMap{
 		return least
 	},
 
-	// nginx: our variable for a header, and the end of nginx's own.
+	// nginx: our variable for a header, and nginx's own suffix for it.
 	"variable":     nginxVariable,
 	"variableName": nginxName,
 	"variables": func(headers []string) []string {
@@ -73,9 +77,12 @@ var snippetWords = template.FuncMap{
 		return all
 	},
 
-	// what isPlainPath takes and a Lua pattern does not take as it is
+	// isPlainPath accepts them, and a Lua pattern needs an escape for them
 	"lua":     strings.NewReplacer(".", "%.", "-", "%-").Replace,
+	"few":     func(hosts []string) bool { return len(hosts) <= hostsOfLine },
+	"lines":   func(hosts []string) [][]string { return slices.Collect(slices.Chunk(hosts, hostsOfLine)) },
 	"pattern": alternatives,
+	"regex":   func(names []string) string { return strings.ReplaceAll(alternatives(names), `\.`, "[.]") },
 	"except":  except,
 	"wrap":    wrap,
 	"lowers": func(list []string) (all []string) {
@@ -93,8 +100,8 @@ var snippetWords = template.FuncMap{
 	"globs":    istioGlobs,
 }
 
-// usualVariables are short; every other header's carries its whole name behind
-// h_, so that no two headers meet in one variable.
+// usualVariables are short; the variable of any other header is h_ and the whole name,
+// so that no two headers share a variable.
 var usualVariables = map[string]string{
 	"X-Auth-Request-User": "user", "X-Auth-Request-Email": "email", "X-Auth-Request-Preferred-Username": "name",
 	"X-Auth-Request-Groups": "groups",
@@ -111,10 +118,14 @@ func nginxName(header string) string {
 	return strings.ReplaceAll(strings.ToLower(header), "-", "_")
 }
 
-// alternatives is a regular expression for one of several names.
+// alternatives is a regular expression that matches one of several names.
 func alternatives(names []string) string {
 	var all []string
 	for _, name := range names {
+		if below, any := strings.CutPrefix(name, "*."); any {
+			all = append(all, `[^.]+\.`+regexp.QuoteMeta(below))
+			continue
+		}
 		all = append(all, regexp.QuoteMeta(name))
 	}
 	if len(all) == 1 {
@@ -123,14 +134,14 @@ func alternatives(names []string) string {
 	return "(" + strings.Join(all, "|") + ")"
 }
 
-// except leaves out some headers, in any letter case.
+// except removes some headers, in any letter case.
 func except(headers []string, names ...string) []string {
 	return slices.DeleteFunc(slices.Clone(headers), func(h string) bool {
 		return slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(h, name) })
 	})
 }
 
-// uncovered are the headers that begin with none of the prefixes.
+// uncovered are the headers that start with none of the prefixes.
 func uncovered(headers, prefixes []string) []string {
 	return slices.DeleteFunc(slices.Clone(headers), func(h string) bool {
 		return slices.ContainsFunc(prefixes, func(p string) bool {
@@ -139,8 +150,8 @@ func uncovered(headers, prefixes []string) []string {
 	})
 }
 
-// wrap writes a list in lines of at most about 110 characters, each element by
-// format and with between behind all but the last.
+// wrap writes a list in lines of at most about 110 characters. It formats each element
+// with format and puts between after all but the last.
 func wrap(format, between string, list []string) (lines []string) {
 	line := ""
 	for i, element := range list {
@@ -156,8 +167,8 @@ func wrap(format, between string, list []string) (lines []string) {
 	return append(lines, strings.TrimRight(line, " "))
 }
 
-// yamlPlain writes hosts as YAML strings, several with commas between. Without
-// quotes a host such as 1.e5, 10 or on would be something else than text.
+// yamlPlain writes hosts as YAML strings, separated by commas. Without quotes, a host
+// such as 1.e5, 10 or on would not be a string.
 func yamlPlain(value any) string {
 	hosts, ok := value.([]string)
 	if !ok {
@@ -179,7 +190,7 @@ func allUsual(headers []string) bool {
 	return len(uncovered(headers, []string{"X-Auth-Request-"})) == 0
 }
 
-// envoyPatterns are string matchers of Envoy and Higress, with commas between.
+// envoyPatterns are string matchers of Envoy and Higress, separated by commas.
 func envoyPatterns(headers []string) string {
 	if allUsual(headers) {
 		return "{prefix: " + usualBeginning + "}"
@@ -187,7 +198,7 @@ func envoyPatterns(headers []string) string {
 	return "{exact: " + strings.ToLower(strings.Join(headers, "}, {exact: ")) + "}"
 }
 
-// istioGlobs are the same in Istio's words.
+// istioGlobs are the same in Istio's syntax.
 func istioGlobs(headers []string) string {
 	if allUsual(headers) {
 		return `"` + usualBeginning + `*"`
@@ -195,14 +206,14 @@ func istioGlobs(headers []string) string {
 	return `"` + strings.ToLower(strings.Join(headers, `", "`)) + `"`
 }
 
-// Prefixes begin the families of Remove, for gateways that remove by prefix.
+// Prefixes are the prefixes of the families of Remove, for gateways that remove by prefix.
 func (s *GatewayConfig) Prefixes() []string { return headername.Prefixes }
 
-// Single are those of Remove that no prefix covers.
+// Single are the headers of Remove without such a prefix.
 func (s *GatewayConfig) Single() []string { return uncovered(s.Remove, headername.Prefixes) }
 
-// EnvoyRemovals are header mutations of Envoy: names, families, and every name
-// that applications read as another one. A pseudo-header begins with a colon.
+// EnvoyRemovals are header mutations of Envoy: names, families, and every name that
+// applications may read as another one. A pseudo-header begins with a colon.
 func (s *GatewayConfig) EnvoyRemovals() (all []string) {
 	for _, name := range s.Single() {
 		all = append(all, "{remove: "+strings.ToLower(name)+"}")
@@ -219,14 +230,14 @@ const oddNames = "[^:]*[^a-z0-9:-][^:]*"
 // OddNames is oddNames.
 func (s *GatewayConfig) OddNames() string { return oddNames }
 
-// Odd are the characters that a header's name may have beside letters, digits
-// and dashes. Applications read such names as others: X_Forwarded_For.
+// Odd are the characters of header names besides letters, digits and dashes.
+// Applications may read such names as others: X_Forwarded_For.
 func (s *GatewayConfig) Odd() []string { return strings.Split(headername.Odd, "") }
 
-// Host is that of public_url, without port.
+// Host is the host of public_url, without port.
 func (s *GatewayConfig) Host() string { return s.Hosts[0] }
 
-// Scheme is that of public_url.
+// Scheme is the scheme of public_url.
 func (s *GatewayConfig) Scheme() string {
 	if s.TLS {
 		return "https"
@@ -237,7 +248,7 @@ func (s *GatewayConfig) Scheme() string {
 // Public is public_url.
 func (s *GatewayConfig) Public() string { return s.Scheme() + "://" + s.Hosts[0] + s.oddPort() }
 
-// oddPort is empty for the port that the scheme implies.
+// oddPort is empty for the default port of the scheme.
 func (s *GatewayConfig) oddPort() string {
 	if s.TLS && s.Port == "443" || !s.TLS && s.Port == "80" {
 		return ""
@@ -245,7 +256,7 @@ func (s *GatewayConfig) oddPort() string {
 	return ":" + s.Port
 }
 
-// Authorities are the hosts as a Host header may write them.
+// Authorities are the hosts in the forms of a Host header.
 func (s *GatewayConfig) Authorities() []string {
 	all := slices.Clone(s.Hosts)
 	if port := s.oddPort(); port != "" {
@@ -256,8 +267,8 @@ func (s *GatewayConfig) Authorities() []string {
 	return all
 }
 
-// AppService is the application's name for Istio, complete where the
-// configuration has it complete.
+// AppService is the application's name for Istio: fully qualified if the configuration
+// has it so.
 func (s *GatewayConfig) AppService() string {
 	if strings.Contains(s.AppHost, ".") {
 		return s.AppHost
@@ -265,7 +276,7 @@ func (s *GatewayConfig) AppService() string {
 	return s.AppName + ".app.svc.cluster.local"
 }
 
-// Site is how Caddy names a host that it serves; without a scheme it means https.
+// Site is a host in Caddy's syntax; without a scheme it means https.
 func (s *GatewayConfig) Site(host string) string {
 	if s.TLS {
 		return host + s.oddPort()
@@ -273,19 +284,40 @@ func (s *GatewayConfig) Site(host string) string {
 	return "http://" + host + s.oddPort()
 }
 
-// CaddyGate is Gate in Caddy's words.
-func (s *GatewayConfig) CaddyGate() string {
-	if socket, ok := strings.CutPrefix(s.Gate, "unix:"); ok {
+// CaddyAddress is Address in Caddy's syntax.
+func (s *GatewayConfig) CaddyAddress() string {
+	if socket, ok := strings.CutPrefix(s.Address, "unix:"); ok {
 		return "unix/" + socket
 	}
-	return s.Gate
+	return s.Address
 }
 
-// Rule is how Traefik names the hosts.
-func (s *GatewayConfig) Rule() string {
-	rule := "Host(`" + strings.Join(s.Hosts, "`) || Host(`") + "`)"
-	if len(s.Hosts) > 1 {
-		return "(" + rule + ")"
+// Wildcards are those of Hosts with a star.
+func (s *GatewayConfig) Wildcards() (all []string) {
+	for _, host := range s.Hosts {
+		if strings.HasPrefix(host, "*.") {
+			all = append(all, host)
+		}
 	}
-	return rule
+	return all
+}
+
+// Names are the other ones.
+func (s *GatewayConfig) Names() (all []string) { return except(s.Hosts, s.Wildcards()...) }
+
+// Rule matches the hosts in Traefik's syntax. Its text is between double quotes, where a
+// backslash would need another one.
+func (s *GatewayConfig) Rule() string {
+	var all []string
+	for _, host := range s.Hosts {
+		if below, any := strings.CutPrefix(host, "*."); any {
+			all = append(all, "HostRegexp(`^[^.]+[.]"+strings.ReplaceAll(below, ".", "[.]")+"$`)")
+			continue
+		}
+		all = append(all, "Host(`"+host+"`)")
+	}
+	if len(all) > 1 {
+		return "(" + strings.Join(all, " || ") + ")"
+	}
+	return all[0]
 }

@@ -10,6 +10,7 @@ import (
 	"dinggate/account"
 	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/internal/identity"
+	"dinggate/internal/ratelimit"
 	"dinggate/proxy/apiauth"
 	"dinggate/session"
 	"dinggate/store/boltstore"
@@ -21,18 +22,20 @@ var (
 	_ account.Bindings = (*redisstore.Bindings)(nil)
 )
 
-// Accounts is who can sign in with a password, and which DingTalk person is which
-// of them. The zero value is nobody.
+// Accounts holds the local accounts and the bindings of DingTalk users to them. The zero
+// value has none.
 type Accounts struct {
 	File     *account.File          // nil: no local accounts
-	policy   *account.Policy        // nil: DingTalk people keep their names
-	gone     []string               // accounts that the file before has and this one has not, or with another password
-	verified *apiauth.PasswordState // goes with the file; nil without one
+	policy   *account.Policy        // nil: DingTalk users keep their names
+	gone     []string               // accounts that were removed from the previous file, or have another password
+	verified *apiauth.PasswordState // belongs to the file; nil without one
+	limit    ratelimit.Rate         // of wrong passwords per address
 }
 
-// newAccounts reads the accounts that cfg names. A file that the gateway which
-// serves has already is shared: what it knows of failed attempts stays known.
+// newAccounts reads the accounts of cfg. A file that the current gateway has open is
+// shared, so that its counts of failed attempts are kept.
 func newAccounts(cfg *config.Config, st *State) (a Accounts, err error) {
+	a.limit = cfg.Limits.Passwords
 	var before Accounts
 	if g := st.Serving(); g != nil {
 		before = g.Accounts
@@ -44,16 +47,16 @@ func newAccounts(cfg *config.Config, st *State) (a Accounts, err error) {
 		if a.File, err = account.Open(path); err != nil {
 			return a, fmt.Errorf("accounts.htpasswd_file: %w", err)
 		}
-		a.File.Client, a.File.Limited = cfg.Limits.Passwords, func() { st.limited.refused("passwords") }
+		a.File.Limited = func() { st.limited.refused("passwords") }
 		a.verified = apiauth.NewPasswordState()
 		file := a.File
 		file.Changed = func(names []string) {
-			if g := st.Serving(); g != nil { // whose sessions are those of all gateways
+			if g := st.Serving(); g != nil { // sessions are shared by all gateways
 				endAccounts(g.Sessions, names, file, st.Observability)
 			}
 		}
 		file.OnReadError = func(err error) {
-			st.Log.Error("the local accounts stay as they were", "err", err.Error())
+			st.Log.Error("the changed accounts file was rejected, the accounts are unchanged", "err", err.Error())
 		}
 	}
 	if a.File != before.File {
@@ -65,9 +68,8 @@ func newAccounts(cfg *config.Config, st *State) (a Accounts, err error) {
 	return a, nil
 }
 
-// Recheck looks local accounts up in their file, also when there is none any
-// more, and gives DingTalk people the names they are bound to; everything else
-// is next's.
+// Recheck checks local accounts against their file, also if the file is no longer
+// configured, and gives DingTalk users the names of their accounts; next does the rest.
 func (a Accounts) Recheck(next recheckFunc) recheckFunc {
 	return func(ctx context.Context, s *session.Session) (identity.User, error) {
 		if s.User.Local {
@@ -89,7 +91,14 @@ func (a Accounts) Recheck(next recheckFunc) recheckFunc {
 	}
 }
 
-// known is whose sessions may live; nil without local accounts.
+// serve applies the limit of this configuration to the file, which the previous gateway may share.
+func (a Accounts) serve() {
+	if a.File != nil {
+		a.File.LimitClients(a.limit)
+	}
+}
+
+// known holds the accounts whose sessions are valid; nil without local accounts.
 func (a Accounts) known() session.Accounts {
 	if a.File == nil {
 		return nil
@@ -97,9 +106,9 @@ func (a Accounts) known() session.Accounts {
 	return a.File
 }
 
-// endAccounts ends the sessions of accounts that are gone or have another
-// password, on every replica: those of the password that the file has now go on,
-// since another replica may have read it before.
+// endAccounts ends the sessions of accounts that were removed or have another password,
+// on every replica. Sessions with the file's current password continue, since another
+// replica may have read the file earlier.
 func endAccounts(sessions *session.Manager, names []string, now *account.File, t Observability) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -112,13 +121,13 @@ func endAccounts(sessions *session.Manager, names []string, now *account.File, t
 		}
 	}
 	if last != nil {
-		t.Log.Error("other replicas do not know yet that accounts changed", "accounts", len(failed), "user",
+		t.Log.Error("other replicas have not been notified of changed accounts", "accounts", len(failed), "user",
 			failed[0], "err", last.Error())
 	}
 }
 
-// run ends the sessions of the accounts that went with the file before, renews
-// what is bound, and looks after this file until ctx ends.
+// run ends the sessions of accounts that the previous file had, renews the bindings, and
+// watches this file until ctx ends.
 func (a Accounts) run(ctx context.Context, sessions *session.Manager, t Observability) {
 	endAccounts(sessions, a.gone, a.File, t)
 	var all sync.WaitGroup

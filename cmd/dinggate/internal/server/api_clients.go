@@ -11,11 +11,11 @@ import (
 
 type credentialFunc = func(context.Context, proxy.CredentialQuery) (proxy.Credential, error)
 
-// newAuthenticator answers for the Authorization headers of API clients; nil when
-// api_tokens is off. Where this process is an SSO service and the client of
-// another one, only its own tokens count: the other's are for us as its client and
-// not for others.
-func newAuthenticator(c settings, st *State, sessions *session.Manager, people provider, service *sso.Server,
+// newAuthenticator checks the Authorization headers of API clients; nil if api_tokens is
+// off. If this process is both an SSO service and the client of another one, it accepts
+// only its own tokens: the other service issues tokens to this client, not for API
+// clients.
+func newAuthenticator(c settings, st *State, sessions *session.Manager, people identityProvider, service *sso.Server,
 	tokens *apiauth.ServiceState, accounts Accounts) credentialFunc {
 	if !c.APITokens {
 		return nil
@@ -24,7 +24,7 @@ func newAuthenticator(c settings, st *State, sessions *session.Manager, people p
 	if accounts.File != nil {
 		a.Passwords = &apiauth.Passwords{PasswordState: accounts.verified, Accounts: accounts.File, Sessions: sessions}
 	}
-	switch client, external := people.Provider.(judgedClient); {
+	switch {
 	case service != nil:
 		a.OwnTokens = &apiauth.OwnTokens{
 			Server:   service,
@@ -32,15 +32,15 @@ func newAuthenticator(c settings, st *State, sessions *session.Manager, people p
 			Clients:  c.TokenClients(),
 			MaxWait:  gatewayMaxWait,
 		}
-	case external:
+	case people.service != nil:
 		a.ServiceTokens = &apiauth.ServiceTokens{
 			ServiceState: tokens,
-			Client:       client.Client,
+			Client:       people.service,
 			Sessions:     sessions,
 			Clients:      c.TokenClients(),
 			MaxWait:      gatewayMaxWait,
 			OnNoAudience: func() {
-				st.Log.Warn("the SSO service names no aud: a token that it gave any of its clients opens routes here",
+				st.Log.Warn("the SSO service reports no aud: tokens of all its clients open routes here",
 					"hint", "api_token_clients")
 			},
 		}

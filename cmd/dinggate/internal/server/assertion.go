@@ -14,7 +14,7 @@ import (
 	"dinggate/session"
 )
 
-// newAssertions makes what signs; nil when assertion.enabled is false.
+// newAssertions returns the signer; nil if assertion.enabled is false.
 func newAssertions(cfg *config.Config, keyring *keyring.Keyring, origins *web.Origins) (*assertion.Signer, error) {
 	if !cfg.Assertion.Enabled {
 		return nil, nil
@@ -30,8 +30,8 @@ func newAssertions(cfg *config.Config, keyring *keyring.Keyring, origins *web.Or
 	return assertion.New(issuer, cfg.Assertion.Lifetime, keys)
 }
 
-// assertionKeys reads the files, or makes a key of each secret of cookie.secrets:
-// all replicas have the same, they outlive a restart, and they rotate together.
+// assertionKeys reads the files, or derives a key from each secret of cookie.secrets:
+// all replicas have the same keys, which survive a restart and rotate together.
 func assertionKeys(files []string, keyring *keyring.Keyring) (keys []assertion.Key, err error) {
 	for i, name := range files {
 		text, err := os.ReadFile(name)
@@ -47,7 +47,7 @@ func assertionKeys(files []string, keyring *keyring.Keyring) (keys []assertion.K
 	if len(files) > 0 {
 		return keys, nil
 	}
-	for try := 0; ; try++ { // one seed in 2³² makes no key; then all replicas take the next
+	for try := 0; ; try++ { // one seed in 2³² gives no key; then all replicas take the next
 		seeds, err := keyring.Derive("assertion " + strconv.Itoa(try))
 		if err != nil {
 			return nil, err
@@ -66,8 +66,8 @@ func assertionKeys(files []string, keyring *keyring.Keyring) (keys []assertion.K
 	}
 }
 
-// asserted makes a route's token for the person of a session; nil when nothing is
-// signed. Its audience is the route's address.
+// asserted returns a route's token for the person of a session; nil if signing is off. Its
+// audience is the route's address.
 func asserted(s *assertion.Signer, r config.Route, origins *web.Origins) func(*session.Session, string) []string {
 	if s == nil {
 		return nil
@@ -100,7 +100,7 @@ func jwks(s *assertion.Signer) web.HandlerFunc {
 		w.Header()["Content-Length"] = []string{strconv.Itoa(len(body))}
 		w.WriteHeader(http.StatusOK)
 		if r.Method == http.MethodGet {
-			w.Write(body) // an error means that the client is gone
+			w.Write(body) // an error means that the client closed the connection
 		}
 		return nil
 	}

@@ -10,6 +10,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"dinggate/cmd/dinggate/internal/admin"
 	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/dingtalk/sso"
 	"dinggate/internal/bounded"
@@ -20,24 +21,48 @@ import (
 	"dinggate/session"
 )
 
-// OpenAudit opens the sink of the audit records; nil is the log. Loss is counted
-// and, once a minute, logged.
+// OpenAudit opens the file of the audit records; nil means the log. Lost records are
+// counted and, once a minute, logged.
 func OpenAudit(c config.AuditConfig, t Observability) (*telemetry.Audit, error) {
 	if c.File == "" {
 		return nil, nil
 	}
 	lost := oncePerMinute(func(err error) { t.Log.Error("audit record lost", "err", err.Error()) })
 	return telemetry.OpenAudit(c.File, c.Strict(), func(err error) {
+		t.auditing.failing.Store(err != nil)
 		if t.Metrics.Audited(err == nil); err != nil {
 			lost(err)
 		}
 	})
 }
 
-// oncePerMinute passes an error on once a minute.
+// auditState records whether the last audit record was lost. The zero value is a sink that
+// accepts records, or the log, which always does.
+type auditState struct{ failing atomic.Bool }
+
+// auditSink is what the status page shows of the sink; nil: the log takes the records.
+func (t Observability) auditSink(c config.AuditConfig) *admin.AuditState {
+	if c.File == "" {
+		return nil
+	}
+	return &admin.AuditState{Failing: t.auditing.failing.Load(), Denies: c.Strict()}
+}
+
+// auditNote is the line of /ready while audit records are lost, otherwise "".
+func (t Observability) auditNote(c config.AuditConfig) string {
+	switch {
+	case !t.auditing.failing.Load():
+		return ""
+	case c.Strict():
+		return "audit: records cannot be written, sign-ins are refused"
+	}
+	return "audit: records are lost"
+}
+
+// oncePerMinute passes on one error per minute.
 func oncePerMinute(report func(error)) func(error) {
 	var reported atomic.Int64
-	begin := time.Now().Add(-time.Minute) // the wall clock may be set
+	begin := time.Now().Add(-time.Minute) // a monotonic time: the wall clock may be changed
 	return func(err error) {
 		now := int64(time.Since(begin))
 		if last := reported.Load(); now-last >= int64(time.Minute) && reported.CompareAndSwap(last, now) {
@@ -46,16 +71,17 @@ func oncePerMinute(report func(error)) func(error) {
 	}
 }
 
-// Start gives the kit what the status page reads.
+// Start sets what the status page reads.
 func (t *Observability) Start() {
 	t.Today, t.Health, t.denials, t.UntrustedForwarders = &telemetry.DailyCounts{}, &telemetry.Health{}, &denials{Max: denialsMax},
 		&telemetry.UntrustedForwarders{}
-	t.missed = &missedEvents{log: t.Log}
+	t.missed, t.changed = &missedEvents{log: t.Log}, &appChanges{log: t.Log}
+	t.auditing = &auditState{}
 }
 
-// Note writes one audit record; attrs begin with its kind. Without a sink of its
-// own the log takes it, and never fails. What an operator has to act on is in the
-// log in any case.
+// Note writes one audit record; attrs begin with its kind. Without audit.file it goes to
+// the log, which never fails. Records that require an operator's action always go to the
+// log.
 func (t Observability) Note(level slog.Level, msg, kind string, attrs ...any) error {
 	attrs = append([]any{"audit", kind}, attrs...)
 	if t.Audits == nil || level >= slog.LevelError {
@@ -67,7 +93,7 @@ func (t Observability) Note(level slog.Level, msg, kind string, attrs ...any) er
 	return t.Audits.Write(time.Now(), attrs...)
 }
 
-// pairs are attributes, without those that are empty.
+// pairs returns the attributes without the empty ones.
 func pairs(list ...[2]string) (attrs []any) {
 	for _, pair := range list {
 		if pair[1] != "" {
@@ -77,13 +103,13 @@ func pairs(list ...[2]string) (attrs []any) {
 	return attrs
 }
 
-// audit writes who signed in, who was refused and why, who signed out, and who
-// was bound to which account.
+// audit records sign-ins, refusals with their reason, sign-outs, and bindings of users to
+// accounts.
 func (t Observability) audit(e login.Event) error {
 	attrs := pairs([2]string{"req", e.RequestID}, [2]string{"client", e.Client.String()}, [2]string{"how", e.How},
 		[2]string{"code", e.Code}, [2]string{"user", e.User}, [2]string{"userid", e.UserID},
 		[2]string{"name", e.Name}, [2]string{"unionid", e.UnionID}, [2]string{"session", e.Session},
-		[2]string{"host", e.Host}, [2]string{"user_agent", shortened(e.UserAgent)})
+		[2]string{"application", e.App}, [2]string{"host", e.Host}, [2]string{"user_agent", shortened(e.UserAgent)})
 	level, result := slog.LevelInfo, "ok"
 	if e.What == "refused" {
 		level, result = slog.LevelWarn, e.Code
@@ -95,13 +121,16 @@ func (t Observability) audit(e login.Event) error {
 			attrs = append(attrs, "hint", f.Hint)
 		}
 	}
+	if e.What == "refused" {
+		t.refusals.add(ofSignIn(e, time.Now()))
+	}
 	err := t.Note(level, "sign-in", e.What, attrs...)
 	if e.What == "sign_in" || e.What == "refused" {
 		how := e.How
 		if how == "" {
 			how = "browser"
 		}
-		if err == nil || e.What == "refused" { // one that could not be recorded comes again, as refused
+		if err == nil || e.What == "refused" { // a sign-in that could not be recorded is reported again, as refused
 			t.Metrics.SignIn(how, result)
 			t.Today.Add(result)
 		}
@@ -112,7 +141,7 @@ func (t Observability) audit(e login.Event) error {
 	return err
 }
 
-// auditEnded writes that a session ended before its time.
+// auditEnded records that a session ended before its expiry.
 func (t Observability) auditEnded(s *session.Session, reason string) {
 	t.Metrics.SessionEnded(reason)
 	t.Today.Ended(reason)
@@ -121,7 +150,7 @@ func (t Observability) auditEnded(s *session.Session, reason string) {
 			[2]string{"reason", reason})...)
 }
 
-// auditSSO writes what third parties were given, and who tried what.
+// auditSSO records what third parties obtained, and rejected attempts.
 func (t Observability) auditSSO(e sso.Event) error {
 	level := slog.LevelWarn
 	switch e.What {
@@ -133,8 +162,8 @@ func (t Observability) auditSSO(e sso.Event) error {
 			[2]string{"owner", e.Owner}, [2]string{"user", e.User})...)
 }
 
-// auditDenied writes that a rule refused somebody who is signed in: the first time
-// in a minute, since a page may ask a hundred times.
+// auditDenied records that a rule refused a signed-in person: once per minute, since a
+// page may send a hundred requests.
 func (t *recorder) auditDenied(x *web.Exchange) {
 	code := "not_allowed"
 	if e, ok := errors.AsType[*web.Error](x.Err); ok {
@@ -143,18 +172,20 @@ func (t *recorder) auditDenied(x *web.Exchange) {
 	if t.denials != nil && !t.denials.Add(x.User+"\x00"+x.Route, struct{}{}, x.Start.Add(denialEvery), x.Start) {
 		return
 	}
-	t.Note(slog.LevelWarn, "kept out", "denied",
+	t.refusals.add(refusal{At: x.Start.UnixNano(), User: cutName(x.User), Code: code, Route: x.Route, Host: x.Host,
+		Client: x.Client, Device: web.Device(x.UserAgent)})
+	t.Note(slog.LevelWarn, "refused by a rule", "denied",
 		pairs([2]string{"req", x.ID}, [2]string{"client", x.Client.String()}, [2]string{"user", x.User},
 			[2]string{"code", code}, [2]string{"route", x.Route}, [2]string{"rule", t.rules[x.Route]},
 			[2]string{"host", x.Host}, [2]string{"user_agent", shortened(x.UserAgent)})...)
 }
 
-// agentMax bounds a User-Agent in an audit record, in bytes. Real ones are shorter;
-// what is longer is written to fill the file.
+// agentMax bounds a User-Agent in an audit record, in bytes. Real ones are shorter; a
+// longer one is an attempt to fill the file.
 const agentMax = 256
 
-// shortened is what a client says of itself, without control characters and what is
-// no UTF-8, and cut.
+// shortened returns text of a client without control characters and invalid UTF-8, and
+// truncated.
 func shortened(agent string) string {
 	if len(agent) > 4*agentMax {
 		agent = agent[:4*agentMax]
@@ -172,8 +203,7 @@ func shortened(agent string) string {
 	return agent
 }
 
-// ruleTexts says by a route's name whom it lets in; a name that two routes share
-// has no text.
+// ruleTexts maps a route's name to its rule; a name that two routes share has no text.
 func ruleTexts(c *config.Config) map[string]string {
 	texts := map[string]string{}
 	for _, r := range c.AllRoutes() {
@@ -186,7 +216,7 @@ func ruleTexts(c *config.Config) map[string]string {
 	return texts
 }
 
-// denials is which refusals were recorded in the last minute, by user and route.
+// denials remembers the refusals recorded in the last minute, by user and route.
 type denials = bounded.Map[string, struct{}]
 
 const (

@@ -10,9 +10,8 @@ import (
 	"dinggate/internal/keyring"
 )
 
-// bindingKeys seals bindings under the secrets of the configuration that serves:
-// stores outlive a reload, and a reload may bring other secrets. State.Serve sets
-// them.
+// bindingKeys seals bindings with the secrets of the current configuration: stores
+// outlive a reload, which may change the secrets. State.Serve sets them.
 type bindingKeys struct {
 	now atomic.Pointer[keyring.Keyring]
 }
@@ -29,7 +28,7 @@ func newBindingKeys(cfg *config.Config) (*bindingKeys, error) {
 	return k, nil
 }
 
-// use makes these the secrets of now. The nil bindingKeys seals nothing.
+// use sets the current secrets. The nil bindingKeys seals nothing.
 func (k *bindingKeys) use(keyring *keyring.Keyring) {
 	if k != nil {
 		k.now.Store(keyring)
@@ -44,35 +43,35 @@ func (k *bindingKeys) OpenRecord(name string, box []byte) ([]byte, bool, error) 
 	return k.now.Load().OpenRecord(name, box)
 }
 
-// renewEvery is the pause after a store did not let its bindings be renewed.
+// renewEvery is the delay before another attempt to renew the bindings of a store.
 const renewEvery = time.Minute
 
-// renewBindings seals anew what is under a secret that is about to go, and says
-// what counts for nothing. It goes on until it is done or ctx ends.
+// renewBindings seals again the bindings under a secret that will be removed, and logs
+// records that are not valid. It retries until it succeeds or ctx ends.
 func renewBindings(ctx context.Context, bindings account.Bindings, t Observability) {
 	for {
 		done, err := bindings.Renew(ctx)
 		if done.Sealed > 0 {
-			t.Log.Info("bindings are sealed under the first of cookie.secrets now", "count", done.Sealed)
+			t.Log.Info("bindings were sealed with the first of cookie.secrets", "count", done.Sealed)
 		}
 		if done.Foreign > 0 {
 			t.Log.Error(
-				"bindings do not open and count for nothing: another program wrote them, or the secret they were "+
-					"sealed with is gone", "count", done.Foreign,
+				"bindings cannot be decrypted and have no effect: another program wrote them, or the secret they were "+
+					"sealed with was removed", "count", done.Foreign,
 				"hint", "dinggate bindings list shows those that do; import the others again",
 			)
 		}
 		if done.Unsealed > 0 {
 			t.Log.Error(
-				"bindings of an older release are not sealed and count for nothing: others who write to Redis "+
-					"may have made them", "count", done.Unsealed,
+				"bindings of an older release are not sealed and have no effect: another program with access to Redis "+
+					"may have written them", "count", done.Unsealed,
 				"hint", "dinggate bindings list > FILE, look it through, dinggate bindings import FILE",
 			)
 		}
 		if err == nil || ctx.Err() != nil {
 			return
 		}
-		t.Log.Warn("bindings are not renewed yet", "err", err.Error())
+		t.Log.Warn("renewing bindings failed, it will be retried", "err", err.Error())
 		again := time.NewTimer(renewEvery)
 		select {
 		case <-ctx.Done():

@@ -11,14 +11,14 @@ import (
 	"dinggate/cmd/dinggate/internal/config"
 )
 
-// drain ends everything in an order that loses no request (threats V26):
+// drain stops everything in an order that loses no request (threats V26):
 //
-//	not ready ─► drain_delay: balancers choose other replicas, connections are still accepted
-//	          ─► no new connection; WebSockets get 1001, event streams their end
-//	          ─► what is in flight finishes, at most drain_timeout
-//	          ─► the listener that says "not ready"
+//	not ready ─► drain_delay: load balancers choose other replicas, connections are still accepted
+//	          ─► no new connection; WebSockets get 1001, event streams end
+//	          ─► requests in flight finish, within drain_timeout
+//	          ─► the listener that reports "not ready"
 //
-// A second signal ends the process at once (see call.until).
+// A second signal ends the process at once (see cli.Invocation.Until).
 func (s *Listeners) drain() {
 	s.ready.Store(false)
 	notify(s.Log, "STOPPING=1")
@@ -34,8 +34,8 @@ func (s *Listeners) drain() {
 	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	var all sync.WaitGroup
-	if s.End != nil {
-		all.Go(func() { s.End(ctx) })
+	for _, end := range s.ends {
+		all.Go(func() { end(ctx) })
 	}
 	var cut atomic.Bool
 	for _, srv := range s.all[:max(1, len(s.all))-1] {
@@ -50,7 +50,7 @@ func (s *Listeners) drain() {
 		shutdown(ctx, srv)
 	}
 	if cut.Load() {
-		s.Log.Warn("drained, but some requests took longer than drain_timeout and were cut off")
+		s.Log.Warn("drained, but some requests exceeded drain_timeout and were aborted")
 		return
 	}
 	s.Log.Info("drained")
@@ -65,7 +65,7 @@ func shutdown(ctx context.Context, srv *http.Server) bool {
 	return false
 }
 
-// Close gives up what was opened by a start that fails.
+// Close closes what was opened by a start that fails.
 func (s *Listeners) Close() error {
 	var errs []error
 	for _, srv := range s.all {

@@ -11,26 +11,29 @@ import (
 	"dinggate/internal/web"
 	"dinggate/oidc"
 	"dinggate/proxy/accessrequest"
+	"dinggate/proxy/console"
 	"dinggate/proxy/login"
 
 	"github.com/gorilla/mux"
 )
 
-// family is our own endpoints below one root. The zero family is none.
+// family is our own endpoints below one root. The zero family has none.
 type family struct {
-	root       string                     // everything below it is ours, registered or not
-	paths      map[string]web.HandlerFunc // by path; one that ends with a slash has everything below it, too
-	publicHost bool                       // on public_url's host alone; elsewhere the paths are the routes'
+	root       string                     // everything below it belongs to dinggate, registered or not
+	paths      map[string]web.HandlerFunc // by path; one that ends with a slash includes everything below it
+	publicHost bool                       // on public_url's host only; on other hosts the paths belong to routes
 }
 
-// newOwnEndpoints lists all our endpoints but those for gateways, which are
-// forwardauth's.
-func newOwnEndpoints(c settings, flow *login.Flow, service *sso.Server, provider *oidc.Provider,
-	requests *accessrequest.Handler, authenticate login.Authenticate) *endpoints {
+// newOwnEndpoints lists all our endpoints except those for gateways, which are in
+// forwardauth.
+func newOwnEndpoints(c settings, flow *login.Flow, authenticate login.Authenticate, applications login.Applications,
+	service *sso.Server, provider *oidc.Provider, requests *accessrequest.Handler,
+	administrators *console.Handler) *endpoints {
 	families := []family{
-		signInEndpoints(c.Prefix, flow, authenticate),
+		signInEndpoints(c.Prefix, flow, authenticate, applications),
 		keyEndpoints(c),
 		accessEndpoints(c.Prefix, requests),
+		consoleEndpoints(administrators),
 		ssoEndpoints(service),
 	}
 	families = append(families, oidcEndpoints(provider)...)
@@ -40,7 +43,8 @@ func newOwnEndpoints(c settings, flow *login.Flow, service *sso.Server, provider
 	return newEndpoints(c, families...)
 }
 
-func signInEndpoints(prefix string, flow *login.Flow, authenticate login.Authenticate) family {
+func signInEndpoints(prefix string, flow *login.Flow, authenticate login.Authenticate,
+	applications login.Applications) family {
 	leave, accept := flow.HandOver()
 	return family{root: prefix, paths: map[string]web.HandlerFunc{
 		prefix + "/start":     flow.Start,
@@ -50,7 +54,7 @@ func signInEndpoints(prefix string, flow *login.Flow, authenticate login.Authent
 		prefix + "/signed_in": flow.SignedIn,
 		prefix + "/sign_out":  flow.SignOut,
 		prefix + "/userinfo":  flow.UserInfo(authenticate),
-		prefix + "/sessions":  login.OwnSessions(flow),
+		prefix + "/sessions":  login.OwnSessions(flow, applications),
 		prefix + "/leave":     leave,
 		prefix + "/arrive":    accept,
 		prefix + "/assets/":   flow.Pages.Asset,
@@ -71,19 +75,18 @@ func ssoEndpoints(service *sso.Server) family {
 	return family{root: config.SSORoot, paths: service.Handlers()}
 }
 
-// endpoints routes to our own endpoints. What is below one of the roots and not
-// registered is 404 and never proxied.
+// endpoints routes requests to our own endpoints. A path below one of the roots that is
+// not registered is 404 and never proxied.
 type endpoints struct {
 	roots       []string
-	publicRoots []string // on public_url's host alone
+	publicRoots []string // on public_url's host only
 	origins     *web.Origins
-	paths       []string // all that are registered
+	paths       []string // all registered paths
 	router      *mux.Router
 }
 
-// newEndpoints registers the families, the first of which is the prefix's. mux
-// neither cleans nor redirects: paths have been judged before, and a redirect of
-// its own would lose a POST.
+// newEndpoints registers the families; the first one is the prefix's. mux neither cleans
+// nor redirects: paths were checked before, and its redirects would lose a POST.
 func newEndpoints(c settings, families ...family) *endpoints {
 	e := &endpoints{origins: c.origins, router: mux.NewRouter().SkipClean(true).UseEncodedPath()}
 	answer := c.pages.Answer
@@ -115,10 +118,10 @@ func newEndpoints(c settings, families ...family) *endpoints {
 	return e
 }
 
-// maxBodyWait is how long a body to one of our own endpoints may take.
+// maxBodyWait is how long a request to our own endpoints may send its body.
 const maxBodyWait = 10 * time.Second
 
-// handle names the endpoint for log and metrics and answers its error.
+// handle sets the endpoint's name for log and metrics and answers its error.
 func handle(name string, h web.HandlerFunc, answer func(http.ResponseWriter, *http.Request, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := web.From(w)
@@ -134,8 +137,8 @@ func handle(name string, h web.HandlerFunc, answer func(http.ResponseWriter, *ht
 	})
 }
 
-// match reports whether a path is ours on a host. One that only some programs would read
-// as ours is refused (threats P14).
+// match reports whether a path is ours on a host. A path that only some programs would
+// interpret as ours is refused (threats P14).
 func (e *endpoints) match(p web.Path, host string) (ours bool, err error) {
 	public := len(e.publicRoots) > 0 && e.origins.OnPublic(host)
 	under := func(path string) bool { return below(path, e.roots) || public && below(path, e.publicRoots) }
@@ -151,8 +154,8 @@ func (e *endpoints) match(p web.Path, host string) (ours bool, err error) {
 	return false, nil
 }
 
-// below compares without letter case: /OAuth2/auth is ours to some programs, and
-// 404 here, since no endpoint is registered so.
+// below ignores letter case: some programs treat /OAuth2/auth as ours. Here it is 404,
+// since no endpoint is registered under this name.
 func below(path string, roots []string) bool {
 	for _, root := range roots {
 		if web.UnderFold(path, root) {

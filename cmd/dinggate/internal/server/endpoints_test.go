@@ -8,16 +8,17 @@ import (
 	"dinggate/internal/web"
 )
 
-// TestEndpointsMatch: everything below a root is ours, in any letter case, and what
-// only some programs would read as ours is refused (threats P14); a family of
-// public_url's host leaves the other hosts to the routes.
+// TestEndpointsMatch checks that everything below a root is ours, in any letter case, and
+// that a path that only some programs would interpret as ours is refused (threats P14). A
+// family of public_url's host does not apply to other hosts, whose paths belong to the
+// routes.
 func TestEndpointsMatch(t *testing.T) {
 	origins, err := web.NewOrigins("https://app.test", nil, []string{"other.test"}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	h := func(http.ResponseWriter, *http.Request) error { return nil }
-	e := newEndpoints(settings{Config: &config.Config{Prefix: "/oauth2"}, origins: origins},
+	e := newEndpoints(settings{Config: &config.Config{Addresses: config.Addresses{Prefix: "/oauth2"}}, origins: origins},
 		family{},
 		family{root: "/oauth2", paths: map[string]web.HandlerFunc{"/oauth2/start": h, "/oauth2/assets/": h}},
 		family{root: "/oauth2", paths: map[string]web.HandlerFunc{"/oauth2/jwks.json": h}},

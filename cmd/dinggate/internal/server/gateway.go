@@ -1,8 +1,8 @@
 // Package server builds the product from a configuration and serves it.
 //
-//	NewState ─► State                       everything that lives as long as the process
+//	NewState ─► State                       everything with the lifetime of the process
 //	              │
-//	              ├─► New(cfg, State) ─► Gateway    everything that belongs to one configuration
+//	              ├─► New(cfg, State) ─► Gateway    everything with the lifetime of one configuration
 //	              │       ▲                 │
 //	              │       │ SIGHUP, a changed file (reloader)
 //	              ▼       └─────────────────┤
@@ -11,9 +11,12 @@
 //	              └─► web.Chain ─┬─► endpoints: sign-in, SSO service, keys, …
 //	                             └─► proxy.Handler
 //
-// New builds in one direction: each part is complete before the next one is made
-// of it. A new family of endpoints is a function that returns a family and one
-// more line in newOwnEndpoints; what it keeps beyond a reload is a field of State.
+// New builds in one direction: each part is complete before another part uses it. A part
+// that needs a later one while it serves, such as a provider that ends sessions, calls the
+// current gateway through State.
+//
+// A new family of endpoints is a function that returns a family and one line in
+// newOwnEndpoints; its state beyond a reload is a field of State.
 package server
 
 import (
@@ -42,36 +45,36 @@ import (
 )
 
 const (
-	// How long a request waits for a membership check that is overdue, for example
-	// after a night: a page may, a gateway gives its subrequest about a second.
+	// How long a request waits for an overdue membership check, for example after a night. A
+	// page may wait; a gateway allows its subrequest about a second.
 	pageMaxWait    = 5 * time.Second
 	gatewayMaxWait = 800 * time.Millisecond
 )
 
-// Gateway is the product for one configuration.
+// Gateway is the product with one configuration.
 type Gateway struct {
 	http.Handler
 	Sessions *session.Manager
-	Provider provider
-	Client   *dingtalk.Client // without calls of its own behind an SSO service
+	Client   *dingtalk.Client // makes no calls of its own behind an SSO service
 	Events   *dingtalk.Stream // nil: the organisation's events are not followed
-	SSO      *sso.Server      // nil: this is no SSO service
-	OIDC     *oidc.Provider   // nil: no application signs in here by OpenID Connect
+	SSO      *sso.Server      // nil: this process is not an SSO service
+	OIDC     *oidc.Provider   // nil: no application signs people in by OpenID Connect
 	Accounts Accounts
 
-	requests  *accessrequest.Handler // nil: nobody can ask for access
+	state     *State
+	people    identityProvider
+	requests  *accessrequest.Handler // nil: requests for access are off
 	handler   *proxy.Handler
 	own       *endpoints
 	upstreams []*proxy.Upstream
-	tokens    *apiauth.ServiceState
+	tokens    *apiauth.ServiceState // kept by the next gateway if it has the same SSO service
 	keyring   *keyring.Keyring
-	log       Observability
 }
 
-// New builds the gateway of cfg, which has been checked. It opens no network and
-// changes nothing in st: the gateway that serves goes on until Serve replaces it.
-// What st and that gateway know of sign-outs, of open connections, of limits that
-// are used up and of answers of DingTalk the new one knows too.
+// New builds the gateway of cfg, which has been checked. It makes no network connection
+// and changes nothing in st: the current gateway serves until Serve replaces it. The new
+// one shares the sign-outs, open connections, limits and cached answers of DingTalk in
+// st and in the current gateway.
 func New(cfg *config.Config, st *State) (*Gateway, error) {
 	c, err := newSettings(cfg)
 	if err != nil {
@@ -82,12 +85,14 @@ func New(cfg *config.Config, st *State) (*Gateway, error) {
 		return nil, err
 	}
 	client, tokens := st.client(cfg), st.tokens(cfg)
-	sessions, people := newSessions(c, st, client, accounts)
-	flow, err := newFlow(c, st, people, sessions, client, accounts)
+	moves := newMigrations(c, st, client, accounts)
+	people := newIdentityProvider(c, st, client, accounts, moves)
+	sessions := newSessions(c, st, client, people, accounts)
+	flow, err := newFlow(c, st, people, sessions, accounts)
 	if err != nil {
 		return nil, err
 	}
-	service, err := newSSOServer(cfg, flow, sessions, st)
+	service, err := newSSOServer(c, flow, sessions, st)
 	if err != nil {
 		return nil, err
 	}
@@ -96,48 +101,54 @@ func New(cfg *config.Config, st *State) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	provider, err := newOIDC(c, flow, sessions, client, accounts, st)
+	openID, err := newOIDC(c, flow, sessions, client, accounts, moves, st)
 	if err != nil {
 		return nil, err
 	}
-	requests := newAccessRequests(c, st, flow, handler, client)
-	own := newOwnEndpoints(c, flow, service, provider, requests, handler.Authenticate)
+	applications := newApplications(c, st, openID, service)
+	requests := newAccessRequests(c, st, flow, handler, client, moves)
+	administrators, err := newConsole(c, st, flow, sessions)
+	if err != nil {
+		return nil, err
+	}
+	own := newOwnEndpoints(c, flow, handler.Authenticate, applications, service, openID, requests, administrators)
 	return &Gateway{
 		Handler:   hsts(cfg.TLS, st.traced(newChain(c, st, handler, flow, own), c.peers)),
 		Sessions:  sessions,
-		Provider:  people,
 		Client:    client,
 		Events:    newEvents(cfg, client, sessions, st),
 		SSO:       service,
-		OIDC:      provider,
+		OIDC:      openID,
 		Accounts:  accounts,
+		state:     st,
+		people:    people,
 		requests:  requests,
 		handler:   handler,
 		own:       own,
 		upstreams: upstreams,
 		tokens:    tokens,
 		keyring:   c.keyring,
-		log:       st.Observability,
 	}, nil
 }
 
-// Endpoints lists the paths of our own endpoints, without those for gateways.
+// Endpoints lists the paths of our own endpoints, except those for gateways.
 func (g *Gateway) Endpoints() []string { return slices.Clone(g.own.paths) }
 
 // Run does the background work until ctx ends.
 func (g *Gateway) Run(ctx context.Context) { g.runWith(ctx, ctx) }
 
-// runWith is Run with events followed only until the second context ends.
+// runWith is Run, but follows events only until the second context ends.
 func (g *Gateway) runWith(ctx, events context.Context) {
 	var all sync.WaitGroup
 	all.Go(func() { g.Sessions.Run(ctx) })
-	all.Go(func() { g.Accounts.run(ctx, g.Sessions, g.log) })
+	all.Go(func() { g.Accounts.run(ctx, g.Sessions, g.state.Observability) })
 	if g.Events != nil {
 		all.Go(func() { g.Events.Run(events) })
 	}
-	if g.requests != nil {
-		all.Go(func() { g.requests.Run(ctx) })
-	}
+	all.Go(func() { g.state.book.RunServed(ctx) })
+	all.Go(func() { g.state.runEndNotices(ctx, g.requests) })
+	all.Go(func() { g.state.replicas.run(ctx, g.keyring) })
+	all.Go(func() { g.state.refusals.run(ctx, g.keyring) })
 	if g.OIDC != nil {
 		all.Go(func() { g.OIDC.Run(ctx) })
 	}
@@ -145,17 +156,16 @@ func (g *Gateway) runWith(ctx, events context.Context) {
 	g.closeIdle()
 }
 
-// closeIdle closes the connections that no request uses, and each of the others
-// when its request is done, unless another request comes.
+// closeIdle closes the idle connections, and each other connection when its request is
+// done, unless another request comes.
 func (g *Gateway) closeIdle() {
-	g.Provider.Close()
+	g.people.close()
 	for _, u := range g.upstreams {
 		u.CloseIdleConnections()
 	}
 }
 
-// settings is a configuration in the form that the parts of a Gateway are built
-// from.
+// settings is a configuration in the form in which the parts of a Gateway need it.
 type settings struct {
 	*config.Config
 	peers      *web.Peers
@@ -163,7 +173,7 @@ type settings struct {
 	hosts      *web.Hosts
 	pages      *page.Pages
 	keyring    *keyring.Keyring
-	assertions *assertion.Signer // nil: nothing is signed
+	assertions *assertion.Signer // nil: signing is off
 }
 
 func newSettings(cfg *config.Config) (c settings, err error) {
@@ -196,16 +206,24 @@ func newPages(cfg *config.Config, origins *web.Origins) (*page.Pages, error) {
 	return page.New(c)
 }
 
-// newFlow is the sign-in.
-func newFlow(c settings, st *State, people provider, sessions *session.Manager, client *dingtalk.Client,
+// newFlow returns the sign-in.
+func newFlow(c settings, st *State, people identityProvider, sessions *session.Manager,
 	accounts Accounts) (*login.Flow, error) {
 	interactive, err := newInteractive(c)
 	if err != nil {
 		return nil, err
 	}
+	tickets, err := newTickets(c, st)
+	if err != nil {
+		return nil, err
+	}
+	qr := ""
+	if c.SignIn.EmbedQR {
+		qr = c.DingTalk.LoginURL
+	}
 	flow := &login.Flow{
 		Interactive: interactive,
-		Provider:    people,
+		Provider:    people.Provider,
 		AttemptIn:   people.attemptIn,
 		Sessions:    sessions,
 		Keyring:     c.keyring,
@@ -214,7 +232,9 @@ func newFlow(c settings, st *State, people provider, sessions *session.Manager, 
 		Origins:     c.origins,
 		Prefix:      c.Prefix,
 		ClientID:    c.ProviderClientID(),
-		Silent:      newSilent(c.Config, client),
+		Tickets:     tickets,
+		Silent:      people.silent,
+		QRLogin:     qr,
 		Accounts:    accounts.File,
 		People:      accounts.policy,
 		StrictAPI:   c.LoginAPIStatus == config.LoginAPIStrict,
@@ -229,17 +249,11 @@ func newFlow(c settings, st *State, people provider, sessions *session.Manager, 
 			Counts:    &st.signIns,
 		},
 	}
-	if flow.Tickets, err = newTickets(c, st); err != nil {
-		return nil, err
-	}
-	if c.SignIn.EmbedQR {
-		flow.QRLogin = c.DingTalk.LoginURL
-	}
 	return flow, flow.Check()
 }
 
-// newInteractive is login.Flow.Interactive: it finds the route of a page as a gateway
-// that asks about it would. A page that cannot be read is not worth a silent sign-in.
+// newInteractive returns login.Flow.Interactive: it finds the route of a page like an
+// authorization subrequest for it. Silent sign-in is off for a page that cannot be read.
 func newInteractive(c settings) (func(target string) bool, error) {
 	policy, err := c.Policy()
 	return func(target string) bool {
@@ -248,7 +262,10 @@ func newInteractive(c settings) (func(target string) bool, error) {
 			end := strings.IndexAny(rest+"/", "/?#")
 			t.Host, target = rest[:end], rest[end:]
 		}
-		raw, _, _ := strings.Cut(target, "?")
+		raw, query, _ := strings.Cut(target, "?")
+		if (raw == oidc.PathAuthorize || raw == oidc.PathDevice) && c.OIDC.On() && c.origins.OnPublic(t.Host) {
+			return oidc.WantsClick(query)
+		}
 		if raw == "" {
 			raw = "/"
 		}
@@ -257,28 +274,31 @@ func newInteractive(c settings) (func(target string) bool, error) {
 			return true
 		}
 		t.Path, t.Readings, t.Variants = path.Plain, path.Readings, path.Variants
+		if rule := c.Console.Access; c.Console.On() && web.UnderFold(path.Plain, c.Prefix+consolePath) {
+			return rule.Fresh > 0 && !rule.FreshSilent
+		}
 		fresh, silent := policy.Freshness(t)
 		return fresh > 0 && !silent
 	}, err
 }
 
-// newHandler is the reverse proxy with its routes. Without any route, gateways may
-// ask and every member passes.
+// newHandler returns the reverse proxy with its routes. Without routes, gateways may
+// allow every member.
 func newHandler(c settings, st *State, sessions *session.Manager, flow *login.Flow,
 	authenticate credentialFunc) (*proxy.Handler, []*proxy.Upstream, error) {
 	var list []proxy.Route
 	var upstreams []*proxy.Upstream
 	protected := web.NewProtected(c.Headers.Names()...)
-	asked := askedRoutes(c.Config)
+	requestable := requestableRoutes(c.Config)
 	for i, r := range c.AllRoutes() {
 		route := proxy.Route{
-			Granted:    grantOf(st.book, asked[i]),
+			Granted:    grantOf(st.book, requestable[i]),
 			Route:      r.Route(),
 			WebSocket:  r.WebSocket,
 			OnResponse: st.Metrics.UpstreamTime(r.Path),
 			Assert:     asserted(c.assertions, r, c.origins),
 		}
-		route.Name = r.Path // the label of logs and metrics
+		route.Name = r.Path // the label in logs and metrics
 		if r.Upstream != "" {
 			up, err := proxy.NewUpstream(r.UpstreamConfig, protected)
 			if err != nil {
@@ -303,10 +323,11 @@ func newHandler(c settings, st *State, sessions *session.Manager, flow *login.Fl
 		Failed:      st.Metrics.UpstreamError,
 		Streams:     &st.Conns,
 		HSTS:        hstsValue(c.TLS),
+		AskURL:      askURL(c),
 	}, upstreams, nil
 }
 
-// newChain is the middleware in front of everything, drawn in web.Chain.
+// newChain returns the middleware of every request; web.Chain describes the order.
 func newChain(c settings, st *State, handler *proxy.Handler, flow *login.Flow, own *endpoints) *web.Chain {
 	subrequests := &forwardauth.Handler{
 		Prefix:    c.Prefix,
@@ -335,7 +356,7 @@ func newChain(c settings, st *State, handler *proxy.Handler, flow *login.Flow, o
 			case err != nil:
 				return err
 			case ours:
-				r.Host = x.Host // canonical, and the browser's where a trusted proxy renames it
+				r.Host = x.Host // canonical; the browser's if a trusted proxy changes it
 				own.router.ServeHTTP(w, r)
 				return nil
 			}

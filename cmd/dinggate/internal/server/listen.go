@@ -16,8 +16,8 @@ import (
 
 var errAnswers = errors.New("another process answers there")
 
-// listen opens host:port or unix:/path. A socket file that a dead process left
-// behind is replaced, one that still answers is not.
+// listen opens host:port or unix:/path. The socket file of a terminated process is
+// replaced, but not one that still answers.
 func listen(address string) (net.Listener, error) {
 	path, unix := strings.CutPrefix(address, "unix:")
 	if !unix {
@@ -35,8 +35,8 @@ func listen(address string) (net.Listener, error) {
 	return net.Listen("unix", path)
 }
 
-// ListenError says why nothing can listen on the address of a key ("" for the
-// --listen of a command without a configuration), and what to do.
+// ListenError explains why the address of a key ("" for the --listen of a command
+// without a configuration) cannot be listened on, and what to do.
 func ListenError(key, address string, err error) error {
 	set := i18n.Message{"choose another one by --listen", "或用 --listen 另选一个"}
 	if key != "" {
@@ -54,13 +54,13 @@ func ListenError(key, address string, err error) error {
 			who = i18n.Message{fmt.Sprintf(" (`ss -ltnp sport = :%s` or `lsof -i :%s` names it)", port, port),
 				fmt.Sprintf("（用 `ss -ltnp sport = :%s` 或 `lsof -i :%s` 查看）", port, port)}
 		}
-		return cli.SaidError{Message: i18n.Message{
+		return cli.UserError{Message: i18n.Message{
 			fmt.Sprintf("%s is in use: another program, perhaps another dinggate, listens there%s; end it, or %s",
 				address, who[i18n.English], set[i18n.English]),
 			fmt.Sprintf("%s 已被占用：另一个程序（也可能是另一个 dinggate）正在监听%s；请结束它，%s", address, who[i18n.Chinese],
 				set[i18n.Chinese])}, Err: err}
 	case errors.Is(err, syscall.EACCES) && port != "":
-		return cli.SaidError{Message: i18n.Message{
+		return cli.UserError{Message: i18n.Message{
 			fmt.Sprintf(
 				"%s: a port below 1024 takes root or CAP_NET_BIND_SERVICE; give that (systemd: "+
 					"AmbientCapabilities, or a socket unit), or %s", address, set[i18n.English],

@@ -9,14 +9,14 @@ import (
 	"dinggate/internal/i18n"
 )
 
-// Loopback listens on address, which has to be one of this machine alone.
+// Loopback listens on address, which must be a loopback address.
 func Loopback(address string) (net.Listener, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
 	}
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		return nil, cli.SaidError{Message: i18n.Message{
+		return nil, cli.UserError{Message: i18n.Message{
 			fmt.Sprintf(
 				"the demo listens on loopback alone, not on %s: its people sign in without a password; use "+
 					"--listen 127.0.0.1:PORT", address,
@@ -26,7 +26,7 @@ func Loopback(address string) (net.Listener, error) {
 	return net.Listen("tcp", address)
 }
 
-// OpenLoopback serves h and gives its base URL.
+// OpenLoopback serves h and returns its base URL.
 func (s *Listeners) OpenLoopback(address string, h http.Handler) (string, error) {
 	l, err := Loopback(address)
 	if err != nil {

@@ -11,39 +11,44 @@ import (
 	"dinggate/internal/identity"
 	"dinggate/internal/web"
 	"dinggate/session"
-	"dinggate/store"
+	"dinggate/session/membership"
 )
 
-// measure registers what is read at each scrape: the state of the sessions, of the
-// app token and of the event stream. before is the gateway that g replaces, or nil.
+// measure registers metrics that are computed at each scrape: the state of the sessions,
+// of the app token and of the event stream. before is the gateway that g replaces, or nil.
 func (s *State) measure(g, before *Gateway) {
 	m, held := s.Metrics, g.held()
 	of := func(read func(session.Stats) int) func() float64 {
 		return func() float64 { return float64(read(held())) }
 	}
-	m.Gauge("http_requests_in_flight", "Requests that are being answered, open WebSockets and streams among them.",
+	m.Gauge("http_requests_in_flight", "Requests in progress, including open WebSockets and streams.",
 		func() float64 { return float64(s.InFlight.Load()) })
-	m.Gauge("sockets_open", "WebSockets and long streams that are open.",
+	m.Gauge("sockets_open", "Open WebSockets and event streams.",
 		of(func(s session.Stats) int { return s.Watched }))
-	entries := "What is held in memory: verified sessions, people, sign-outs and other ends."
+	entries := "Entries in memory: verified sessions, people, sign-outs and other revocations."
 	m.GaugeOf("cache_entries", entries, "cache", "sessions", of(func(s session.Stats) int { return s.Cached }))
 	m.GaugeOf("cache_entries", entries, "cache", "people", of(func(s session.Stats) int { return s.People }))
 	m.GaugeOf("cache_entries", entries, "cache", "revocations", of(func(s session.Stats) int { return s.Revoked }))
-	requests := "Cookies looked for among the verified sessions; a miss costs a decryption."
+	requests := "Cookie lookups in the cache of verified sessions; a miss costs a decryption."
 	m.Count("cache_requests_total", requests, "cache,result", "sessions,hit",
 		func() float64 { return float64(held().Hits) })
 	m.Count("cache_requests_total", requests, "cache,result", "sessions,miss",
 		func() float64 { return float64(held().Misses) })
-	m.Gauge("rechecks_running", "Lookups of people that run now.", of(func(s session.Stats) int { return s.Lookups }))
-	m.Gauge("people_on_grace", "People whose lookups fail: their sessions end when session.grace is over.",
+	m.Gauge("rechecks_running", "Rechecks in progress.", of(func(s session.Stats) int { return s.Lookups }))
+	m.Gauge("people_on_grace", "People whose rechecks fail: they are refused after session.grace.",
 		of(func(s session.Stats) int { return s.Failing }))
+	m.Gauge("people_overdue", "Recently active people whose confirmation is older than session.recheck: DingTalk's limit "+
+		"is too low for individual lookups.", of(func(s session.Stats) int { return s.Overdue }))
+	m.Gauge("oldest_confirmation_seconds", "The age of the oldest confirmation of a recently active person; "+
+		"above session.recheck and session.grace together a request waits.",
+		func() float64 { return held().Oldest.Seconds() })
 	m.Gauge("sso_shared_unionids",
-		"Unionids that the SSO service gave to several people since the start: they identify nobody.",
-		func() float64 { return float64(g.Provider.Ids.Voids()) })
+		"Unionids that the SSO service returned for several people since the start: they identify no one.",
+		func() float64 { return float64(s.voidIDs.len()) })
 	if g.Sessions.Journal != nil {
-		m.Gauge("journal_live", "1 while what ends on other replicas arrives within moments.",
+		m.Gauge("journal_live", "1 while revocations of other replicas arrive within moments.",
 			func() float64 { return number(held().Live) })
-		m.Gauge("journal_unsent", "Ends of sessions that other replicas have not been sent yet.",
+		m.Gauge("journal_unsent", "Revocations not yet sent to other replicas.",
 			of(func(s session.Stats) int { return s.Unsent }))
 	}
 	if g.Client.Budget != nil {
@@ -53,9 +58,9 @@ func (s *State) measure(g, before *Gateway) {
 		s.measureMirror(g.Sessions.Mirror)
 	}
 	m.Moment("dingtalk_app_token_expiry_timestamp_seconds",
-		"When the app's token ends, Unix time; 0 while there is none. It is renewed ten minutes before.",
+		"When the app token expires, Unix time; 0 if there is none. It is renewed ten minutes before.",
 		g.Client.TokenExpires)
-	if g.Events == nil && before != nil && before.Events != nil { // turned off: not a stream that is down
+	if g.Events == nil && before != nil && before.Events != nil { // turned off, not disconnected
 		none := math.NaN
 		m.Gauge("events_connected_since_seconds", "", none)
 		m.Gauge("events_last_seconds", "", none)
@@ -67,6 +72,9 @@ func (s *State) measure(g, before *Gateway) {
 		if s.missed != nil {
 			s.missed.measure(m)
 		}
+		if s.changed != nil {
+			s.changed.measure(m)
+		}
 		m.Moment("events_connected_since_seconds", "When the event stream was connected, Unix time; 0 while it is not.",
 			func() time.Time { return g.Events.State().Connected })
 		m.Moment("events_last_seconds", "When the last event came, Unix time; 0 before the first.",
@@ -74,8 +82,8 @@ func (s *State) measure(g, before *Gateway) {
 	}
 }
 
-// held is what the sessions hold, counted once for all the metrics of a scrape:
-// it walks through everybody who is known.
+// held counts the sessions once for all the metrics of a scrape, because it iterates
+// over all known people.
 func (g *Gateway) held() func() session.Stats {
 	var mu sync.Mutex
 	var known session.Stats
@@ -97,8 +105,8 @@ func number(ok bool) float64 {
 	return 0
 }
 
-// traced makes a span of each request; without tracing it is next itself. A
-// stranger does not say what a request is part of, nor whether it is traced.
+// traced makes a span of each request; without tracing it returns next. Trace headers of
+// untrusted peers determine neither the trace nor the sampling.
 func (t Observability) traced(next http.Handler, peers *web.Peers) http.Handler {
 	return t.Tracing.Handler(next, func(r *http.Request) bool {
 		_, trusted, _ := peers.Resolve(r)
@@ -106,7 +114,7 @@ func (t Observability) traced(next http.Handler, peers *web.Peers) http.Handler 
 	})
 }
 
-// counted counts what lookups of signed-in people find.
+// counted counts the results of rechecks.
 func (t Observability) counted(recheck recheckFunc) recheckFunc {
 	if recheck == nil {
 		return nil
@@ -118,7 +126,7 @@ func (t Observability) counted(recheck recheckFunc) recheckFunc {
 		switch {
 		case err == nil:
 			t.Metrics.Recheck("ok")
-		case errors.Is(err, store.ErrLimited):
+		case errors.Is(err, membership.ErrPostponed):
 			t.Metrics.Recheck("postponed")
 		case failed && f.Class == identity.Refused:
 			t.Metrics.Recheck("refused")

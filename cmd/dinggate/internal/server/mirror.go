@@ -11,15 +11,15 @@ import (
 )
 
 const (
-	mirrorFrom = 300            // people signed in here, from which on directory: auto reads the lists
-	mirrorRest = time.Minute    // the shortest pause between the beginnings of two readings
-	mirrorIdle = 72 * time.Hour // how long it goes on at leisure, over a weekend, when fewer are here
+	mirrorFrom = 300            // signed-in people from which directory: auto reads the lists
+	mirrorRest = time.Minute    // shortest delay between the starts of two readings
+	mirrorIdle = 72 * time.Hour // how long it continues at a low rate, over a weekend, when fewer people are active
 )
 
-// newMirror is the copy of the directory that people are confirmed by; nil where
-// each is looked up: with dingtalk.directory lookup, behind an SSO service, and
-// with account bindings, whose names the directory does not know.
-func newMirror(c settings, st *State, client *dingtalk.Client, sessions *session.Manager) *mirror.Mirror {
+// newMirror returns the copy of the directory that rechecks use. It is nil if each person
+// is looked up: with dingtalk.directory lookup, behind an SSO service, and with account
+// bindings, whose names the directory does not have.
+func newMirror(c settings, st *State, client *dingtalk.Client) *mirror.Mirror {
 	if c.SSO.On() || c.DingTalk.Directory == dingtalk.DirectoryLookup || c.Accounts.Binds() {
 		return nil
 	}
@@ -30,7 +30,7 @@ func newMirror(c settings, st *State, client *dingtalk.Client, sessions *session
 			Ancestors: c.NamesDepartments(),
 		}}).Read,
 		Fit:     c.Session.Fit,
-		Every:   mirrorPace(c, sessions),
+		Every:   mirrorPace(c, st.signedIn),
 		Life:    c.Session.Recheck + c.Session.Grace,
 		Keyring: c.keyring,
 		Name:    c.Realm() + " " + c.DingTalk.ClientID,
@@ -46,29 +46,29 @@ func newMirror(c settings, st *State, client *dingtalk.Client, sessions *session
 }
 
 // mirrorPace is how often the directory is read: twice within session.recheck while
-// people are at work; otherwise as seldom as will do for them to come back all at
-// once, with sessions that nobody has looked at for a night.
-func mirrorPace(c settings, sessions *session.Manager) func() time.Duration {
+// people are active; otherwise just often enough that all of them can return at once
+// with sessions that were not used overnight.
+func mirrorPace(c settings, people func() int) func() time.Duration {
 	from := mirrorFrom
-	var busy time.Time // Mirror.Run's alone
+	var busy time.Time // used by Mirror.Run only
 	if c.DingTalk.Directory == dingtalk.DirectoryMirror {
 		from, busy = 1, time.Now()
 	}
 	often := max(c.Session.Recheck/2, mirrorRest)
-	seldom := max(often, (c.Session.Recheck+c.Session.Grace)/2)
+	rarely := max(often, (c.Session.Recheck+c.Session.Grace)/2)
 	return func() time.Duration {
 		switch now := time.Now(); {
-		case sessions.Stats().People >= from:
+		case people() >= from:
 			busy = now
 			return often
 		case now.Sub(busy) < mirrorIdle:
-			return seldom
+			return rarely
 		}
 		return 0
 	}
 }
 
-// mirrorRead logs the first reading, the first failure of a row and the end of it.
+// mirrorRead logs the first reading, and the first and last of consecutive failures.
 func (t Observability) mirrorRead() func(people int, took time.Duration, err error) {
 	said := ""
 	return func(people int, took time.Duration, err error) {
@@ -87,12 +87,12 @@ func (t Observability) mirrorRead() func(people int, took time.Duration, err err
 			t.Log.Warn("the directory cannot be read as a whole: members are looked up one by one", "err", err.Error())
 			return
 		}
-		t.Log.Info("the directory was read as a whole: members are confirmed by it", "people", people,
+		t.Log.Info("the directory was read as a whole: rechecks use it", "people", people,
 			"took", took.Round(time.Millisecond).String())
 	}
 }
 
-// measureMirror registers what the copy of the directory does.
+// measureMirror registers the metrics of the copy of the directory.
 func (s *State) measureMirror(m *mirror.Mirror) {
 	s.Metrics.Moment("directory_mirror_read_timestamp_seconds",
 		"When the reading of the whole directory began that confirms people, Unix time; 0 while there is none.",
@@ -109,7 +109,7 @@ func (s *State) measureMirror(m *mirror.Mirror) {
 	for answer, name := range map[mirror.Answer]string{mirror.Confirmed: "confirmed", mirror.Differs: "differs",
 		mirror.Absent: "absent"} {
 		s.Metrics.Count("directory_mirror_answers_total",
-			"What the reading said of people who were due; those who differ or are absent are looked up.", "result", name,
+			"Results of the directory copy for due rechecks; people who differ or are absent are looked up.", "result", name,
 			func() float64 { return float64(m.Stats().Answers[answer]) })
 	}
 }

@@ -12,24 +12,24 @@ import (
 	"dinggate/session"
 )
 
-// missedEvents counts leavers of whom no event came, although the stream was open
-// all along. DingTalk sends each event to one of the connections that an app has: two
-// deployments that share no Redis each see a part, and the other part of the leavers
-// stays until the next recheck.
+// missedEvents counts leavers without an event although the stream was connected all the
+// time. DingTalk sends each event to one of an app's connections: two deployments with
+// the same app and without a shared Redis each receive a part, and other leavers stay
+// signed in until the next recheck.
 type missedEvents struct {
 	log    *slog.Logger
-	stream atomic.Pointer[dingtalk.Stream] // nil: events are not followed
+	stream atomic.Pointer[dingtalk.Stream] // nil: events are off
 	n      atomic.Int64
 	asked  atomic.Bool  // one is being waited for
-	said   atomic.Int64 // when the log told of it last, Unix seconds
+	said   atomic.Int64 // time of the last log line, Unix seconds
 
 	wait time.Duration // 0: lateEvent
 }
 
-// lateEvent is how long an event is waited for that a recheck was faster than.
+// lateEvent is how long to wait for the event of a leaver whom a recheck found first.
 const lateEvent = 30 * time.Second
 
-// found notes how a recheck of s ended at the given moment.
+// found records the result of a recheck of s at the given time.
 func (m *missedEvents) found(s *session.Session, err error, now time.Time) {
 	f, ok := errors.AsType[*identity.Failure](err)
 	if m == nil || !ok || f.Class != identity.Refused || f.Code != "not_member" {
@@ -50,21 +50,21 @@ func (m *missedEvents) found(s *session.Session, err error, now time.Time) {
 	time.AfterFunc(wait, func() {
 		defer m.asked.Store(false)
 		if !stream.State().LastEvent.Before(now) {
-			return // late, perhaps that one
+			return // a late event, perhaps this one
 		}
 		m.n.Add(1)
 		if last := m.said.Load(); time.Now().Unix()-last < 3600 || !m.said.CompareAndSwap(last, time.Now().Unix()) {
 			return
 		}
-		m.log.Warn("a leaver was found by a recheck, no event came: another deployment on this DingTalk app takes a part " +
-			"of the events (or user_leave_org is not subscribed); share one Redis, put one dinggate in front of both, or " +
-			"make an app for each")
+		m.log.Warn("a recheck found a leaver without an event: another deployment with this DingTalk app receives part " +
+			"of the events (or user_leave_org is not subscribed); share one Redis, use one dinggate for both, or " +
+			"create an app for each")
 	})
 }
 
-// measure offers the count.
+// measure registers the metric.
 func (m *missedEvents) measure(to *telemetry.Metrics) {
 	to.Count("events_missed_total",
-		"Leavers of whom no event came although the stream was open: another deployment on this app takes a part.", "", "",
+		"Leavers without an event although the stream was connected: another deployment with this app receives part of the events.", "", "",
 		func() float64 { return float64(m.n.Load()) })
 }

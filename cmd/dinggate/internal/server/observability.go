@@ -12,28 +12,32 @@ import (
 	"dinggate/internal/web"
 )
 
-// Observability is where the product reports to.
+// Observability holds the sinks of logs, metrics, traces and audit records.
 type Observability struct {
 	Log     *slog.Logger
 	Access  *telemetry.AccessLog
 	Metrics *telemetry.Metrics
 	Tracing *telemetry.Tracing     // nil: no spans
-	Audits  *telemetry.Audit       // nil: the log takes the audit records
+	Audits  *telemetry.Audit       // nil: audit records go to the log
 	Today   *telemetry.DailyCounts // for the status page
-	Health  *telemetry.Health      // how the calls to DingTalk went last, for the status page
-	denials *denials               // which refusals were recorded a moment ago
-	missed  *missedEvents          // leavers of whom no event came; nil: not counted
+	Health  *telemetry.Health      // results of the latest calls to DingTalk, for the status page
+	denials *denials               // refusals that were recorded a moment ago
+	missed  *missedEvents          // leavers without an event; nil: not counted
+	changed *appChanges            // events about the app itself; nil: not recorded
 
-	UntrustedForwarders *telemetry.UntrustedForwarders // peers whose forwarded headers were not believed
+	refusals *refusals   // for the console; NewState sets it
+	auditing *auditState // whether audit records are lost
+
+	UntrustedForwarders *telemetry.UntrustedForwarders // untrusted peers that sent forwarded headers
 }
 
 // recorder writes the access record of each request.
 type recorder struct {
 	Observability
-	rules map[string]string // what the routes require, by their names, for the audit records
+	rules map[string]string // rules of the routes, by name, for the audit records
 }
 
-// record writes the one line of a request and counts it.
+// record writes the access record of a request and counts it.
 func (t *recorder) record(x *web.Exchange, r *http.Request) {
 	t.Metrics.Request(telemetry.Answered{
 		Handler:  x.Endpoint,
@@ -84,7 +88,7 @@ func (t *recorder) record(x *web.Exchange, r *http.Request) {
 	t.Access.Write(&line)
 }
 
-// refusalCode is the code of a refusal, "" where there was none.
+// refusalCode is the code of a refusal, "" if there was none.
 func refusalCode(x *web.Exchange) string {
 	if x.Verdict != "deny" && x.Verdict != "unavailable" {
 		return ""
@@ -95,8 +99,7 @@ func refusalCode(x *web.Exchange) string {
 	return ""
 }
 
-// call counts one call to DingTalk, makes a span of it, and logs one that went
-// wrong.
+// call counts one call to DingTalk, makes a span of it, and logs a failed one.
 func (t Observability) call(ctx context.Context, c dingtalk.Call) {
 	t.Tracing.Called(ctx, "dingtalk", c.Name, c.Result, c.Label, c.Duration)
 	t.Metrics.DingTalk(c.Name, c.Result, c.Label, c.Duration)
@@ -108,7 +111,7 @@ func (t Observability) call(ctx context.Context, c dingtalk.Call) {
 		"dingtalk_request", c.RequestID, "ms", c.Duration.Milliseconds(), "err", c.Err.Error())
 }
 
-// forwards reports whether a request speaks for another client.
+// forwards reports whether a request has headers about another client.
 func forwards(h http.Header) bool {
 	return len(h["X-Forwarded-For"]) > 0 || len(h["X-Forwarded-Host"]) > 0 || len(h["X-Forwarded-Proto"]) > 0 ||
 		len(h["X-Original-Url"]) > 0 || len(h["X-Original-Uri"]) > 0

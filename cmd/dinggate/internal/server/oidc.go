@@ -21,27 +21,27 @@ import (
 	"dinggate/store/grant"
 )
 
-// oidcRecords and pendingRecords bound what is kept of grants, and of requests that
-// wait for a sign-in; the latter anybody can make.
+// oidcRecords and pendingRecords bound the number of grants, and of requests that wait
+// for a sign-in, which any client can create.
 const (
 	oidcRecords    = 1_000_000
 	pendingRecords = 20_000
 )
 
-// refreshTolerance is how long a refresh token that was used gives its successor
-// once more, for an answer that was lost.
+// refreshTolerance is how long a used refresh token returns its successor once more, for
+// a lost response.
 const refreshTolerance = 10 * time.Second
 
-// oidcAdapter gives the OpenID Connect provider what it needs of the other packages.
+// oidcAdapter connects the OpenID Connect provider with the other packages.
 type oidcAdapter struct {
 	flow     *login.Flow
 	sessions *session.Manager
-	bindings account.Bindings // nil: nobody is bound
+	bindings account.Bindings // nil: there are no bindings
 }
 
-// newOIDC wires the OpenID Connect provider; nil when it is off.
+// newOIDC wires the OpenID Connect provider; nil if it is off.
 func newOIDC(c settings, flow *login.Flow, sessions *session.Manager, client *dingtalk.Client, accounts Accounts,
-	st *State) (*oidc.Provider, error) {
+	moves *migrations, st *State) (*oidc.Provider, error) {
 	if !c.OIDC.On() {
 		return nil, nil
 	}
@@ -80,15 +80,25 @@ func newOIDC(c settings, flow *login.Flow, sessions *session.Manager, client *di
 		Report:  st.reportOIDC,
 		Counts:  &st.oidcCounts,
 	}
-	if !c.SSO.On() { // an SSO service says nothing of migrated accounts
-		p.People.Migrated = client.MigratedFrom
+	if !c.SSO.On() { // an SSO service does not report migrated accounts
+		p.People.Migrated = moves.from
+		p.People.Department = oidcDepartment(client)
 	}
-	flow.Provider = learning{flow.Provider, p}
-	sessions.Recheck = learns(sessions.Recheck, p)
 	return p, p.Check()
 }
 
-// oidcKeys are those of the files, or those that the store keeps.
+// oidcDepartment reads the name of a department and its parent from DingTalk.
+func oidcDepartment(client *dingtalk.Client) func(context.Context, int64) (oidc.Department, error) {
+	return func(ctx context.Context, id int64) (oidc.Department, error) {
+		name, parent, err := client.Department(ctx, id)
+		if f, ok := errors.AsType[*identity.Failure](err); ok && f.Code == "department_unknown" {
+			err = oidc.ErrNoDepartment
+		}
+		return oidc.Department{Name: name, Parent: parent}, err
+	}
+}
+
+// oidcKeys returns the keys of the files, or those in the store.
 func oidcKeys(c settings, s store.Swapper) (*keys.Keeper, error) {
 	if len(c.OIDC.KeyFiles) == 0 {
 		k := &keys.Keeper{Retain: c.OIDC.IDToken + time.Hour}
@@ -126,29 +136,13 @@ func oidcKeys(c settings, s store.Swapper) (*keys.Keeper, error) {
 	return &keys.Keeper{Fixed: set}, nil
 }
 
-// learning lets the provider know who has just proved who they are.
-type learning struct {
-	login.Provider
-	to *oidc.Provider
-}
-
-func (l learning) Exchange(ctx context.Context, code, state string) (identity.User, identity.Token, error) {
-	u, token, err := l.Provider.Exchange(ctx, code, state)
-	if err == nil {
-		l.to.Learn(ctx, u)
+// newMailboxes records DingTalk's e-mail addresses for the OpenID Connect provider; nil
+// if it is off.
+func newMailboxes(c settings, st *State) *oidc.Mailboxes {
+	if !c.OIDC.On() {
+		return nil
 	}
-	return u, token, err
-}
-
-// learns lets the provider know what a recheck found.
-func learns(recheck recheckFunc, to *oidc.Provider) recheckFunc {
-	return func(ctx context.Context, s *session.Session) (identity.User, error) {
-		u, err := recheck(ctx, s)
-		if err == nil && u.OrgEmail {
-			to.Learn(ctx, u)
-		}
-		return u, err
-	}
+	return &oidc.Mailboxes{Realm: c.Realm(), Store: st.Stores.OIDC, Sealer: c.keyring, Report: st.reportOIDC}
 }
 
 func (a *oidcAdapter) login(s *session.Session) oidc.Login {
@@ -156,6 +150,7 @@ func (a *oidcAdapter) login(s *session.Session) oidc.Login {
 		Session:     s.ID,
 		User:        s.User,
 		SignedIn:    s.SignedIn,
+		Silent:      s.Silent,
 		Checked:     s.Checked,
 		Ends:        session.Ends(a.sessions, s.SignedIn),
 		Fingerprint: s.Fingerprint,
@@ -170,14 +165,14 @@ func (a *oidcAdapter) current(r *http.Request) (oidc.Login, error) {
 	return a.login(s), nil
 }
 
-// signIn has a browser sign in on the host of public_url, where the provider is.
+// signIn makes a browser sign in on the host of public_url, where the provider is.
 func (a *oidcAdapter) signIn(w http.ResponseWriter, r *http.Request, target string) error {
 	return a.flow.RequireSignIn(w, r, target)
 }
 
 func (a *oidcAdapter) member(ctx context.Context, l oidc.Login, beyond bool) (identity.User, time.Time, error) {
 	if !beyond && !a.sessions.Time().Before(l.Ends) {
-		return identity.User{}, time.Time{}, oidc.ErrNobody
+		return identity.User{}, time.Time{}, oidc.ErrSignedOut
 	}
 	s := &session.Session{
 		ID:          l.Session,
@@ -214,10 +209,10 @@ func (a *oidcAdapter) binding(ctx context.Context, u *identity.User) (string, er
 	return found.Username, nil
 }
 
-func oidcError(err error) error { return providerError(err, oidc.ErrNobody) }
+func oidcError(err error) error { return providerError(err, oidc.ErrSignedOut) }
 
-// ended passes an end of sessions on to the OpenID Connect provider that serves, if
-// there is one.
+// ended passes ended sessions on to the current OpenID Connect provider, if there is
+// one.
 func (s *State) ended(e session.End) {
 	g := s.Serving()
 	if g == nil || g.OIDC == nil {
@@ -232,9 +227,8 @@ func (s *State) ended(e session.End) {
 	})
 }
 
-// oidcEndpoints are below /oidc, and two addresses that the specifications fix. On
-// other hosts than that of public_url they are the routes': the provider has one
-// address.
+// oidcEndpoints are below /oidc, and two paths that the specifications fix. On hosts
+// other than public_url's they belong to the routes: the provider has one address.
 func oidcEndpoints(p *oidc.Provider) []family {
 	if p == nil {
 		return nil
@@ -255,7 +249,7 @@ func oidcEndpoints(p *oidc.Provider) []family {
 	return families
 }
 
-// auditOIDC writes who signed in to which application, and who tried what.
+// auditOIDC records sign-ins to applications and rejected attempts.
 func (t Observability) auditOIDC(e oidc.Event) error {
 	level := slog.LevelWarn
 	if e.What == "oidc_sign_in" || e.Reason == "agreed" || e.Reason == "ok" {

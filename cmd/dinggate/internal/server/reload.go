@@ -21,49 +21,49 @@ import (
 // reloader replaces the gateway when the configuration changes:
 //
 //	SIGHUP ───────────────┐
-//	a file that was read ─┴─► read anew ─► mistakes? ─► the old gateway serves on
-//	                                   └─► New with the same State ─► State.Serve
+//	a file that was read ─┴─► read again ─► mistakes? ─► the current gateway continues
+//	                                    └─► New with the same State ─► State.Serve
 //
-// A certificate that is no pair with its key is a mistake of its own: the old
-// pair stays and the rest is taken. The files of the pair that is shown are
-// followed also while the configuration is refused.
+// A certificate that does not match its key is a separate mistake: the current pair stays
+// and the rest is loaded. The files of the current pair are watched also while the
+// configuration is refused.
 //
-// The new gateway is complete before it replaces the old one, so that there is
-// always one that serves; requests under way end in the gateway that they came to,
-// and open connections still end with their session.
+// The new gateway is complete before it replaces the current one, so that there is always
+// one that serves. Requests in progress finish in the gateway that they started in, and
+// open connections still end with their session.
 type reloader struct {
 	state *State
 	level *slog.LevelVar
-	keys  *keyPair // nil: no TLS of our own
+	keys  *keyPair // nil: no TLS
 	read  func() Loaded
 
 	hangup  chan os.Signal
-	serving Loaded        // the configuration that the gateway is made from; its files are those read last
+	serving Loaded        // the configuration of the current gateway; its files are those read last
 	running []*generation // the last one serves, the others end soon
 	last    atomic.Pointer[admin.ReloadResult]
 }
 
-// generation is a gateway whose background work runs.
+// generation is a gateway with running background work.
 type generation struct {
 	gateway *Gateway
-	ignore  context.CancelFunc // ends the following of events
-	stop    context.CancelFunc // ends all that goes on in the background
+	ignore  context.CancelFunc // stops following events
+	stop    context.CancelFunc // stops all background work
 	stopped chan struct{}
 }
 
 const (
-	// retireWithin is how long the old gateway's background work goes on: longer than
+	// retireWithin is how long the previous gateway's background work continues: longer than
 	// any of its requests waits for a lookup.
 	retireWithin = lookupTimeout + 5*time.Second
 
 	lookupTimeout = 10 * time.Second
 
-	// maxRetiring bounds the old gateways that still work, if reloads come fast.
+	// maxRetiring bounds the previous gateways that still work, during frequent reloads.
 	maxRetiring = 2
 )
 
-// newReloader makes the first gateway and has it serve. From here on SIGHUP does
-// not end the process.
+// newReloader builds the first gateway and makes it serve. From then on, SIGHUP does not
+// end the process.
 func newReloader(first Loaded, read func() Loaded, st *State, level *slog.LevelVar) (*reloader, error) {
 	r := &reloader{state: st, level: level, read: read, hangup: make(chan os.Signal, 1)}
 	r.serve(first)
@@ -87,14 +87,14 @@ func newReloader(first Loaded, read func() Loaded, st *State, level *slog.LevelV
 	return r, nil
 }
 
-// serve notes what the gateway is made from. The accounts see to their file
-// themselves, whatever becomes of the rest.
+// serve records the configuration of the current gateway. The accounts watch their file
+// themselves, independently of the rest.
 func (r *reloader) serve(now Loaded) {
 	r.serving = now
 	delete(now.files, now.Cfg.Accounts.HtpasswdFile)
 }
 
-// result is how the last reading ended, that of the accounts' file with it.
+// result returns the result of the last reading, including that of the accounts' file.
 func (r *reloader) result() *admin.ReloadResult {
 	last := r.last.Load()
 	at, err := r.state.Serving().Accounts.File.Refused()
@@ -106,12 +106,12 @@ func (r *reloader) result() *admin.ReloadResult {
 	all.Refused, all.First = at, false
 	all.Problems = append(all.Problems[:len(all.Problems):len(all.Problems)], conf.Problem{
 		Key:  "accounts.htpasswd_file",
-		Text: conf.Textf("stays as it was: %s", err),
+		Text: conf.Textf("is unchanged: %s", err),
 	})
 	return &all
 }
 
-// note is what /ready adds while a changed configuration is refused, otherwise "".
+// note is the note in /ready while a changed configuration is refused, otherwise "".
 func (r *reloader) note() string {
 	last := r.result()
 	of := "the one of " + last.Taken.UTC().Format(time.RFC3339)
@@ -125,11 +125,11 @@ func (r *reloader) note() string {
 	return "the changed configuration has mistakes and is refused; " + of + " serves on"
 }
 
-// run runs the gateway's background work and reloads, until ctx ends.
+// run runs the gateway's background work and reloads until ctx ends.
 func (r *reloader) run(ctx context.Context) {
 	defer signal.Stop(r.hangup)
 	watch := newFileWatch(r.serving.files, func(err error) {
-		r.state.Log.Warn("watching the configuration: changes are noticed by reading it again", "err", err.Error())
+		r.state.Log.Warn("watching the configuration failed: changes are detected by reading it again", "err", err.Error())
 	})
 	defer watch.close()
 	r.start(ctx, r.state.Serving())
@@ -162,7 +162,7 @@ func (r *reloader) run(ctx context.Context) {
 	}
 }
 
-// start runs g in the background, beside the gateways before it for a while.
+// start starts g in the background; the previous gateways continue for a while.
 func (r *reloader) start(ctx context.Context, g *Gateway) {
 	all, stop := context.WithCancel(ctx)
 	events, ignore := context.WithCancel(all)
@@ -175,7 +175,7 @@ func (r *reloader) start(ctx context.Context, g *Gateway) {
 	r.running = append(r.running, next)
 }
 
-// retire lets the gateways before the one that serves end their work.
+// retire makes the previous gateways end their background work.
 func (r *reloader) retire() {
 	old := r.running[:len(r.running)-1]
 	for i, g := range old {
@@ -198,7 +198,7 @@ func (r *reloader) retire() {
 	r.running = kept
 }
 
-// reload reads the configuration and takes it, or says what is wrong with it.
+// reload reads the configuration and loads it, or logs its mistakes.
 func (r *reloader) reload(ctx context.Context) {
 	notify(r.state.Log, "RELOADING=1"+monotonic())
 	defer notify(r.state.Log, "READY=1")
@@ -207,10 +207,10 @@ func (r *reloader) reload(ctx context.Context) {
 	if err == nil {
 		return
 	}
-	// the mistake may be mended in a file that only one of them names
+	// the correction may be in a file that only one of them names
 	r.serving.files = both(next.files, r.serving.files)
 	if r.keys != nil {
-		_ = r.keys.load(r.serving.Cfg.TLS) // a renewed pair of what serves; otherwise the old one stays
+		_ = r.keys.load(r.serving.Cfg.TLS) // load a renewed pair of the current configuration; otherwise the old one stays
 	}
 	found, ok := errors.AsType[config.Problems](err)
 	if !ok {
@@ -220,14 +220,14 @@ func (r *reloader) reload(ctx context.Context) {
 	last.Refused, last.Problems, last.Partly, last.First = time.Now(), found, false, false
 	r.last.Store(&last)
 	r.state.Metrics.Reloaded(false)
-	r.state.Log.Error("the changed configuration is refused, the old one serves on",
+	r.state.Log.Error("the changed configuration was refused, the old one stays in use",
 		"problems", found.Lines(i18n.English))
 }
 
 func (r *reloader) take(ctx context.Context, next Loaded) error {
 	all := config.Refusing(next.Problems)
 	stay, wrong := all.Staying()
-	if len(wrong) > 0 || r.keys == nil && len(stay) > 0 { // without TLS of our own there is nothing that could stay
+	if len(wrong) > 0 || r.keys == nil && len(stay) > 0 { // without TLS there is no part that could stay
 		return all
 	}
 	fixed := config.KeepFixed(r.serving.Cfg, next.Cfg)
@@ -252,29 +252,29 @@ func (r *reloader) take(ctx context.Context, next Loaded) error {
 	result := admin.ReloadResult{Taken: time.Now(), Restart: fixed}
 	if len(stay) > 0 {
 		result.Refused, result.Problems, result.Partly = result.Taken, stay, true
-		r.state.Log.Error("a part of the changed configuration is refused and stays as it was",
+		r.state.Log.Error("a part of the changed configuration was refused and is unchanged",
 			"problems", stay.Lines(i18n.English))
 	}
 	r.last.Store(&result)
 	r.state.Metrics.Reloaded(len(stay) == 0)
 	if len(fixed) > 0 {
-		r.state.Log.Warn("the configuration is taken, but these keys need a restart and keep their old values",
+		r.state.Log.Warn("the configuration was loaded, but these keys need a restart and keep their old values",
 			"keys", fixed)
 	}
 	for _, p := range next.Problems {
 		r.state.Log.Warn("configuration", "problem", p.String())
 	}
-	r.state.Log.Info("the changed configuration serves")
+	r.state.Log.Info("the changed configuration was loaded")
 	return nil
 }
 
-// renew takes the pair that next names, unless something is known to be wrong
-// with it; it gives what stays as it was, with the reason.
+// renew loads the pair that next names, unless a mistake in it is known; it returns the
+// mistakes that keep the old pair.
 func (r *reloader) renew(next *Loaded, stay config.Problems) config.Problems {
 	if r.keys == nil {
 		return nil
 	}
-	for _, name := range next.Cfg.TLS.Files() { // of one that waits for a restart to be turned off, too
+	for _, name := range next.Cfg.TLS.Files() { // also of one that needs a restart to be turned off
 		if _, read := next.files[name]; !read {
 			next.files[name] = r.serving.files[name]
 		}
@@ -282,17 +282,17 @@ func (r *reloader) renew(next *Loaded, stay config.Problems) config.Problems {
 	if len(stay) > 0 {
 		return stay
 	}
-	if err := r.keys.load(next.Cfg.TLS); err != nil { // it has changed again since it was read
+	if err := r.keys.load(next.Cfg.TLS); err != nil { // it changed again after it was read
 		stay = config.Problems{{
 			Key:   "tls.cert_file",
-			Text:  conf.Textf("stays as it was: %s", config.Cause(err)),
+			Text:  conf.Textf("is unchanged: %s", config.Cause(err)),
 			Stays: true,
 		}}
 	}
 	return stay
 }
 
-// both is the union of two readings; of a file in both the newer one counts.
+// both merges the files of two readings; the newer one takes precedence.
 func both(newer, older map[string]digest) map[string]digest {
 	all := make(map[string]digest, len(newer)+len(older))
 	for _, m := range []map[string]digest{older, newer} {
@@ -303,7 +303,7 @@ func both(newer, older map[string]digest) map[string]digest {
 	return all
 }
 
-// waitAll runs every part of the background until all have ended.
+// waitAll runs all parts of the background work until they have returned.
 func waitAll(ctx context.Context, parts ...func(context.Context)) {
 	var all sync.WaitGroup
 	for _, part := range parts {

@@ -14,11 +14,11 @@ import (
 type Loaded struct {
 	Cfg      *config.Config
 	Problems []conf.Problem
-	files    map[string]digest // all that were read, or were to be read; a folder that was listed ends in "/"
+	files    map[string]digest // all files read, or missing; the name of a listed folder ends in "/"
 }
 
-// digest identifies what a file was: its content, or that it could not be read.
-// The zero value is a pipe, which can be read only once.
+// digest identifies a file's content, or that it could not be read. The zero value is a
+// pipe, which can be read only once.
 type digest [sha256.Size]byte
 
 func digestOf(data []byte, mode fs.FileMode, err error) digest {
@@ -31,7 +31,7 @@ func digestOf(data []byte, mode fs.FileMode, err error) digest {
 	return sha256.Sum256(append([]byte("content: "), data...))
 }
 
-// LoadAll loads the configuration and notes the files that it was made from.
+// LoadAll loads the configuration and records the files that it was read from.
 func LoadAll(flags *config.Flags, environ []string) Loaded {
 	l := config.NewLoader()
 	l.Standard = config.StandardFile
@@ -54,7 +54,7 @@ func digestOfList(names []string, err error) digest {
 	return digestOf([]byte(strings.Join(names, "/")), 0, err)
 }
 
-// digestNow reads a file or lists a folder again, without waiting for a pipe's other end.
+// digestNow reads a file or lists a folder again. It does not wait for a pipe's writer.
 func digestNow(name string) digest {
 	if folder, ok := strings.CutSuffix(name, "/"); ok {
 		return digestOfList(config.ListRouteFiles(folder))
@@ -65,7 +65,7 @@ func digestNow(name string) digest {
 	return digestOf(config.ReadFile(name))
 }
 
-// Again wraps the reading for a reload: what came through a pipe is gone.
+// Again wraps the reading for a reload: the content of a pipe is gone.
 func (l Loaded) Again(read func() Loaded) func() Loaded {
 	for name, d := range l.files {
 		if d == (digest{}) {
@@ -74,7 +74,7 @@ func (l Loaded) Again(read func() Loaded) func() Loaded {
 					Cfg:   l.Cfg,
 					files: l.files,
 					Problems: []conf.Problem{{File: name,
-						Text: conf.Textf("was read from a pipe, which can be done once; a change needs a restart")}},
+						Text: conf.Textf("was read from a pipe, which is possible once only; a change needs a restart")}},
 				}
 			}
 		}

@@ -11,25 +11,26 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// fileWatch notices when files differ from what was read of them. The system reports events in
-// their directories; whether one matters is found by reading. Directories, since editors and
-// Kubernetes (whose ..data is a link that moves) put a new file in the old one's place.
+// fileWatch detects files that differ from what was read of them. The operating system
+// reports events in their directories; reading the files shows whether they changed. It
+// watches directories, since editors and Kubernetes (whose ..data link moves) replace
+// files instead of writing them.
 //
-// It belongs to one goroutine, which waits for its channels.
+// It belongs to one goroutine, which receives from its channels.
 type fileWatch struct {
 	events <-chan fsnotify.Event
 	errors <-chan error
 	poll   *time.Ticker     // finds changes without an event, for example on a network file system
-	due    <-chan time.Time // nil: nothing has happened
+	due    <-chan time.Time // nil: no change is pending
 
-	read    map[string]digest // what the configuration was made from
-	seen    map[string]digest // at the last look
+	read    map[string]digest // the content that the configuration was made from
+	seen    map[string]digest // at the previous look
 	notify  *fsnotify.Watcher // nil: not available
 	onError func(error)
 }
 
 const (
-	settleWithin = 200 * time.Millisecond // files must hold still this long: an editor may be writing
+	settleWithin = 200 * time.Millisecond // files must not change for this long: an editor may be writing
 	pollEvery    = 5 * time.Second
 )
 
@@ -42,7 +43,7 @@ func newFileWatch(files map[string]digest, onError func(error)) *fileWatch {
 		w.events, w.errors = w.notify.Events, w.notify.Errors
 	}
 	w.set(files)
-	w.soon() // something may have changed since they were read
+	w.soon() // they may have changed since they were read
 	return w
 }
 
@@ -53,7 +54,7 @@ func (w *fileWatch) close() {
 	}
 }
 
-// set watches these files, as they were read.
+// set watches these files, given their content as read.
 func (w *fileWatch) set(files map[string]digest) {
 	w.read, w.seen = files, files
 	if w.notify == nil {
@@ -65,7 +66,7 @@ func (w *fileWatch) set(files map[string]digest) {
 			continue
 		}
 		dirs = append(dirs, filepath.Dir(name))
-		if target, err := filepath.EvalSymlinks(name); err == nil { // the file may change where a link leads to
+		if target, err := filepath.EvalSymlinks(name); err == nil { // a change may be in the link's target
 			dirs = append(dirs, filepath.Dir(target))
 		}
 	}
@@ -86,16 +87,16 @@ func (w *fileWatch) set(files map[string]digest) {
 	}
 }
 
-// soon asks for a look after an event. Further ones do not put it off: a log may
-// be written beside the configuration.
+// soon schedules a look after an event. Further events do not delay it: a log file may be
+// written in the same directory.
 func (w *fileWatch) soon() {
 	if w.due == nil {
 		w.due = time.After(settleWithin)
 	}
 }
 
-// changed reports whether the files differ from what was read and have held
-// still since the look before.
+// changed reports whether the files differ from what was read and have not changed since
+// the previous look.
 func (w *fileWatch) changed() bool {
 	w.due = nil
 	now := make(map[string]digest, len(w.read))

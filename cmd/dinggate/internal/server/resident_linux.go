@@ -7,10 +7,10 @@ import (
 	"syscall"
 )
 
-// ForgetStart gives back what the start alone needed of the program file, two
-// thirds of what is resident by then: parsers of the configuration, of pages
-// and of patterns, and the tables that they read. A page that is wanted again
-// comes back from the page cache. Without /proc it does nothing.
+// ForgetStart releases the pages of the program file that only the start needed, two
+// thirds of the resident memory at that time: parsers of the configuration, of pages and
+// of patterns, and their tables. A page that is needed again is read from the page
+// cache. Without /proc it does nothing.
 func ForgetStart() {
 	program, err := os.Executable()
 	if err != nil {
@@ -30,7 +30,7 @@ func ForgetStart() {
 				to = 0
 			}
 		case (name == "Anonymous" || name == "Swap") && strings.TrimSpace(size) != "0 kB":
-			to = 0 // something was written there, such as a relocation, that the file does not have
+			to = 0 // it contains written data, such as relocations, that the file lacks
 		case name == "Swap" && to != 0:
 			_, _, _ = syscall.Syscall(syscall.SYS_MADVISE, from, to-from, syscall.MADV_DONTNEED)
 		}

@@ -2,5 +2,5 @@
 
 package server
 
-// ForgetStart does nothing: only Linux's /proc says which pages could go.
+// ForgetStart does nothing: only Linux's /proc lists the pages.
 func ForgetStart() {}

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,32 +30,37 @@ import (
 	"dinggate/store/storetest"
 )
 
-// fleet is some replicas of the product, before a simulated DingTalk of 10,000
-// people in 500 departments that answers 20 calls a second and API, all in virtual
-// time: network, browsers and Redis are in this process. Redis is a store in memory,
-// with its journal and its allowance of calls.
+// fleet is some replicas of the product with a simulated DingTalk of 10,000 people in 500
+// departments, which answers 20 calls per second and API. Everything runs in virtual time:
+// network, browsers and Redis are in this process. Redis is a store in memory, with its
+// journal and its budget of calls.
 type fleet struct {
 	t        *testing.T
+	size     int           // number of people
+	minute   time.Duration // duration of a minute of work
+	minutes  int           // number of minutes in hour
 	platform *simulator.Platform
 	replicas []*replica
 	shared   *store.Memory
 	journal  storetest.FakeJournal
 	calls    ratelimit.Local
 
+	streamless atomic.Bool // no event stream is opened
+
 	mu       sync.Mutex
-	asked    map[string]int // calls that reached DingTalk, by API
-	refused  map[string]int // of these as one too many
-	inSecond map[string]int // the most in one second of the clock
+	received map[string]int // calls that reached DingTalk, by API
+	refused  map[string]int // of these, throttled calls
+	inSecond map[string]int // maximum in one second of the clock
 	second   map[string]int
 	now      int64
 }
 
 type replica struct {
 	*State
-	gate *Gateway
-	stop context.CancelFunc
-	ctx  context.Context
-	done chan struct{}
+	gateway *Gateway
+	stop    context.CancelFunc
+	ctx     context.Context
+	done    chan struct{}
 }
 
 const (
@@ -63,7 +70,7 @@ const (
 	networkTime      = 30 * time.Millisecond // of a call to DingTalk
 )
 
-// scale skips unless the numbers are asked for: they take minutes.
+// scale skips the test unless it was requested: these tests take minutes.
 func scale(t *testing.T) {
 	t.Helper()
 	if os.Getenv("SCALE") == "" {
@@ -73,9 +80,16 @@ func scale(t *testing.T) {
 
 func newFleet(t *testing.T, replicas int, change func(*config.Config)) *fleet {
 	t.Helper()
+	return newFleetOf(t, scalePeople, replicas, change)
+}
+
+// newFleetOf is newFleet with an organisation of another size.
+func newFleetOf(t *testing.T, people, replicas int, change func(*config.Config)) *fleet {
+	t.Helper()
 	f := &fleet{
-		t: t, platform: simulator.Large(scalePeople, scaleDepartments), shared: &store.Memory{Max: 10_000_000},
-		asked: map[string]int{}, refused: map[string]int{}, inSecond: map[string]int{}, second: map[string]int{},
+		t: t, size: people, minute: time.Minute, minutes: 60, platform: simulator.Large(people, people*scaleDepartments/scalePeople),
+		shared:   &store.Memory{Max: 10_000_000},
+		received: map[string]int{}, refused: map[string]int{}, inSecond: map[string]int{}, second: map[string]int{},
 	}
 	t.Cleanup(f.platform.Close)
 	var raw [32]byte
@@ -113,15 +127,20 @@ func (f *fleet) start(c *config.Config) *replica {
 	stores.OIDC, stores.Pending, stores.Journal = f.shared, f.shared, &f.journal
 	state := NewState(stores, kit)
 	state.calls, state.transport = &f.calls, f
-	gate, err := New(c, state)
+	gateway, err := New(c, state)
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	state.Serve(gate)
-	r := &replica{State: state, gate: gate, done: make(chan struct{})}
+	state.Serve(gateway)
+	r := &replica{State: state, gateway: gateway, done: make(chan struct{})}
 	r.ctx, r.stop = context.WithCancel(f.t.Context())
-	go func() { defer close(r.done); gate.Run(r.ctx) }()
-	f.t.Cleanup(func() { r.stop(); <-r.done; records.Close() })
+	go func() { defer close(r.done); gateway.Run(r.ctx) }()
+	f.t.Cleanup(func() {
+		r.stop()
+		<-r.done
+		time.Sleep(time.Second) // a request for the app's token continues without the lookup that began it
+		records.Close()
+	})
 	return r
 }
 
@@ -130,6 +149,12 @@ func (f *fleet) RoundTrip(r *http.Request) (*http.Response, error) {
 	time.Sleep(networkTime)
 	if err := r.Context().Err(); err != nil {
 		return nil, err
+	}
+	switch path := r.URL.Path; {
+	case f.streamless.Load() && (path == streamPath || path == openPath):
+		return nil, errors.New("no route to the event stream")
+	case path == streamPath:
+		return f.stream(r)
 	}
 	w := httptest.NewRecorder()
 	f.platform.ServeHTTP(w, r)
@@ -143,7 +168,7 @@ func (f *fleet) count(path string, refused bool) {
 	if now := time.Now().Unix(); now != f.now {
 		f.now, f.second = now, map[string]int{}
 	}
-	f.asked[path]++
+	f.received[path]++
 	f.second[path]++
 	f.inSecond[path] = max(f.inSecond[path], f.second[path])
 	if refused {
@@ -151,11 +176,11 @@ func (f *fleet) count(path string, refused bool) {
 	}
 }
 
-// reset begins to count anew.
+// reset resets the counts.
 func (f *fleet) reset() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	clear(f.asked)
+	clear(f.received)
 	clear(f.refused)
 	clear(f.inSecond)
 }
@@ -165,7 +190,7 @@ func (f *fleet) report(span time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var lines []string
-	for path, n := range f.asked {
+	for path, n := range f.received {
 		lines = append(lines, fmt.Sprintf("  %-55s %7d calls, %5.2f/s, at most %2d in a second, %d refused", path, n,
 			float64(n)/span.Seconds(), f.inSecond[path], f.refused[path]))
 	}
@@ -173,10 +198,10 @@ func (f *fleet) report(span time.Duration) {
 	f.t.Logf("calls to DingTalk:\n%s", strings.Join(lines, "\n"))
 }
 
-// people reads everybody, as a sign-in would have found them, without the limit.
+// people returns all members as a sign-in would return them, without the limit.
 func (f *fleet) people() (all []identity.User) {
 	f.t.Helper()
-	c := f.replicas[0].gate.Client.Config
+	c := f.replicas[0].gateway.Client.Config
 	free := &dingtalk.Client{Config: c, Transport: f}
 	f.limit(0)
 	err := (&dingtalk.Organisation{Directory: &dingtalk.Directory{Client: free}}).Read(f.t.Context(),
@@ -196,14 +221,14 @@ func (f *fleet) limit(perSecond int) {
 	}
 }
 
-// browser is a person's.
+// browser is the browser of one person.
 type browser struct {
 	f       *fleet
 	address string
 	cookies map[string]string
 }
 
-// get loads a page from a replica by chance; nil: the replica died meanwhile.
+// get loads a page from a random replica; it returns nil if the replica ended meanwhile.
 func (b *browser) get(target string) *http.Response {
 	alive := slices.DeleteFunc(slices.Clone(b.f.replicas), func(r *replica) bool { return r.ctx.Err() != nil })
 	on := alive[rand.IntN(len(alive))]
@@ -231,16 +256,16 @@ func (b *browser) get(target string) *http.Response {
 	return res
 }
 
-// outcome is how a sign-in went.
+// outcome is the result of a sign-in.
 type outcome struct {
 	in       bool
 	waited   time.Duration // from the first callback to the session
 	attempts int
-	refused  int // pages that were neither a redirect nor the page that waits
+	refused  int // pages other than a redirect or the waiting page
 	last     int // status
 }
 
-// signIn goes all the way from a page, and begins anew where a replica died.
+// signIn makes a whole sign-in from a page, and starts again if a replica ended.
 func (b *browser) signIn(person string, within time.Duration) (o outcome) {
 	until := time.Now().Add(within)
 	var first time.Time
@@ -248,7 +273,7 @@ func (b *browser) signIn(person string, within time.Duration) (o outcome) {
 	for time.Now().Before(until) {
 		res := b.get(at)
 		if res == nil {
-			time.Sleep(time.Second) // the person loads the page again
+			time.Sleep(time.Second) // the person reloads the page
 			continue
 		}
 		o.last = res.StatusCode
@@ -266,7 +291,7 @@ func (b *browser) signIn(person string, within time.Duration) (o outcome) {
 			if err != nil {
 				b.f.t.Fatal(err)
 			}
-			time.Sleep(2 * time.Second) // the person there
+			time.Sleep(2 * time.Second) // time that the person spends there
 			if first.IsZero() {
 				first = time.Now()
 			}
@@ -285,7 +310,7 @@ func (b *browser) signIn(person string, within time.Duration) (o outcome) {
 	return o
 }
 
-// quantile of sorted durations.
+// quantile returns a quantile of sorted durations.
 func quantile(all []time.Duration, q float64) time.Duration {
 	if len(all) == 0 {
 		return 0

@@ -11,7 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,27 +24,20 @@ import (
 	"dinggate/session"
 )
 
-// Limits of every listener. Bodies have no limit here: an upload to an upstream
-// may take as long as it likes, one to our own endpoints may not (endpoints.go).
+// Limits of every listener. Bodies have no time limit here: an upload to an upstream may
+// take any time, one to our own endpoints may not (endpoints.go).
 const (
 	readHeaderTimeout = 10 * time.Second // slow headers are cut (threats D1)
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 64 << 10
 )
 
-// heapFloor is memory that is held and never touched, so that it takes none. The
-// collector waits for a heap to double: of the megabyte that we live in it would
-// make a cycle every few hundred requests, and a cycle costs as much as ten.
-const heapFloor = 4 << 20
-
-// Run serves what was read first until ctx ends, then finishes what is in
-// flight; read reads the configuration again. It prints one line per listener
-// to out, with its real address.
+// Run serves the configuration first until ctx ends, then finishes requests in flight;
+// read reads the configuration again. It prints one line per listener to out, with its
+// actual address.
 func Run(ctx context.Context, first Loaded, read func() Loaded, out io.Writer) error {
 	cfg := first.Cfg
-	floor := make([]byte, heapFloor)
-	defer runtime.KeepAlive(floor)
-	limitMemory()
+	limitMemory(os.DirFS("/"))
 	records := telemetry.NewWriter(os.Stderr)
 	defer records.Close()
 	level := &slog.LevelVar{}
@@ -63,19 +56,24 @@ func Run(ctx context.Context, first Loaded, read func() Loaded, out io.Writer) e
 	if err != nil {
 		return err
 	}
-	s := &Listeners{
-		Log:     kit.Log,
-		config:  cfg.Server,
-		onDrain: func() { st.draining.Store(true) },
-		End:     st.Conns.Shutdown,
+	s := &Listeners{Log: kit.Log, config: cfg.Server, onDrain: func() { st.draining.Store(true) }}
+	s.EndWith(st.Conns.Shutdown)
+	clients := opening{
+		name:    "gate",
+		key:     "listen",
+		address: cfg.Listen,
+		wrap:    func(l net.Listener) (net.Listener, error) { return LimitConnections(l, cfg, kit) },
+		pair:    r.keys,
+		handler: st,
 	}
-	s.guard = func(l net.Listener) (net.Listener, error) { return LimitConnections(l, cfg, kit) }
-	if err := s.open(r.keys, cfg.Listen, "gate", st, out); err != nil {
+	if err := s.open(clients, out); err != nil {
 		return err
 	}
-	s.guard = nil
-	note := func() string { return strings.Trim(r.note()+"\n"+stores.note(), "\n") }
-	operators := admin.Handler(&s.ready, stores.Reads, note, kit.Metrics, newStatus(st, r))
+	note := func() string { return lines(r.note(), stores.note(), kit.auditNote(cfg.Audit)) }
+	status := newStatus(cfg, st, r)
+	facts := status.Facts
+	st.report.Store(&facts)
+	operators := admin.Handler(&s.ready, stores.Reads, note, kit.Metrics, status)
 	if cfg.Admin.Ready == config.ReadyDegraded {
 		operators = admin.Degraded(&s.ready, stores.Reads, operators)
 	}
@@ -83,10 +81,10 @@ func Run(ctx context.Context, first Loaded, read func() Loaded, out io.Writer) e
 		operators = admin.Profiles(operators)
 	}
 	own := admin.OwnNames(cfg.Admin.Listen, operators)
-	if err := s.open(nil, cfg.Admin.Listen, "admin", own, out); err != nil {
+	if err := s.open(opening{name: "admin", key: "admin.listen", address: cfg.Admin.Listen, handler: own}, out); err != nil {
 		return errors.Join(err, s.Close())
 	}
-	background := []func(context.Context){r.run, stores.run}
+	background := []func(context.Context){r.run, stores.run, tuneCollector}
 	if socket := config.ControlSocket(cfg, os.Environ()); socket != "" {
 		background = append(background, newControl(cfg, st, socket))
 	}
@@ -97,10 +95,12 @@ func Run(ctx context.Context, first Loaded, read func() Loaded, out io.Writer) e
 		}
 		background = append(background, answer)
 	}
-	return s.Serve(ctx, func(ctx context.Context) { waitAll(ctx, background...) })
+	err = s.Serve(ctx, func(ctx context.Context) { waitAll(ctx, background...) })
+	st.replicas.leave(st.Serving().keyring)
+	return err
 }
 
-// openObservability opens what cfg reports to. The func closes it.
+// openObservability opens the sinks that cfg names. The func closes them.
 func openObservability(ctx context.Context, cfg *config.Config, records *telemetry.Writer,
 	level *slog.LevelVar) (Observability, func(), error) {
 	kit := Observability{
@@ -113,7 +113,7 @@ func openObservability(ctx context.Context, cfg *config.Config, records *telemet
 	kit.Start()
 	if cfg.Tracing.Endpoint != "" {
 		tracing, err := telemetry.StartTracing(ctx, cfg.Tracing.Endpoint, buildinfo.Version(), cfg.Tracing.Share(),
-			oncePerMinute(func(err error) { kit.Log.Warn("spans do not arrive", "err", err.Error()) }))
+			oncePerMinute(func(err error) { kit.Log.Warn("exporting spans failed", "err", err.Error()) }))
 		if err != nil {
 			return kit, nil, err
 		}
@@ -135,7 +135,12 @@ func openObservability(ctx context.Context, cfg *config.Config, records *telemet
 	return kit, closeAll, nil
 }
 
-func newStatus(st *State, r *reloader) *admin.Status {
+// lines joins the non-empty lines.
+func lines(all ...string) string {
+	return strings.Join(slices.DeleteFunc(all, func(line string) bool { return line == "" }), "\n")
+}
+
+func newStatus(cfg *config.Config, st *State, r *reloader) *admin.Status {
 	return &admin.Status{
 		Version:             buildinfo.Version(),
 		Revision:            buildinfo.Revision(),
@@ -146,6 +151,7 @@ func newStatus(st *State, r *reloader) *admin.Status {
 		Dropped:             st.Metrics.Dropped,
 		Gateway:             st.Status,
 		Store:               st.Stores.State,
+		Audit:               func() *admin.AuditState { return st.auditSink(cfg.Audit) },
 		Reload:              r.result,
 	}
 }
@@ -155,7 +161,7 @@ func newControl(cfg *config.Config, st *State, socket string) func(context.Conte
 	sessions := func() *session.Manager { return st.Serving().Sessions }
 	c := &admin.Control{
 		Path:     socket,
-		Ends:     &admin.SessionStore{Sessions: sessions, Note: st.Note},
+		Ends:     &admin.SessionStore{Sessions: sessions, Note: st.Note, Grants: st.Grants()},
 		Grants:   st.Grants(),
 		Sessions: sessions,
 		Log:      st.Log,
@@ -169,50 +175,62 @@ func newControl(cfg *config.Config, st *State, socket string) func(context.Conte
 	return func(ctx context.Context) { admin.ServeControl(ctx, c) }
 }
 
-// Listeners is the listeners of one process.
+// Listeners are the listeners of one process.
 type Listeners struct {
 	Log     *slog.Logger
 	config  config.ServerConfig
-	onDrain func()                     // called once when the drain begins; if nil, it is not called
-	End     func(context.Context) bool // ends WebSockets and event streams; nil: there are none
-
-	guard func(net.Listener) (net.Listener, error) // put around the next listener; nil: nothing
+	onDrain func() // called once when the drain begins; if nil, it is not called
 
 	ready atomic.Bool
 	all   []*http.Server
 	start []func() error
+	ends  []func(context.Context) bool
 }
 
-// open listens now, so that a wrong address stops the start, and serves later.
-func (s *Listeners) open(pair *keyPair, address, name string, h http.Handler, out io.Writer) error {
-	l, err := passed(name)
+// EndWith makes the drain call end, which ends connections that do not end by themselves, such as
+// WebSockets, and returns when they have ended or its context has. Call it before Serve.
+func (s *Listeners) EndWith(end func(context.Context) bool) { s.ends = append(s.ends, end) }
+
+// opening is a listener of Run.
+type opening struct {
+	name    string // in the output; the name of the socket that systemd passes
+	key     string // of the configuration, for an error
+	address string
+	wrap    func(net.Listener) (net.Listener, error) // nil: it is not wrapped
+	pair    *keyPair                                 // nil: no TLS
+	handler http.Handler
+}
+
+// open listens immediately, so that a wrong address fails the start, and serves later.
+func (s *Listeners) open(o opening, out io.Writer) error {
+	l, err := passed(o.name)
 	if l == nil && err == nil {
-		l, err = listen(address)
+		l, err = listen(o.address)
 	}
 	if err != nil {
-		return ListenError(map[string]string{"gate": "listen", "admin": "admin.listen"}[name], address, err)
+		return ListenError(o.key, o.address, err)
 	}
 	where := "http://" + l.Addr().String()
 	if l.Addr().Network() == "unix" {
 		where = "unix:" + l.Addr().String()
 	}
-	if s.guard != nil {
-		guarded, err := s.guard(l)
+	if o.wrap != nil {
+		wrapped, err := o.wrap(l)
 		if err != nil {
 			return errors.Join(err, l.Close())
 		}
-		l = guarded
+		l = wrapped
 	}
-	if pair != nil {
-		l = tls.NewListener(l, pair.config())
+	if o.pair != nil {
+		l = tls.NewListener(l, o.pair.config())
 		where = strings.Replace(where, "http:", "https:", 1)
 	}
-	s.Add(l, h)
-	fmt.Fprintf(out, "%s listening on %s\n", name, where)
+	s.Add(l, o.handler)
+	fmt.Fprintf(out, "%s listening on %s\n", o.name, where)
 	return nil
 }
 
-// Add serves h on l once serve runs.
+// Add makes Serve serve h on l.
 func (s *Listeners) Add(l net.Listener, h http.Handler) {
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes:               maxHeaderBytes,
@@ -220,8 +238,8 @@ func (s *Listeners) Add(l net.Listener, h http.Handler) {
 	s.all, s.start = append(s.all, srv), append(s.start, func() error { return srv.Serve(l) })
 }
 
-// Serve runs until ctx ends or a listener fails, then drains; background work
-// stops last.
+// Serve runs until ctx ends or a listener fails, then drains. Background work stops
+// last.
 func (s *Listeners) Serve(ctx context.Context, background func(context.Context)) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -238,7 +256,7 @@ func (s *Listeners) Serve(ctx context.Context, background func(context.Context))
 	s.ready.Store(true)
 	notify(s.Log, "READY=1")
 	ForgetStart()
-	again := time.AfterFunc(time.Second, ForgetStart) // listeners and background work have begun by then
+	again := time.AfterFunc(time.Second, ForgetStart) // by then listeners and background work have started
 	defer again.Stop()
 	var err error
 	select {

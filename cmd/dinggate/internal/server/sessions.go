@@ -1,37 +1,24 @@
 package server
 
 import (
-	"context"
+	"os"
 
 	"dinggate/dingtalk"
-	"dinggate/dingtalk/sso"
-	"dinggate/internal/identity"
-	"dinggate/proxy/login"
 	"dinggate/session"
 )
 
-var _ login.Provider = (*dingtalk.WebLogin)(nil)
+// singlySeconds is how long the budget of calls may take to look everybody up one by one.
+// If it would take longer, the lists of the directory are read.
+const singlySeconds = 8
 
-type recheckFunc = func(context.Context, *session.Session) (identity.User, error)
-
-// provider is where people sign in: DingTalk, or an SSO service.
-type provider struct {
-	login.Provider
-	attemptIn string
-	queue     login.Queue // nil: sign-ins do not wait
-	recheck   recheckFunc
-	refresh   func(context.Context, string) (identity.Token, error) // nil: tokens are left to expire
-	Close     func()
-	Ids       *unionIDs // nil: DingTalk's are each person's own
-}
-
-// newSessions makes the sessions and the provider that they ask about their people;
-// the provider in turn ends the sessions of a unionid that several people have.
-func newSessions(c settings, st *State, client *dingtalk.Client, accounts Accounts) (*session.Manager, provider) {
+// newSessions returns the sessions. They share revocations, people and open connections with
+// those of the current gateway.
+func newSessions(c settings, st *State, client *dingtalk.Client, people identityProvider, accounts Accounts) *session.Manager {
 	m := &session.Manager{
 		Keyring:  c.keyring,
 		Store:    st.Stores.Sessions,
 		Journal:  st.Stores.Journal,
+		Index:    st.Stores.Index,
 		Config:   c.Session,
 		Cookie:   c.Cookie,
 		Realm:    c.Realm(),
@@ -45,35 +32,16 @@ func newSessions(c settings, st *State, client *dingtalk.Client, accounts Accoun
 		OnRevoked:        st.revoked,
 		OnEnd:            st.ended,
 		OnTokenTruncated: st.tokenTruncated(c.Config),
+		Recheck:          people.recheck,
+		Refresh:          people.refresh,
+		Mirror:           newMirror(c, st, client),
+		Limits: session.Limits{
+			MaxSessions: sessionsIn(goMemory(), groupMemory(os.DirFS("/"))),
+			MaxSingly:   c.DingTalk.Rate * singlySeconds,
+		},
 	}
-	people := newProvider(c, st, client, m.RevokeUser)
-	m.Recheck = accounts.Recheck(st.counted(people.recheck))
-	m.Refresh = people.refresh
-	m.Mirror = newMirror(c, st, client, m)
 	if before := st.Serving(); before != nil {
 		m.Inherit(before.Sessions)
 	}
-	return m, people
-}
-
-func newProvider(c settings, st *State, client *dingtalk.Client, revoke revokeFunc) provider {
-	if c.SSO.On() {
-		service := judgedClient{&sso.Client{Config: c.SSO, Observe: st.callSSO}, newUnionIDs(c, st, revoke)}
-		return provider{
-			Provider:  service,
-			attemptIn: sso.AttemptParameter,
-			recheck:   service.recheck,
-			refresh:   service.Refresh,
-			Close:     service.CloseIdleConnections,
-			Ids:       service.ids,
-		}
-	}
-	directory := &dingtalk.Directory{Client: client, Username: c.DingTalk.Username, Ancestors: c.NamesDepartments()}
-	web := &dingtalk.WebLogin{Client: client, Directory: directory}
-	return provider{
-		Provider: web,
-		queue:    web,
-		recheck:  recheck(c.Config, client),
-		Close:    client.CloseIdleConnections,
-	}
+	return m
 }

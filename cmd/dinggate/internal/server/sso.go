@@ -13,20 +13,19 @@ import (
 	"dinggate/session"
 )
 
-var _ login.Provider = judgedClient{}
-
-// ssoPurpose seals the purpose of a sign-in that a third party asked for.
+// ssoPurpose seals the purpose of a sign-in that a third party requested.
 const ssoPurpose = "sso"
 
-// ssoAdapter gives the SSO service what it needs of the other packages.
+// ssoAdapter connects the SSO service with the other packages.
 type ssoAdapter struct {
 	cfg      *config.Config
 	flow     *login.Flow
 	sessions *session.Manager
 }
 
-// newSSOServer wires the service's half of the contract; nil when it is off.
-func newSSOServer(cfg *config.Config, flow *login.Flow, sessions *session.Manager, st *State) (*sso.Server, error) {
+// newSSOServer wires the service's side of the contract; nil if it is off.
+func newSSOServer(c settings, flow *login.Flow, sessions *session.Manager, st *State) (*sso.Server, error) {
+	cfg := c.Config
 	if !cfg.SSOServer.On() {
 		return nil, nil
 	}
@@ -47,17 +46,18 @@ func newSSOServer(cfg *config.Config, flow *login.Flow, sessions *session.Manage
 		Audit:     st.auditSSO,
 		Counts:    &st.ssoCounts,
 	}
+	s.Issued = newIssued(c, st).note
 	return s, s.Check()
 }
 
-// whoIs finds the session of a browser, and the cookie it is recalled by.
+// whoIs finds the session of a browser and its cookie, by which Recall finds it.
 func (a *ssoAdapter) whoIs(r *http.Request) (sso.Person, error) {
 	s, err := a.flow.CurrentSession(r)
 	if err != nil {
 		return sso.Person{}, ssoError(err)
 	}
 	texts := web.CookieValues(r.Header, a.flow.Sessions.CookieName())
-	for _, text := range texts { // of several exactly one verifies, otherwise there is no session
+	for _, text := range texts { // exactly one must verify, otherwise there is no session
 		if one, err := a.sessions.Load(r.Context(), []string{text}, 0); err == nil && one.ID == s.ID {
 			return a.person(s, text), nil
 		}
@@ -66,16 +66,16 @@ func (a *ssoAdapter) whoIs(r *http.Request) (sso.Person, error) {
 }
 
 func (a *ssoAdapter) person(s *session.Session, text string) sso.Person {
-	return sso.Person{User: s.User, Ref: text, Until: s.SignedIn.Add(a.cfg.Session.Lifetime)}
+	return sso.Person{User: s.User, Ref: text, Until: s.SignedIn.Add(a.cfg.Session.Lifetime), Session: s.ID}
 }
 
-// signIn sends a browser without a session to sign in. With one of our pages
-// before it, which may offer more than one way, the browser comes back to
-// authorize; otherwise straight to the SSO callback.
+// signIn makes a browser without a session sign in. If one of our pages, which may offer
+// several methods, is shown first, the browser returns to authorize, otherwise directly
+// to the SSO callback.
 func (a *ssoAdapter) signIn(w http.ResponseWriter, r *http.Request, redirectURI, target string) error {
 	if x := web.From(w); !a.flow.Origins.OnPublic(x.Host) && a.flow.Origins.HasHost(x.Host) {
-		// Begun on another of our hosts, the attempt's cookie would not be there when
-		// the browser comes back (threats S17).
+		// If the sign-in began on another of our hosts, the attempt's cookie would be missing
+		// when the browser returns (threats S17).
 		web.SecurityHeaders(w, "")
 		w.Header()["Location"] = []string{a.flow.Origins.Public() + sso.PathAuthorize + "?" + r.URL.RawQuery}
 		w.WriteHeader(http.StatusFound)
@@ -98,9 +98,8 @@ func (a *ssoAdapter) finish(w http.ResponseWriter, r *http.Request,
 	return a.person(s, cookie.Value), target, nil
 }
 
-// recall looks a session up again: one that is signed out, revoked or too old is
-// nobody's; a store that fails, or DingTalk away for longer than the grace, is an
-// error.
+// recall looks a session up: ErrNobody if it is signed out, revoked or expired, another
+// error if the store fails or DingTalk is unavailable for longer than the grace period.
 func (a *ssoAdapter) recall(ctx context.Context, ref string) (sso.Person, error) {
 	s, err := a.sessions.Load(ctx, []string{ref}, gatewayMaxWait)
 	if err != nil {
@@ -111,27 +110,27 @@ func (a *ssoAdapter) recall(ctx context.Context, ref string) (sso.Person, error)
 
 func ssoError(err error) error { return providerError(err, sso.ErrNobody) }
 
-// providerError is the error of a session's lookup for a service that signs people
-// in to other applications: nobody if there is no session.
-func providerError(err, nobody error) error {
+// providerError converts the error of a session lookup for a service that signs people in
+// to other applications: ErrNobody if there is no session.
+func providerError(err, none error) error {
 	if session.Absent(err) {
-		return nobody
+		return none
 	}
 	return web.Unavailable(err, errors.Is(err, session.ErrUnconfirmed), ssoRetryAfter)
 }
 
 const ssoRetryAfter = gatewayMaxWait * 5
 
-// tokenTruncated reports that the service's tokens are too long for a cookie, once a
-// minute: the sign-in then lasts no longer than the access token, or until the
-// first recheck. With DingTalk nothing depends on the token.
+// tokenTruncated logs, once a minute, that the service's tokens are too long for a
+// cookie: the session then ends with the access token or at the first recheck. With
+// DingTalk no session depends on a token.
 func (t Observability) tokenTruncated(cfg *config.Config) func(*session.Session) {
 	if !cfg.SSO.On() {
 		return nil
 	}
 	report := oncePerMinute(func(err error) {
-		t.Log.Error("the SSO service's tokens do not fit into the cookie", "err", err.Error(),
-			"hint", "session.store: redis keeps tokens of any length")
+		t.Log.Error("the SSO service's tokens are too long for the cookie", "err", err.Error(),
+			"hint", "session.store: redis stores tokens of any length")
 	})
 	return func(s *session.Session) {
 		ends := "with the access token: the refresh token does not fit"
@@ -142,7 +141,7 @@ func (t Observability) tokenTruncated(cfg *config.Config) func(*session.Session)
 	}
 }
 
-// callSSO counts one call to the SSO service and logs one that went wrong.
+// callSSO counts one call to the SSO service and logs a failed one.
 func (t Observability) callSSO(ctx context.Context, c sso.Call) {
 	t.Tracing.Called(ctx, "sso", c.Name, c.Result, "", c.Duration)
 	t.Metrics.DingTalk(c.Name, c.Result, "", c.Duration)

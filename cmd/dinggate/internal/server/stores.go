@@ -19,29 +19,33 @@ var (
 	_ store.Store   = (*boltstore.Table)(nil)
 )
 
-// usedAttempts bounds the memory of redeemed sign-ins; a full one refuses.
+// usedAttempts bounds the set of redeemed sign-ins; a full one refuses.
 const usedAttempts = 100_000
 
-// ssoRecords bounds what third parties hold: about two records for each of their sign-ins.
+// ssoRecords bounds the records of third parties: about two per sign-in.
 const ssoRecords = 200_000
 
-// ticketRecords bounds the tickets on their way; each lives for a minute and a half.
+// ticketRecords bounds the pending tickets; each lives for a minute and a half.
 const ticketRecords = 50_000
 
-// Stores is what outlives a request. It is opened once per process: a reload of
-// the configuration keeps it.
+// indexRecords bounds the parts of the list of sessions: some hundreds per secret.
+const indexRecords = 5_000
+
+// Stores holds state that outlives a request. It is opened once per process and survives
+// a reload of the configuration.
 type Stores struct {
-	Sessions store.Store      // sessions, or sign-outs; nil: in the memory of the session manager alone
-	Used     store.Store      // redeemed attempts
+	Sessions store.Store      // sessions, or sign-outs; nil: in the session manager's memory only
+	Used     store.Store      // redeemed sign-in attempts
 	SSO      store.Swapper    // codes and refresh tokens of third parties
-	Claims   store.Store      // whose the unionids of an SSO service are
-	OIDC     store.Swapper    // what applications hold, and the keys that sign for them
-	Pending  store.Swapper    // their requests that wait for a sign-in
+	Claims   store.Store      // owners of the unionids of an SSO service
+	OIDC     store.Swapper    // codes and tokens of applications, and the keys that sign for them
+	Pending  store.Swapper    // authorization requests that wait for a sign-in
 	Access   store.Swapper    // requests for access and grants
-	Tickets  store.Swapper    // of sessions on their way to hosts of other domains
-	Journal  store.Journal    // nil: this process is alone
-	Bindings account.Bindings // which DingTalk person is which account, sealed under keys
-	keys     *bindingKeys     // nil: nothing lasts
+	Index    store.Swapper    // the list of sessions
+	Tickets  store.Swapper    // of sessions in transfer to hosts of other domains
+	Journal  store.Journal    // nil: this is the only process
+	Bindings account.Bindings // bindings of DingTalk users to accounts, sealed with keys
+	keys     *bindingKeys     // nil: not persistent
 
 	Redis *redisstore.Store // with session.store redis, otherwise nil
 	File  *boltstore.File   // with state_dir and without Redis, otherwise nil
@@ -50,7 +54,7 @@ type Stores struct {
 	watch storeWatch
 }
 
-// MemoryStores forget everything with the process.
+// MemoryStores are lost when the process ends.
 func MemoryStores() *Stores {
 	s := &Stores{
 		Used:     &store.Memory{Max: usedAttempts},
@@ -59,6 +63,7 @@ func MemoryStores() *Stores {
 		OIDC:     &store.Memory{Max: oidcRecords},
 		Pending:  &store.Memory{Max: pendingRecords},
 		Access:   &store.Memory{Max: accessRecords},
+		Index:    &store.Memory{Max: indexRecords},
 		Tickets:  &store.Memory{Max: ticketRecords},
 		Bindings: new(account.Memory),
 	}
@@ -66,8 +71,8 @@ func MemoryStores() *Stores {
 	return s
 }
 
-// OpenStores opens what cfg names. A Redis that is away is no error: it may come
-// later; a file that another process has is one.
+// OpenStores opens the stores of cfg. An unavailable Redis is not an error, since it may
+// come up later; a file that another process has open is one.
 func OpenStores(ctx context.Context, cfg *config.Config, t Observability) (*Stores, error) {
 	var s *Stores
 	keys, err := newBindingKeys(cfg)
@@ -81,7 +86,7 @@ func OpenStores(ctx context.Context, cfg *config.Config, t Observability) (*Stor
 		s, err = openFile(cfg.StateDir, keys, t)
 	default:
 		t.Log.Info(
-			"sessions live in cookies: a sign-out is known to this process alone, not to other replicas nor " +
+			"sessions are stored in cookies: a sign-out takes effect in this process only, not on other replicas or " +
 				"after a restart",
 		)
 		return MemoryStores(), nil
@@ -103,12 +108,12 @@ func openRedis(ctx context.Context, c redisstore.Config, keys *bindingKeys, t Ob
 		t.Metrics.Store(op, redisstore.Reason(err), d)
 		t.Tracing.Stored(ctx, "redis", op, redisstore.Reason(err), d)
 	}
-	var lost bool // OnFollow is called by one goroutine at a time
+	var lost bool // OnFollow is not called concurrently
 	r.OnFollow = func(live bool, why error) {
 		switch {
 		case !live:
 			lost = true
-			t.Log.Warn("the journal is disconnected: requests ask Redis instead", "err", why.Error())
+			t.Log.Warn("the journal is disconnected: requests read Redis instead", "err", why.Error())
 		case lost:
 			t.Log.Info("the journal is connected again")
 		}
@@ -121,6 +126,7 @@ func openRedis(ctx context.Context, c redisstore.Config, keys *bindingKeys, t Ob
 		OIDC:     r,
 		Pending:  r,
 		Access:   r,
+		Index:    r,
 		Tickets:  r,
 		Journal:  r,
 		Bindings: r.Bindings(keys),
@@ -136,7 +142,7 @@ func openRedis(ctx context.Context, c redisstore.Config, keys *bindingKeys, t Ob
 	case s.Reads():
 		s.watch.report(t.Log, redisstore.Health{Writes: 1, Reads: 1}, health)
 	default:
-		t.Log.Error("the session store is away: not ready until it comes", "err", health.Err.Error())
+		t.Log.Error("the session store is unavailable: not ready until it answers", "err", health.Err.Error())
 	}
 	return s, nil
 }
@@ -156,7 +162,7 @@ func openFile(dir string, keys *bindingKeys, t Observability) (*Stores, error) {
 		t.Metrics.Store(op, result, d)
 		t.Tracing.Stored(ctx, "file", op, result, d)
 	}
-	var errs [8]error
+	var errs [9]error
 	s.Sessions, errs[0] = f.Table("sessions", 1_000_000)
 	s.Used, errs[1] = f.Table("used", usedAttempts)
 	s.SSO, errs[2] = f.Table("sso", ssoRecords)
@@ -165,21 +171,22 @@ func openFile(dir string, keys *bindingKeys, t Observability) (*Stores, error) {
 	s.Pending, errs[5] = f.Table("oidc_pending", pendingRecords)
 	s.Access, errs[6] = f.Table("access", accessRecords)
 	s.Tickets, errs[7] = f.Table("tickets", ticketRecords)
+	s.Index, errs[8] = f.Table("session_index", indexRecords)
 	bindings, migrated, err := f.Bindings(account.Records{Sealer: keys})
 	s.Bindings = bindings
 	if migrated > 0 {
-		t.Log.Info("bindings of an older release are sealed now", "count", migrated)
+		t.Log.Info("bindings of an older release were sealed", "count", migrated)
 	}
 	if err := errors.Join(append(errs[:], err)...); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	s.watch.set(redisstore.Health{Writes: 1, Reads: 1})
-	t.Log.Info("sessions live in cookies: a sign-out is known to this machine alone, not to other replicas",
+	t.Log.Info("sessions are stored in cookies: a sign-out takes effect on this machine only, not on other replicas",
 		"state_dir", dir)
 	return s, nil
 }
 
-// Close is the end of the process: run has returned, no request is under way.
+// Close is called at the end of the process: run has returned, and no request is in progress.
 func (s *Stores) Close() error {
 	if s.Redis != nil {
 		return s.Redis.Close()

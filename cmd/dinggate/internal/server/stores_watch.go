@@ -12,23 +12,26 @@ import (
 	"dinggate/store/redisstore"
 )
 
-// storeWatch is what is known of the store's health; the zero value is a store
-// that is away.
+// storeWatch is the known health of the store; the zero value is an unavailable
+// store.
 type storeWatch struct {
 	writable, readable atomic.Uint64 // shares, as the bits of a float64
-	failed             atomic.Bool   // a write to the file failed, and none was made since
+	recovered          atomic.Int64  // Unix nanoseconds at which more of the store became readable again
+	failed             atomic.Bool   // a write to the file failed, and none has succeeded since
 }
 
 func (w *storeWatch) set(h redisstore.Health) {
 	w.writable.Store(math.Float64bits(h.Writes))
-	w.readable.Store(math.Float64bits(h.Reads))
+	if before := w.readable.Swap(math.Float64bits(h.Reads)); h.Reads > math.Float64frombits(before) {
+		w.recovered.Store(time.Now().UnixNano())
+	}
 }
 
 func (w *storeWatch) writes() float64 { return math.Float64frombits(w.writable.Load()) }
 func (w *storeWatch) reads() float64  { return math.Float64frombits(w.readable.Load()) }
 
-// wrote notes how an operation on the file ended. What a caller gave up says
-// nothing of the disk.
+// wrote records the result of an operation on the file. A canceled one is no evidence
+// about the disk.
 func (w *storeWatch) wrote(op string, err error) {
 	switch {
 	case op == "get" || errors.Is(err, context.Canceled):
@@ -39,8 +42,7 @@ func (w *storeWatch) wrote(op string, err error) {
 	}
 }
 
-// State is which kind of store there is, and which share of it answers and takes
-// writes.
+// State returns the kind of the store, and the share of it that accepts writes.
 func (s *Stores) State() (kind string, up float64) {
 	switch {
 	case s.Redis != nil:
@@ -53,29 +55,35 @@ func (s *Stores) State() (kind string, up float64) {
 	return kind, s.watch.writes()
 }
 
-// Reads is what /ready says: a store that only refuses writes still knows who is
-// signed in, and no replica would be better off. Of a Redis Cluster at least half
-// of the slots must answer: every replica misses the same ones, and a balancer that
-// took all of them away would turn everybody away.
+// Reads reports readiness for /ready: a store that only refuses writes still has the
+// sessions, and other replicas are affected too. At least half of the slots of a Redis
+// Cluster must answer: every replica misses the same ones, and if a load balancer removed
+// all replicas, all people would be refused.
 func (s *Stores) Reads() bool { return s.watch.reads() >= 0.5 }
 
-// note is the line of /ready about a store of which a part is away; "" when all
-// of it answers.
+// note is the second line of /ready if a part of the store is unavailable or takes no
+// writes; otherwise "".
 func (s *Stores) note() string {
-	if reads := s.watch.reads(); reads < 1 {
+	reads, writes := s.watch.reads(), s.watch.writes()
+	switch {
+	case reads < 1:
 		return fmt.Sprintf("store: %.0f %% of the cluster's slots answer", 100*reads)
+	case writes == 0:
+		return "store: takes no writes, sign-ins are refused"
+	case writes < 1:
+		return fmt.Sprintf("store: %.0f %% of the cluster's slots take writes", 100*writes)
 	}
 	return ""
 }
 
-// watchEvery is the pause between two questions to the store whether it is there.
+// watchEvery is the interval between two checks of the store.
 const watchEvery = time.Second
 
-// fileEvery is how often a file that nobody writes to is tried: each time costs a
-// sync of the disk.
+// fileEvery is the interval between test writes to an idle file: each costs a sync of the
+// disk.
 const fileEvery = 30 * time.Second
 
-// run watches the store until ctx ends. Two failures in a row are an outage, one
+// run watches the store until ctx ends. Two consecutive failures are an outage, one
 // success ends it.
 func (s *Stores) run(ctx context.Context) {
 	if s.Redis == nil && s.File == nil {
@@ -108,7 +116,7 @@ func (s *Stores) run(ctx context.Context) {
 	}
 }
 
-// probe asks the store once. A file that takes no writes can still be read.
+// probe checks the store once. A file that refuses writes can still be read.
 func (s *Stores) probe(ctx context.Context) redisstore.Health {
 	if s.Redis != nil {
 		return s.Redis.Probe(ctx)
@@ -121,18 +129,18 @@ func (s *Stores) probe(ctx context.Context) redisstore.Health {
 	return redisstore.Health{Writes: 1, Reads: 1}
 }
 
-// report logs what has changed between two states.
+// report logs the difference between two states.
 func (w *storeWatch) report(log *slog.Logger, before, now redisstore.Health) {
 	switch {
 	case before.Writes == now.Writes && before.Reads == now.Reads:
 	case now.Writes == 1:
-		log.Warn("the session store is back")
+		log.Warn("the session store is available again")
 	case now.Reads == 1 && now.Writes == 0:
-		log.Error("the session store takes no writes: nobody can sign in or out", "err", now.Err.Error())
+		log.Error("the session store refuses writes: sign-ins and sign-outs fail", "err", now.Err.Error())
 	case now.Reads == 0:
-		log.Error("the session store is away: sessions are kept, requests that need it get 503", "err", now.Err.Error())
+		log.Error("the session store is unavailable: sessions stay valid, requests that need it get 503", "err", now.Err.Error())
 	default:
-		log.Error("a part of the session store is away: sessions there are kept, requests that need it get 503",
+		log.Error("a part of the session store is unavailable: its sessions stay valid, requests that need it get 503",
 			"slots_up", now.Writes, "slots_read", now.Reads, "err", now.Err.Error())
 	}
 }

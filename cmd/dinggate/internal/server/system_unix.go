@@ -4,8 +4,8 @@ package server
 
 import "syscall"
 
-// OpenFiles is how many files the process may open, 0 where that is unlimited
-// or unknown.
+// OpenFiles returns how many files the process may open, 0 if that is unlimited or
+// unknown.
 func OpenFiles() int {
 	var files syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil || files.Cur > 1<<21 {
@@ -14,5 +14,5 @@ func OpenFiles() int {
 	return int(files.Cur)
 }
 
-// errInUse is what the system says of an address that another program has.
+// errInUse is the error for an address that another program uses.
 const errInUse = syscall.EADDRINUSE

@@ -12,13 +12,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// notify reports the state to systemd (sd_notify(3)), if it started us.
+// notify reports the state to systemd (sd_notify(3)) if it started this process.
 func notify(log *slog.Logger, state string) {
 	name := os.Getenv("NOTIFY_SOCKET")
 	if name == "" {
 		return
 	}
-	if name[0] == '@' { // Linux's sockets without a file
+	if name[0] == '@' { // Linux's abstract sockets
 		name = "\x00" + name[1:]
 	}
 	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: name, Net: "unixgram"})
@@ -31,8 +31,8 @@ func notify(log *slog.Logger, state string) {
 	}
 }
 
-// monotonic is what systemd wants beside RELOADING=1: the time on the clock that
-// is never set, so that the answer belongs to the reload that was asked for.
+// monotonic is the time on the monotonic clock, which systemd requires with RELOADING=1
+// to match the answer with the requested reload.
 func monotonic() string {
 	var now unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) != nil {
@@ -41,9 +41,9 @@ func monotonic() string {
 	return fmt.Sprintf("\nMONOTONIC_USEC=%d", now.Nano()/1000)
 }
 
-// passed is the listener that systemd opened for us under this name
-// (sd_listen_fds(3), FileDescriptorName=), or nil. A socket with another name or
-// none is that of the key listen, which is ignored then.
+// passed returns the listener that systemd opened for us with this name
+// (sd_listen_fds(3), FileDescriptorName=), or nil. A socket with another name or none
+// replaces the listener of the key listen.
 func passed(name string) (net.Listener, error) {
 	if pid, err := strconv.Atoi(os.Getenv("LISTEN_PID")); err != nil || pid != os.Getpid() {
 		return nil, nil
@@ -64,7 +64,7 @@ func passed(name string) (net.Listener, error) {
 		const first = 3
 		syscall.CloseOnExec(first + i)
 		file := os.NewFile(uintptr(first+i), "socket "+name)
-		defer file.Close() // the listener has a descriptor of its own
+		defer file.Close() // the listener has its own descriptor
 		l, err := net.FileListener(file)
 		if err != nil {
 			return nil, fmt.Errorf("the socket that systemd passed: %w", err)

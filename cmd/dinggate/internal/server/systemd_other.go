@@ -7,7 +7,7 @@ import (
 	"net"
 )
 
-// systemd is on Linux alone: elsewhere nothing is notified, and no listener is passed.
+// notify does nothing, and passed returns no listener: systemd exists on Linux only.
 func notify(*slog.Logger, string) {}
 
 func monotonic() string { return "" }

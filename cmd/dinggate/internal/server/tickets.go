@@ -9,7 +9,7 @@ import (
 	"dinggate/store/grant"
 )
 
-// tickets are codes of store/grant that nothing but their first use comes of.
+// tickets are single-use codes of store/grant from which no tokens are issued.
 type tickets struct{ issuer *grant.Issuer }
 
 var _ login.Tickets = tickets{}

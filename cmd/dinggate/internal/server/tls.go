@@ -2,26 +2,22 @@ package server
 
 import (
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"strconv"
 	"sync/atomic"
 	"time"
 
 	"dinggate/cmd/dinggate/internal/config"
+	"dinggate/internal/tlsfile"
 )
 
-// keyPair is our own certificate with its key, and whose clients may connect;
-// handshakes take what is there now, so that a new pair needs no new listener.
-// Load it before it is shared; safe for concurrent use then.
+// keyPair is our certificate with its key, and the authorities of client certificates.
+// Handshakes use the current state, so that a new pair needs no new listener. Load it
+// before you share it; then it is safe for concurrent use.
 type keyPair struct{ now atomic.Pointer[tls.Config] }
 
-var errNoAuthority = errors.New("tls.client_ca_file: holds no certificate in PEM form")
-
-// load takes a new pair, or leaves the old one and says why.
+// load replaces the pair, or keeps the old one and returns the reason.
 func (k *keyPair) load(files config.TLSConfig) error {
 	pair, err := tls.LoadX509KeyPair(files.CertFile, files.KeyFile)
 	if err != nil {
@@ -29,15 +25,11 @@ func (k *keyPair) load(files config.TLSConfig) error {
 	}
 	c := tlsDefaults()
 	c.Certificates = []tls.Certificate{pair}
-	if files.ClientCAFile != "" {
-		text, err := os.ReadFile(files.ClientCAFile)
-		if err != nil {
-			return fmt.Errorf("tls: %w", err)
-		}
-		c.ClientCAs, c.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
-		if !c.ClientCAs.AppendCertsFromPEM(text) {
-			return errNoAuthority
-		}
+	if c.ClientCAs, err = tlsfile.Authorities(files.ClientCAFile); err != nil {
+		return fmt.Errorf("tls: reading client_ca_file: %w", err)
+	}
+	if c.ClientCAs != nil {
+		c.ClientAuth = tls.RequireAndVerifyClientCert
 	}
 	k.now.Store(c)
 	return nil
@@ -47,15 +39,15 @@ func tlsDefaults() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
 }
 
-// config is for a listener. Its handshakes share one configuration until the
-// next load, and with it the keys of session tickets.
+// config returns the configuration of a listener. Its handshakes share one configuration,
+// and with it the keys of session tickets, until the next load.
 func (k *keyPair) config() *tls.Config {
 	c := tlsDefaults()
 	c.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return k.now.Load(), nil }
 	return c
 }
 
-// notAfter is when the certificate ends.
+// notAfter is the end of the certificate's validity.
 func (k *keyPair) notAfter() time.Time { return k.now.Load().Certificates[0].Leaf.NotAfter }
 
 // hstsValue is the value of Strict-Transport-Security; nil: it is not sent.
@@ -66,8 +58,8 @@ func hstsValue(c config.TLSConfig) []string {
 	return []string{"max-age=" + strconv.Itoa(int(c.HSTS.Seconds()))}
 }
 
-// hsts has browsers use https alone for a time (RFC 6797), for this host and not
-// for those below it: they may be run by others.
+// hsts makes browsers use https for a time (RFC 6797), for this host but not for its
+// subdomains, which others may operate.
 func hsts(c config.TLSConfig, h http.Handler) http.Handler {
 	value := hstsValue(c)
 	if value == nil {

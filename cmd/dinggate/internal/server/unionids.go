@@ -10,58 +10,78 @@ import (
 	"sync"
 	"time"
 
-	"dinggate/dingtalk/sso"
 	"dinggate/internal/identity"
 	"dinggate/internal/keyring"
 	"dinggate/session"
 	"dinggate/store"
 )
 
-// unionIDs verifies the unionids that an SSO service returns. Bindings go by them,
-// and a service may return the same for everybody: one that two usernames claim
-// identifies nobody (threats T36). Both then go by their usernames, and the sessions
-// begun under it end.
+// unionIDs verifies the unionids that an SSO service returns. Bindings use them, and a
+// service may return the same one for everyone: a unionid that two usernames claim
+// identifies no one (threats T36). Both then count by their usernames, and the sessions
+// that began with it end.
 //
 //	userinfo ─► a placeholder ─────────────────────────────► without it
-//	        └─► Store: whose is it? ─┬─ nobody's: theirs now ─► with it
-//	                                 ├─ theirs ───────────────► with it
-//	                                 └─ another's, or void ───► without it, log, doctor, sessions end
+//	        └─► Store: the owner? ─┬─ none: claim it ───────► with it
+//	                               ├─ this person ──────────► with it
+//	                               └─ another, or void ─────► without it, log, doctor, sessions end
 //
-// A claim is a record in the Store that all replicas share, sealed:
-// the username, a blank, `=`, or `!` of a void one.
+// A claim is a sealed record in the Store that all replicas share: the username, a space,
+// and `=`, or `!` for a void one.
 type unionIDs struct {
 	store   store.Store
 	realm   string
 	keyring *keyring.Keyring
-	revoke  revokeFunc  // ends what was begun under a shared one
 	warn    func(error) // once a minute
+	void    *voidIDs
 
-	mu   sync.Mutex
-	void map[string]bool // keys, for status and metrics; bounded
+	// revoke ends the sessions that began with a shared one; it is State.revokeUser.
+	revoke func(ctx context.Context, who session.Person, reason string) error
 }
 
-// revokeFunc is session.Manager.RevokeUser.
-type revokeFunc = func(ctx context.Context, who session.Person, reason string) error
+// voidIDs counts the unionids that were found to identify no one since the start of the
+// process, for status and metrics. It is bounded.
+type voidIDs struct {
+	mu   sync.Mutex
+	keys map[string]bool // of the claims
+}
+
+func (v *voidIDs) add(key string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.keys == nil {
+		v.keys = map[string]bool{}
+	}
+	if len(v.keys) < voidsMax {
+		v.keys[key] = true
+	}
+}
+
+func (v *voidIDs) len() int {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return len(v.keys)
+}
 
 const (
-	claimLife = 400 * 24 * time.Hour // since the last sign-in
-	voidLife  = 30 * 24 * time.Hour  // since two usernames had it last: then somebody may have got another name
-	claimStep = 24 * time.Hour       // how often a claim is written again
+	claimLife = 400 * 24 * time.Hour // after the last sign-in
+	voidLife  = 30 * 24 * time.Hour  // after two usernames had it: by then a person may have changed their username
+	claimStep = 24 * time.Hour       // how often a claim is renewed
 	claimsMax = 200_000
 	voidsMax  = 1000
 	claimWait = time.Second
 )
 
-func newUnionIDs(c settings, st *State, revoke revokeFunc) *unionIDs {
+func newUnionIDs(c settings, st *State) *unionIDs {
 	return &unionIDs{
 		store:   st.Stores.Claims,
 		realm:   c.Realm(),
 		keyring: c.keyring,
-		revoke:  revoke,
-		void:    map[string]bool{},
+		void:    &st.voidIDs,
+		revoke:  st.revokeUser,
 		warn: oncePerMinute(func(err error) {
 			st.Log.Error(
-				"the SSO service gives one unionid to several people: it identifies nobody, they go by their "+
+				"the SSO service returns one unionid for several people: it identifies no one, they count by their "+
 					"usernames",
 				"err", err.Error(), "hint",
 				"have the service return each person's own unionid, or none; bindings by it do not count",
@@ -70,7 +90,7 @@ func newUnionIDs(c settings, st *State, revoke revokeFunc) *unionIDs {
 	}
 }
 
-// Placeholder reports a text that programs write where they know nothing.
+// Placeholder reports a text that programs use for an unknown value.
 func Placeholder(id string) bool {
 	id = strings.ToLower(strings.Trim(id, " \"'0"))
 	switch id {
@@ -81,8 +101,8 @@ func Placeholder(id string) bool {
 	return false
 }
 
-// judge returns the person, without a unionid that identifies nobody. An error is
-// an failing store's: nothing is known then.
+// judge returns the person without an unionid that identifies no one. An error means that
+// the store failed: then the owner of the unionid is unknown.
 func (u *unionIDs) judge(ctx context.Context, who identity.User) (identity.User, error) {
 	if who.UnionID == "" {
 		return who, nil
@@ -120,7 +140,7 @@ func (u *unionIDs) claim(ctx context.Context, who identity.User) (theirs bool, e
 				err = u.store.Add(ctx, key, box, claimLife)
 			}
 			if errors.Is(err, store.ErrExists) {
-				continue // another replica was first: whose is it?
+				continue // another replica was first: read its claim
 			}
 			return err == nil, err
 		case err != nil:
@@ -131,8 +151,8 @@ func (u *unionIDs) claim(ctx context.Context, who identity.User) (theirs bool, e
 	return false, errors.New("others claim it all the time")
 }
 
-// known judges by the record that is there. One that does not open was written by
-// another program, or under a secret that is gone: it is a new claim's to replace.
+// known evaluates an existing record. One that does not open was written by another
+// program, or with a secret that was removed: a new claim replaces it.
 func (u *unionIDs) known(ctx context.Context, key string, box []byte, who identity.User) (theirs bool, err error) {
 	plain, old, err := u.keyring.OpenRecord(key, box)
 	name, mark := "", byte('=')
@@ -161,7 +181,7 @@ func (u *unionIDs) known(ctx context.Context, key string, box []byte, who identi
 			return false, err
 		}
 		u.note(key, who)
-		// Those that were begun under it, by either.
+		// The sessions that began with it, of both people.
 		return false, u.revoke(ctx, session.Person{UnionID: who.UnionID}, "unionid_shared")
 	}
 	u.note(key, who)
@@ -187,50 +207,8 @@ func readClaim(plain []byte) (name string, mark byte, at time.Time) {
 	return name, head[0], time.UnixMilli(ms)
 }
 
-// note counts a void one, and says so once a minute.
+// note counts a void one, and logs once a minute.
 func (u *unionIDs) note(key string, who identity.User) {
-	u.mu.Lock()
-	if len(u.void) < voidsMax {
-		u.void[key] = true
-	}
-	u.mu.Unlock()
+	u.void.add(key)
 	u.warn(fmt.Errorf("unionid %.40q of %.40q is another person's too", who.UnionID, who.Username))
-}
-
-// Voids is how many unionids were found void since the start.
-func (u *unionIDs) Voids() int {
-	if u == nil {
-		return 0
-	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return len(u.void)
-}
-
-// judgedClient is the SSO service, whose unionids are judged.
-type judgedClient struct {
-	*sso.Client
-	ids *unionIDs
-}
-
-func (c judgedClient) Exchange(ctx context.Context, code, state string) (identity.User, identity.Token, error) {
-	user, token, err := c.Client.Exchange(ctx, code, state)
-	if err != nil {
-		return user, token, err
-	}
-	user, err = c.ids.judge(ctx, user)
-	if err != nil {
-		token = identity.Token{}
-	}
-	return user, token, err
-}
-
-// recheck asks the service again who somebody is. Their access token is all that
-// names them there.
-func (c judgedClient) recheck(ctx context.Context, s *session.Session) (identity.User, error) {
-	user, err := c.Person(ctx, s.Token.Access)
-	if err != nil {
-		return user, err
-	}
-	return c.ids.judge(ctx, user)
 }

@@ -1,8 +1,9 @@
 import java.io.IOException;
 import java.nio.file.Files;
 
-// Tomcat and Jetty, each with one servlet per area, which answers with the area's
-// mark. It prints a line per server, its name and its port, and ends with its input.
+// Tomcat and Jetty, each with one servlet per area, which responds with the area's mark. The
+// program prints a line with the name and the port of each server, and exits at the end of its
+// input.
 public class Servers {
     static final String[][] AREAS = {
         {"/admin/*", "MARK-ADMIN"}, {"/settings", "MARK-ADMIN"}, {"/public/*", "MARK-PUBLIC"}, {"/", "MARK-REST"}};
@@ -31,7 +32,7 @@ public class Servers {
         }
     }
 
-    // A lenient Tomcat takes encoded slashes and back slashes for slashes.
+    // A lenient Tomcat treats encoded slashes and backslashes as slashes.
     static void tomcat(String name, boolean lenient) throws Exception {
         var server = new org.apache.catalina.startup.Tomcat();
         server.setBaseDir(Files.createTempDirectory(name).toString());
@@ -44,7 +45,7 @@ public class Servers {
             connector.setProperty("relaxedPathChars", "<>[\\]^`{|}\"");
             connector.setAllowBackslash(true);
         }
-        // server.addContext would look for annotations, whose classes the package lacks.
+        // server.addContext would search for annotations, whose classes the package does not contain.
         var context = new org.apache.catalina.core.StandardContext();
         context.setPath("");
         context.addLifecycleListener(event -> {
@@ -61,7 +62,7 @@ public class Servers {
         System.out.println(name + " " + connector.getLocalPort());
     }
 
-    // A lenient Jetty knows RFC 2616 and collapses slashes.
+    // A lenient Jetty accepts RFC 2616 and merges slashes.
     static void jetty(String name, boolean lenient) throws Exception {
         var server = new org.eclipse.jetty.server.Server();
         var http = new org.eclipse.jetty.server.HttpConnectionFactory(new org.eclipse.jetty.server.HttpConfiguration());

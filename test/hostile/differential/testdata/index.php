@@ -1,6 +1,6 @@
 <?php
-// A front controller as most frameworks have one: the path info of index.php, else
-// the path of the request, decoded.
+// A front controller as most frameworks have one: it uses the path info of index.php, otherwise
+// the decoded path of the request.
 $path = $_SERVER['PATH_INFO'] ?? '';
 if ($path === '') {
     $path = rawurldecode((string) parse_url($_SERVER['REQUEST_URI'], PHP_URL_PATH));

@@ -1,3 +1,3 @@
 <?php
-// A restricted script of its own, whatever its path info.
+// A restricted script with its own route, for every path info.
 echo 'MARK-ADMIN';

@@ -1,5 +1,5 @@
-// Express, and two ways to read a path without a framework. It prints a line per
-// server, its name and its port, and ends with its input.
+// Express, and two servers that parse a path without a framework. The program prints a line with
+// the name and the port of each server, and exits at the end of its input.
 const http = require('node:http')
 const path = require('node:path')
 const express = require('express')

@@ -1,0 +1,3 @@
+// Package monitoring tests dashboard, alerts and runbooks with a real Prometheus. It
+// contains tests only.
+package monitoring
