@@ -164,21 +164,16 @@ func (b *Book) walk(ctx context.Context, visit func(locator, *record) error) err
 // Run writes expired items to the store until ctx ends, so that they are audited and stay expired
 // whatever a clock does. Any number of replicas may run it.
 func (b *Book) Run(ctx context.Context) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
 	var swept time.Time
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		}
+	for ctx.Err() == nil {
 		if swept.IsZero() || time.Since(swept) >= sweepEvery {
 			if b.sweep(ctx, nil) == nil {
 				swept = time.Now()
 			}
 		}
-		timer.Reset(b.endDue(ctx))
+		pause, cancel := context.WithTimeout(ctx, b.endDue(ctx))
+		<-pause.Done()
+		cancel()
 	}
 }
 
