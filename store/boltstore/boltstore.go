@@ -84,9 +84,10 @@ func Open(dir string) (*File, error) {
 // Close waits for running transactions. Later calls of any method fail.
 func (f *File) Close() error { return f.db.Close() }
 
-// probeSize is how much a Probe writes: about what the pages of a record take that are
-// written with it. Less may fit into free pages of the file when the disk is full.
-const probeSize = 16 << 10
+// probeSize is how much a Probe writes. A record and the pages that are written with it take
+// up to 44 KiB; a smaller probe could fit into free pages of the file on a disk that is full
+// for sign-ins.
+const probeSize = 64 << 10
 
 // Probe writes without changing anything, to learn whether the disk accepts writes. Like every
 // write it may outlive ctx.

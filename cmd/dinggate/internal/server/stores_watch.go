@@ -15,9 +15,9 @@ import (
 // storeWatch is the known health of the store; the zero value is an unavailable
 // store.
 type storeWatch struct {
-	writable, readable atomic.Uint64 // shares, as the bits of a float64
-	recovered          atomic.Int64  // Unix nanoseconds at which more of the store became readable again
-	failed             atomic.Bool   // a write to the file failed, and none has succeeded since
+	writable, readable atomic.Uint64         // shares, as the bits of a float64
+	recovered          atomic.Int64          // Unix nanoseconds at which more of the store became readable again
+	failure            atomic.Pointer[error] // of the last write to the file; nil if it succeeded
 }
 
 func (w *storeWatch) set(h redisstore.Health) {
@@ -36,9 +36,9 @@ func (w *storeWatch) wrote(op string, err error) {
 	switch {
 	case op == "get" || errors.Is(err, context.Canceled):
 	case err != nil:
-		w.failed.Store(true)
+		w.failure.Store(&err)
 	default:
-		w.failed.Store(false)
+		w.failure.Store(nil)
 	}
 }
 
@@ -99,7 +99,7 @@ func (s *Stores) run(ctx context.Context) {
 			return
 		case now = <-tick.C:
 		}
-		if s.Redis == nil && !s.watch.failed.Load() && s.watch.writes() == 1 && now.Sub(tried) < fileEvery {
+		if s.Redis == nil && s.watch.failure.Load() == nil && s.watch.writes() == 1 && now.Sub(tried) < fileEvery {
 			continue
 		}
 		tried = now
@@ -116,15 +116,20 @@ func (s *Stores) run(ctx context.Context) {
 	}
 }
 
-// probe checks the store once. A file that refuses writes can still be read.
+// probe checks the store once. A file that refuses writes can still be read. It refuses them
+// too if the last write of a record failed: the test write may fit where the record did not.
 func (s *Stores) probe(ctx context.Context) redisstore.Health {
 	if s.Redis != nil {
 		return s.Redis.Probe(ctx)
 	}
 	ctx, cancel := context.WithTimeout(ctx, watchEvery)
 	defer cancel()
+	failure := s.watch.failure.Load()
 	if err := s.File.Probe(ctx); err != nil {
 		return redisstore.Health{Reads: 1, Err: err}
+	}
+	if failure != nil {
+		return redisstore.Health{Reads: 1, Err: *failure}
 	}
 	return redisstore.Health{Writes: 1, Reads: 1}
 }
