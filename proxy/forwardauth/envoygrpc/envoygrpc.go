@@ -33,7 +33,7 @@ type Server struct {
 	authv3.UnimplementedAuthorizationServer
 
 	Handler http.Handler // the whole stack, as on the public listener
-	Prefix  string       // of our own endpoints, such as /oauth2
+	Prefix  string       // of dinggate's endpoints, such as /oauth2
 }
 
 // maxCheck bounds one CheckRequest: all headers of a request, without its body.
