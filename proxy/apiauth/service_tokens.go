@@ -36,6 +36,12 @@ type ServiceTokens struct {
 	Clients  []string      // ids of the clients whose tokens are accepted
 	MaxWait  time.Duration // as proxy.Handler.MaxWait
 
+	// Judge returns the person as a sign-in in a browser would have them: without a unionid that
+	// identifies no one (threats T36), under the name of the account that they are bound to. It
+	// refuses whom a sign-in refuses: otherwise a person of the service whose name is a local
+	// account's would be that account (threats T32). Its errors are *identity.Failure.
+	Judge func(ctx context.Context, u identity.User) (identity.User, error)
+
 	// OnNoAudience is called once if the service sends no aud.
 	OnNoAudience func()
 }
@@ -99,6 +105,7 @@ var (
 	errRevoked  = fmt.Errorf("%w: the service no longer accepts the access token", session.ErrForged)
 	errTooSlow  = fmt.Errorf("%w: the service did not answer in time", session.ErrUnconfirmed)
 	errNoAnswer = fmt.Errorf("%w: the service cannot be reached", session.ErrUnconfirmed)
+	errPerson   = fmt.Errorf("%w: its person may not sign in here", session.ErrForged)
 )
 
 func (s *ServiceTokens) find(ctx context.Context, q proxy.CredentialQuery, token string) (proxy.Credential, error) {
@@ -171,7 +178,7 @@ func (s *ServiceTokens) first(ctx context.Context, from netip.Prefix, key [32]by
 	case err == nil:
 		s.unknown.Return(unknownLimit, from)
 		s.good.Put(key, p, now.Add(rememberTokens), now)
-	case errors.Is(err, errToken), errors.Is(err, errAudience):
+	case errors.Is(err, errToken), errors.Is(err, errAudience), errors.Is(err, errPerson):
 		s.failed.Put(key, err, now.Add(refusedFor), now)
 	case errors.Is(ctx.Err(), context.Canceled): // no request waits any longer: this is no result
 	default:
@@ -180,18 +187,30 @@ func (s *ServiceTokens) first(ctx context.Context, from netip.Prefix, key [32]by
 	return p, err
 }
 
-// userinfo calls userinfo. Errors are errToken, errAudience, or session.ErrUnconfirmed.
+// userinfo calls userinfo. Errors are errToken, errAudience, errPerson, or session.ErrUnconfirmed.
 func (s *ServiceTokens) userinfo(ctx context.Context, key [32]byte, token string) (*tokenOwner, error) {
 	user, audience, err := s.Client.Identify(ctx, token)
-	if f, ok := errors.AsType[*identity.Failure](err); ok && f.Class == identity.Refused {
+	switch {
+	case refused(err):
 		return nil, errToken
-	} else if err != nil {
+	case err != nil:
 		return nil, fmt.Errorf("%w: %w", session.ErrUnconfirmed, err)
-	}
-	if !s.accepts(audience) {
+	case !s.accepts(audience):
 		return nil, errAudience
 	}
+	user, err = s.Judge(ctx, user)
+	switch {
+	case refused(err):
+		return nil, fmt.Errorf("%w: %w", errPerson, err)
+	case err != nil:
+		return nil, fmt.Errorf("%w: %w", session.ErrUnconfirmed, err)
+	}
 	return s.owner(key, user, audience, time.Now()), nil
+}
+
+func refused(err error) bool {
+	f, ok := errors.AsType[*identity.Failure](err)
+	return ok && f.Class == identity.Refused
 }
 
 // accepts checks a token against api_token_clients, if the service sends an audience (threats
@@ -232,7 +251,7 @@ func (s *ServiceTokens) known(ctx context.Context, q proxy.CredentialQuery, key 
 	switch {
 	case err == nil:
 		return newer.answer(time.Now())
-	case errors.Is(err, errRevoked), errors.Is(err, errAudience):
+	case errors.Is(err, errRevoked), errors.Is(err, errAudience), errors.Is(err, errPerson):
 		return proxy.Credential{}, err
 	}
 	return p.answer(time.Now())
@@ -256,7 +275,7 @@ func (s *ServiceTokens) repeat(ctx context.Context, key [32]byte, token string, 
 		return newer, nil
 	case errors.Is(err, errToken):
 		err = errRevoked // and not foreign, since it belonged to a person
-	case !errors.Is(err, errAudience):
+	case !errors.Is(err, errAudience) && !errors.Is(err, errPerson):
 		later := *p
 		later.retry = now.Add(retryKnown)
 		s.good.Put(key, &later, now.Add(rememberTokens), now)

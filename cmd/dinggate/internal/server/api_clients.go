@@ -39,6 +39,7 @@ func newAuthenticator(c settings, st *State, sessions *session.Manager, people i
 			Sessions:     sessions,
 			Clients:      c.TokenClients(),
 			MaxWait:      gatewayMaxWait,
+			Judge:        people.judge,
 			OnNoAudience: func() {
 				st.Log.Warn("the SSO service reports no aud: tokens of all its clients open routes here",
 					"hint", "api_token_clients")

@@ -19,6 +19,10 @@ var (
 type (
 	recheckFunc = func(context.Context, *session.Session) (identity.User, error)
 
+	// judgeFunc returns the person whom an access token of the service names, as a recheck of
+	// their session does.
+	judgeFunc = func(context.Context, identity.User) (identity.User, error)
+
 	// noteFunc is called with every person whom the identity provider has just described.
 	noteFunc = func(context.Context, identity.User)
 )
@@ -32,6 +36,7 @@ type identityProvider struct {
 	login.Provider
 	silent    *login.Silent // inside the DingTalk client; nil behind an SSO service
 	service   *sso.Client   // nil: DingTalk itself
+	judge     judgeFunc     // nil without service
 	attemptIn string        // login.Flow.AttemptIn
 	queue     login.Queue   // nil: sign-ins are not queued
 	recheck   recheckFunc
@@ -79,8 +84,15 @@ func newDingTalk(c settings, st *State, client *dingtalk.Client, accounts Accoun
 func newSSOService(c settings, st *State, accounts Accounts, note noteFunc) identityProvider {
 	service := ssoService{&sso.Client{Config: c.SSO, Observe: st.callSSO}, newUnionIDs(c, st)}
 	return identityProvider{
-		Provider:  noting{service, note},
-		service:   service.Client,
+		Provider: noting{service, note},
+		service:  service.Client,
+		judge: func(ctx context.Context, u identity.User) (identity.User, error) {
+			u, err := service.ids.judge(ctx, u)
+			if err != nil {
+				return u, err
+			}
+			return accounts.policy.Resolve(ctx, u)
+		},
 		attemptIn: sso.AttemptParameter,
 		recheck:   accounts.Recheck(notingRecheck(st.counted(service.recheck), note)),
 		refresh:   service.Refresh,
