@@ -132,9 +132,9 @@ func (a *attempt) person() error {
 	}
 	if a.q.hint != "" && !a.hinted(ctx) {
 		if !a.back.Since.IsZero() {
-			return a.another("id_token_hint is another person's, or no ID token of ours")
+			return a.another(otherHint)
 		}
-		return a.changePerson("id_token_hint is another person's, or no ID token of ours")
+		return a.changePerson(otherHint)
 	}
 	if a.back.Since.IsZero() && a.q.hintsElsewhere(&a.in.User) {
 		return a.changePerson("login_hint names another person")
@@ -219,6 +219,8 @@ func (a *attempt) replaced(ctx context.Context) error {
 	return a.p.people().replaces(ctx, a.in.Session, a.back.Was, a.sub)
 }
 
+const otherHint = "id_token_hint is another person's, or not an ID token of this provider"
+
 // hinted reports whether id_token_hint names the person who is signed in. An expired token is
 // accepted: it identifies a person, but proves nothing.
 func (a *attempt) hinted(ctx context.Context) bool {
@@ -234,7 +236,7 @@ type hintClaims struct {
 	SID     string `json:"sid"`
 }
 
-var errHint = errors.New("oidc: no ID token of ours, or signed with a key that is gone")
+var errHint = errors.New("oidc: not an ID token of this provider, or signed with a key that is gone")
 
 func (p *Provider) readHint(ctx context.Context, text string) (c hintClaims, err error) {
 	set, err := p.Keys.Set(ctx)
@@ -298,7 +300,7 @@ func (a *attempt) answer(params [][2]string) error {
 	if a.q.stateSet {
 		params = append(params, [2]string{"state", a.q.state})
 	}
-	// RFC 9207: the response of another issuer must not be accepted as ours (threats E3)
+	// RFC 9207: the response of another issuer must not be accepted as dinggate's (threats E3)
 	params = append(params, [2]string{"iss", a.p.Issuer})
 	if a.q.mode == modeFormPost {
 		a.p.Pages.PostForm(a.w, a.r, page.PostFormData{Action: a.q.redirect, Fields: params})
@@ -320,12 +322,15 @@ func sendTo(w http.ResponseWriter, status int, location string) {
 
 // authorizePost handles a request of an application, or the answer of our page.
 func (p authorization) authorizePost(w http.ResponseWriter, r *http.Request) error {
-	body, err := formBody(r, maxRequest)
+	body, err := formBody(r, maxAnswer)
 	if err != nil {
-		return pageError(http.StatusBadRequest, "oidc_request", "the authorization request's body: %w", err)
+		return bodyError(err)
 	}
-	if params, err := parseParams(body); err == nil && params.get(consentField) != "" {
+	if params, err := parseForm(body, maxAnswer); err == nil && params.get(consentField) != "" {
 		return p.decided(w, r, params)
+	}
+	if len(body) > maxRequest {
+		return bodyError(errTooLarge)
 	}
 	if _, _, err := p.identify(body); err != nil { // before anything is stored
 		return err
@@ -342,9 +347,12 @@ func (p authorization) authorizePost(w http.ResponseWriter, r *http.Request) err
 	return nil
 }
 
-var errBody = errors.New("oidc: the body is no form, or too large")
+var (
+	errBody     = errors.New("oidc: the body is no form")
+	errTooLarge = errors.New("oidc: the body is too large")
+)
 
-// formBody reads the body of a form.
+// formBody reads the body of a form. Its errors are errBody and errTooLarge.
 func formBody(r *http.Request, limit int) (string, error) {
 	types := r.Header["Content-Type"]
 	if len(types) != 1 || len(r.Header["Content-Encoding"]) > 0 {
@@ -355,7 +363,10 @@ func formBody(r *http.Request, limit int) (string, error) {
 		return "", errBody
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, int64(limit)+1))
-	if err != nil || len(body) > limit {
+	switch {
+	case len(body) > limit:
+		return "", errTooLarge
+	case err != nil:
 		return "", errBody
 	}
 	return string(body), nil

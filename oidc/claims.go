@@ -43,6 +43,21 @@ type given struct {
 	Device *device `json:",omitempty"` // the grant is that of a device
 }
 
+// narrow takes from the grant the scopes that are not in to, and their claims, however these were
+// requested (RFC 6749 §6).
+func (g *given) narrow(to []string) {
+	var kept []string
+	for _, scope := range g.Scope {
+		if slices.Contains(to, scope) {
+			kept = append(kept, scope)
+			continue
+		}
+		left := func(claim string) bool { return slices.Contains(byScope[scope], claim) }
+		g.Userinfo, g.IDToken = slices.DeleteFunc(g.Userinfo, left), slices.DeleteFunc(g.IDToken, left)
+	}
+	g.Scope = kept
+}
+
 func (g *given) has(scope string) bool { return slices.Contains(g.Scope, scope) }
 
 // sidOf is the session id that applications receive: none of our ids is revealed.

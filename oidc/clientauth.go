@@ -32,8 +32,10 @@ func (p *Provider) called(w http.ResponseWriter, r *http.Request) (params, *fail
 		)
 	}
 	body, err := formBody(r, maxForm)
-	if err != nil {
-		return params{}, invalidRequest("the body must be application/x-www-form-urlencoded, and not longer than 16 KiB")
+	if errors.Is(err, errTooLarge) {
+		return params{}, tooLarge()
+	} else if err != nil {
+		return params{}, invalidRequest("the body must be application/x-www-form-urlencoded")
 	}
 	form, err := parseForm(body, maxForm)
 	if err != nil {

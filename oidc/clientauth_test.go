@@ -45,7 +45,7 @@ func TestClientAuthentication(t *testing.T) {
 		{"JSON", PathToken, refresh, append(basic("app", appSecret), "Content-Type", "application/json"), 400,
 			"invalid_request"},
 		{"twice", PathToken, refresh + "&grant_type=refresh_token", basic("app", appSecret), 400, "invalid_request"},
-		{"long", PathToken, refresh + "&x=" + strings.Repeat("x", maxForm), basic("app", appSecret), 400, "invalid_request"},
+		{"long", PathToken, refresh + "&x=" + strings.Repeat("x", maxForm), basic("app", appSecret), 413, "invalid_request"},
 		{"introspection, public", PathIntrospect, "token=x&client_id=spa", nil, 401, "invalid_client"},
 		{"introspection without a token", PathIntrospect, "x=y", basic("app", appSecret), 400, "invalid_request"},
 		{"revocation, unknown client", PathRevoke, "token=x&client_id=unknown", nil, 401, "invalid_client"},

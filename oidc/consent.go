@@ -119,7 +119,9 @@ func (p *Provider) openForm(kind, field, session string) (q formState, err error
 }
 
 func (a *attempt) showConsent() error {
-	field, err := a.p.sealForm(formState{Query: a.q.raw, Back: a.back, Session: a.in.Session, Kind: askConsent})
+	back := a.back
+	back.Query = "" // it is that of the form
+	field, err := a.p.sealForm(formState{Query: a.q.raw, Back: back, Session: a.in.Session, Kind: askConsent})
 	if err != nil {
 		return err
 	}

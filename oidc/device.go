@@ -125,7 +125,7 @@ func (t *tokenCall) device() (tokenAnswer, *failure) {
 		g, family, err := p.Grants.ByCode(t.ctx, code)
 		switch {
 		case errors.Is(err, grant.ErrForeign):
-			return tokenAnswer{}, invalidGrant("no device code of ours")
+			return tokenAnswer{}, invalidGrant("not a device code of this provider")
 		case errors.Is(err, grant.ErrNone):
 			return tokenAnswer{}, fail(
 				"expired_token",

@@ -30,7 +30,7 @@ func (p *Provider) Device(w http.ResponseWriter, r *http.Request) error {
 		}
 		var err error
 		if raw, err = formBody(r, maxRequest); err != nil {
-			return pageError(http.StatusBadRequest, "oidc_request", "the form: %w", err)
+			return bodyError(err)
 		}
 	default:
 		return methodNotAllowed("GET, POST")

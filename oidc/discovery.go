@@ -2,6 +2,7 @@ package oidc
 
 import (
 	"net/http"
+	"slices"
 
 	"dinggate/internal/web"
 	"dinggate/oidc/keys"
@@ -17,10 +18,30 @@ const (
 )
 
 var (
+	// new ones at the end: access tokens contain the places
 	scopes     = []string{scopeOpenID, scopeProfile, scopeEmail, scopeGroups, scopeOffline}
 	claimNames = []string{"sub", "iss", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "azp", "at_hash", "sid",
 		"name", "preferred_username", "username", "email", "email_verified", "groups"}
 )
+
+// scopeBits encodes scopes for grant.Terms, by their places in scopes.
+func scopeBits(list []string) (bits byte) {
+	for i, s := range scopes {
+		if slices.Contains(list, s) {
+			bits |= 1 << i
+		}
+	}
+	return bits
+}
+
+func scopesOf(bits byte) (list []string) {
+	for i, s := range scopes {
+		if bits&(1<<i) != 0 {
+			list = append(list, s)
+		}
+	}
+	return list
+}
 
 // metadata is the provider's description (OpenID Connect Discovery, RFC 8414).
 type metadata struct {

@@ -23,13 +23,13 @@ func (p *Provider) EndSession(w http.ResponseWriter, r *http.Request) error {
 	case http.MethodGet:
 	case http.MethodPost:
 		var err error
-		if raw, err = formBody(r, maxRequest); err != nil {
-			return pageError(http.StatusBadRequest, "oidc_request", "the logout request's body: %w", err)
+		if raw, err = formBody(r, maxAnswer); err != nil {
+			return bodyError(err)
 		}
 	default:
 		return methodNotAllowed("GET, POST")
 	}
-	form, err := parseParams(raw)
+	form, err := parseForm(raw, maxAnswer)
 	if err != nil || form.once("id_token_hint", "client_id", "post_logout_redirect_uri", "state", logoutField) != "" {
 		return pageError(http.StatusBadRequest, "oidc_request", "the logout request does not read, or has a parameter twice")
 	}
@@ -39,6 +39,9 @@ func (p *Provider) EndSession(w http.ResponseWriter, r *http.Request) error {
 	}
 	if r.Method == http.MethodPost && form.get(logoutField) != "" {
 		return p.logoutPage().logoutConfirmed(w, r, form, in)
+	}
+	if len(raw) > maxRequest {
+		return bodyError(errTooLarge)
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), memberTimeout)
 	defer cancel()

@@ -41,6 +41,12 @@ func invalidRequest(text string) *failure {
 	return fail("invalid_request", text, "%s; the application's library builds the request wrongly", text)
 }
 
+func tooLarge() *failure {
+	f := invalidRequest("the body is longer than 16 KiB")
+	f.status = http.StatusRequestEntityTooLarge
+	return f
+}
+
 // invalidGrant is the answer to every code and token that is not valid; why is for the log.
 func invalidGrant(why string, args ...any) *failure {
 	return fail(
@@ -118,6 +124,14 @@ func (p *Provider) refuse(w http.ResponseWriter, r *http.Request, endpoint strin
 // pageError is a mistake that is shown to a person on one of our pages.
 func pageError(status int, code string, why string, args ...any) error {
 	return &web.Error{Status: status, Code: code, Err: fmt.Errorf("oidc: "+why, args...)}
+}
+
+// bodyError shows an error of formBody on a page.
+func bodyError(err error) error {
+	if errors.Is(err, errTooLarge) {
+		return pageError(http.StatusRequestEntityTooLarge, "too_large", "%w", err)
+	}
+	return pageError(http.StatusBadRequest, "oidc_request", "%w", err)
 }
 
 // asPage shows a temporary failure on a page.

@@ -24,7 +24,8 @@ const (
 	modeQuery    = "query"
 	modeFormPost = "form_post"
 
-	maxRequest = 8 << 10 // of a whole authorization request
+	maxRequest = 8 << 10  // of a whole authorization request
+	maxAnswer  = 48 << 10 // of a form of our own page, in which a request is sealed
 	maxScopes  = 64
 )
 

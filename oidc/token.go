@@ -97,7 +97,7 @@ func (t *tokenCall) code() (tokenAnswer, *failure) {
 	g, family, err := p.Grants.ByCode(t.ctx, code)
 	switch {
 	case errors.Is(err, grant.ErrForeign):
-		return tokenAnswer{}, invalidGrant("none of our codes")
+		return tokenAnswer{}, invalidGrant("not a code of this provider")
 	case errors.Is(err, grant.ErrNone):
 		return tokenAnswer{}, t.again(family, "the code was used, ended, or not redeemed within %v", p.Config.Code)
 	case err != nil:
@@ -230,7 +230,7 @@ func (t *tokenCall) refresh() (tokenAnswer, *failure) {
 	g, generation, err := p.Grants.ByRefresh(t.ctx, token)
 	switch {
 	case errors.Is(err, grant.ErrForeign), errors.Is(err, grant.ErrNone):
-		return tokenAnswer{}, invalidGrant("the refresh token is not ours, or its family has ended")
+		return tokenAnswer{}, invalidGrant("not a refresh token of this provider, or its family has ended")
 	case err != nil:
 		return tokenAnswer{}, unavailable(err)
 	}
@@ -287,10 +287,15 @@ func (t *tokenCall) give(g *grant.Grant, what *given, u *identity.User, scope []
 	if g.Expires.Before(expires) {
 		expires = g.Expires
 	}
+	terms := grant.Terms{Expires: expires}
 	narrow := *what
-	narrow.Scope = scope
+	if len(scope) < len(what.Scope) {
+		terms.Narrow, terms.Scope = true, scopeBits(scope)
+		narrow.Userinfo, narrow.IDToken = slices.Clone(what.Userinfo), slices.Clone(what.IDToken)
+		narrow.narrow(scope)
+	}
 	a := tokenAnswer{
-		AccessToken: p.Grants.Access(g.Family, expires),
+		AccessToken: p.Grants.Access(g.Family, terms),
 		TokenType:   "Bearer",
 		ExpiresIn:   int64(expires.Sub(now) / time.Second),
 		Scope:       strings.Join(scope, " "),

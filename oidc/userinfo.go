@@ -60,7 +60,11 @@ func bearer(w http.ResponseWriter, r *http.Request) (string, *failure) {
 	}
 	inBody := ""
 	if r.Method == http.MethodPost && r.ContentLength != 0 {
-		if body, err := formBody(r, maxForm); err == nil {
+		body, err := formBody(r, maxForm)
+		if errors.Is(err, errTooLarge) {
+			return "", tooLarge()
+		}
+		if err == nil {
 			form, err := parseForm(body, maxForm)
 			if err != nil || form.twice["access_token"] {
 				return "", invalidRequest("the body does not read")
@@ -103,7 +107,7 @@ type tokenOwner struct {
 // identifyToken finds the person of an access token: the grant lives, the client still exists, its
 // rule admits the person, and the person's membership has not ended.
 func (p *Provider) identifyToken(ctx context.Context, token string) (tokenOwner, *failure) {
-	g, expires, err := p.Grants.ByAccess(ctx, token)
+	g, terms, err := p.Grants.ByAccess(ctx, token)
 	switch {
 	case errors.Is(err, grant.ErrForeign), errors.Is(err, grant.ErrNone):
 		return tokenOwner{}, invalidToken(err)
@@ -128,5 +132,8 @@ func (p *Provider) identifyToken(ctx context.Context, token string) (tokenOwner,
 	if _, ok := c.admits(u); !ok {
 		return tokenOwner{}, invalidToken(errors.New("the client's rule does not admit this person any more"))
 	}
-	return tokenOwner{c, &what, u, g.Family, expires}, nil
+	if terms.Narrow {
+		what.narrow(scopesOf(terms.Scope))
+	}
+	return tokenOwner{c, &what, u, g.Family, terms.Expires}, nil
 }

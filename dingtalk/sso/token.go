@@ -175,7 +175,7 @@ func (s *Server) redeem(ctx context.Context, x *web.Exchange, app *App, q TokenR
 	g, fam, err := s.grants.ByCode(ctx, q.Code)
 	switch {
 	case errors.Is(err, grant.ErrForeign):
-		return tokenAnswer{}, invalidGrant("none of our codes")
+		return tokenAnswer{}, invalidGrant("not a code of this service")
 	case errors.Is(err, grant.ErrNone):
 		return tokenAnswer{},
 			invalidGrant("what the code gave has ended, nobody redeemed it in time, or the key is gone")
@@ -234,7 +234,7 @@ func (s *Server) give(g *grant.Grant) (tokenAnswer, *refusal) {
 	}
 	n := int64(life / time.Second)
 	return tokenAnswer{
-		AccessToken:  s.grants.Access(g.Family, now.Add(life)),
+		AccessToken:  s.grants.Access(g.Family, grant.Terms{Expires: now.Add(life)}),
 		ExpiryIn:     n,
 		ExpiresIn:    n,
 		RefreshToken: s.grants.Refresh(g),
@@ -286,7 +286,7 @@ func (s *Server) renew(ctx context.Context, x *web.Exchange, app *App, refresh s
 	g, generation, err := s.grants.ByRefresh(ctx, refresh)
 	switch {
 	case errors.Is(err, grant.ErrForeign):
-		return tokenAnswer{}, invalidGrant("no refresh token of ours")
+		return tokenAnswer{}, invalidGrant("not a refresh token of this service")
 	case errors.Is(err, grant.ErrNone):
 		return tokenAnswer{}, invalidGrant("taken back, or over")
 	case err != nil:

@@ -73,7 +73,7 @@ func (s *Server) Identify(ctx context.Context,
 	s.ready()
 	ctx, cancel := context.WithTimeout(ctx, storeTimeout+recallTimeout)
 	defer cancel()
-	g, expires, err := s.grants.ByAccess(ctx, accessToken)
+	g, terms, err := s.grants.ByAccess(ctx, accessToken)
 	switch {
 	case errors.Is(err, grant.ErrForeign), errors.Is(err, grant.ErrNone):
 		return Person{}, "", time.Time{}, ErrNobody
@@ -87,5 +87,5 @@ func (s *Server) Identify(ctx context.Context,
 	case no != nil, s.apps.byID[client] == nil: // removing a client invalidates its tokens
 		return Person{}, "", time.Time{}, ErrNobody
 	}
-	return p, client, expires, nil
+	return p, client, terms.Expires, nil
 }

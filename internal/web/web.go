@@ -12,6 +12,7 @@
 package web
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -53,6 +54,14 @@ func (e *Error) Error() string {
 }
 
 func (e *Error) Unwrap() error { return e.Err }
+
+// FormError is the answer to a form that http.Request.ParseForm refuses.
+func FormError(err error) *Error {
+	if _, large := errors.AsType[*http.MaxBytesError](err); large {
+		return &Error{Status: http.StatusRequestEntityTooLarge, Code: "too_large", Err: err}
+	}
+	return &Error{Status: http.StatusBadRequest, Code: "bad_request", Err: err}
+}
 
 // Unavailable is the answer while it is unknown whether there is a session: the
 // store fails, or the membership cannot be confirmed.

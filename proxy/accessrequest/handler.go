@@ -103,7 +103,7 @@ func (h *Handler) method(r *http.Request) error {
 			return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
 		}
 		if err := r.ParseForm(); err != nil {
-			return &web.Error{Status: http.StatusBadRequest, Code: "bad_request", Err: err}
+			return web.FormError(err)
 		}
 		return nil
 	}

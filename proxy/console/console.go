@@ -189,7 +189,7 @@ func fullName(name, username string) string {
 func (h *Handler) end(r *http.Request, s *session.Session) (result outcome, err error) {
 	bad := func(err error) error { return &web.Error{Status: http.StatusBadRequest, Code: "bad_request", Err: err} }
 	if err := r.ParseForm(); err != nil {
-		return outcome{}, bad(err)
+		return outcome{}, web.FormError(err)
 	}
 	form := r.PostForm
 	e := End{Session: form.Get("session"), User: strings.TrimSpace(form.Get("user")), Request: form.Get("request"),

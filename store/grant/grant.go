@@ -259,23 +259,31 @@ func (i *Issuer) repeatable(g *Grant, generation uint64) bool {
 // Refresh is the current refresh token of g.
 func (i *Issuer) Refresh(g *Grant) string { return i.tokens.refresh(g.Family, g.Generation) }
 
-// Access issues an access token of a family.
-func (i *Issuer) Access(f Family, expires time.Time) string { return i.tokens.access(f, expires) }
+// Terms are what an access token itself says. Without Narrow it is for all that its family was
+// granted, with it for Scope alone, whose meaning is the caller's.
+type Terms struct {
+	Expires time.Time
+	Narrow  bool
+	Scope   byte
+}
 
-// ByAccess finds the family of an access token, and its expiry. Errors are ErrForeign and ErrNone.
-func (i *Issuer) ByAccess(ctx context.Context, token string) (*Grant, time.Time, error) {
-	f, expires, err := i.tokens.readAccess(token)
+// Access issues an access token of a family.
+func (i *Issuer) Access(f Family, t Terms) string { return i.tokens.access(f, t) }
+
+// ByAccess finds the family of an access token, and its terms. Errors are ErrForeign and ErrNone.
+func (i *Issuer) ByAccess(ctx context.Context, token string) (*Grant, Terms, error) {
+	f, t, err := i.tokens.readAccess(token)
 	if err != nil {
-		return nil, time.Time{}, err
+		return nil, Terms{}, err
 	}
-	if !i.now().Before(expires) {
-		return nil, time.Time{}, ErrNone
+	if !i.now().Before(t.Expires) {
+		return nil, Terms{}, ErrNone
 	}
 	g, err := i.ByFamily(ctx, f)
 	if err == nil && !g.Live {
-		return nil, time.Time{}, ErrNone
+		return nil, Terms{}, ErrNone
 	}
-	return g, expires, err
+	return g, t, err
 }
 
 // Made reports whether a text was issued here, valid or not, without a lookup.

@@ -191,7 +191,7 @@ func TestTextsAreRefusedElsewhere(t *testing.T) {
 	e, other, rotated := newEnv(t, "x", 1), newEnv(t, "y", 1), newEnv(t, "x", 2)
 	rotated.s, rotated.store = e.s, e.s
 	g, code := e.live(t)
-	refresh, access := e.Refresh(g), e.Access(g.Family, e.now.Add(time.Minute))
+	refresh, access := e.Refresh(g), e.Access(g.Family, Terms{Expires: e.now.Add(time.Minute)})
 	for _, text := range []string{code, refresh, access} {
 		if !e.Made(text) || other.Made(text) || rotated.Made(text) {
 			t.Errorf("Made(%d bytes) = %v, of another name %v, of another key %v", len(text), e.Made(text), other.Made(text), rotated.Made(text))

@@ -20,6 +20,7 @@ import (
 //
 //	code     16 random bytes                                     ─┐
 //	access   family 16, expires 8 (Unix milliseconds), random 8   ├─ then 16 bytes of MAC, all in base64
+//	narrow   family 16, expires 8, random 7, scope 1              │
 //	refresh  family 16, generation 8                             ─┘
 //
 // A refresh token has no random part of its own: the same successor can be computed again for an
@@ -27,6 +28,7 @@ import (
 const (
 	kindCode    = "code"
 	kindAccess  = "access token"
+	kindNarrow  = "narrow access token"
 	kindRefresh = "refresh token"
 
 	familySize  = 16
@@ -132,17 +134,24 @@ func random(n int) []byte {
 	return b
 }
 
-func (m *tokenMaker) access(f Family, expires time.Time) string {
-	body := binary.BigEndian.AppendUint64(append([]byte{}, f[:]...), uint64(expires.UnixMilli()))
+func (m *tokenMaker) access(f Family, t Terms) string {
+	body := binary.BigEndian.AppendUint64(append([]byte{}, f[:]...), uint64(t.Expires.UnixMilli()))
+	if t.Narrow {
+		return m.write(kindNarrow, append(append(body, random(7)...), t.Scope))
+	}
 	return m.write(kindAccess, append(body, random(8)...))
 }
 
-func (m *tokenMaker) readAccess(text string) (f Family, expires time.Time, err error) {
+func (m *tokenMaker) readAccess(text string) (f Family, t Terms, err error) {
 	body, err := m.read(kindAccess, text, accessSize)
 	if err != nil {
-		return Family{}, time.Time{}, err
+		if body, err = m.read(kindNarrow, text, accessSize); err != nil {
+			return Family{}, Terms{}, err
+		}
+		t.Narrow, t.Scope = true, body[accessSize-1]
 	}
-	return Family(body[:familySize]), time.UnixMilli(int64(binary.BigEndian.Uint64(body[familySize:]))), nil
+	t.Expires = time.UnixMilli(int64(binary.BigEndian.Uint64(body[familySize:])))
+	return Family(body[:familySize]), t, nil
 }
 
 func (m *tokenMaker) refresh(f Family, generation uint64) string {

@@ -6,10 +6,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
 
+	"dinggate/cmd/dinggate/internal/config"
 	"dinggate/cmd/dinggate/internal/servertest"
 )
 
@@ -83,4 +85,20 @@ func dial(t *testing.T, h *servertest.Env) net.Conn {
 	t.Cleanup(func() { conn.Close() })
 	conn.SetDeadline(time.Now().Add(10 * time.Second))
 	return conn
+}
+
+// TestLargeForms checks that a form that is too large is 413 at all of our pages.
+func TestLargeForms(t *testing.T) {
+	h := servertest.New(t, func(c *config.Config) {
+		servertest.AccessRequests(c)
+		servertest.Administrators(c)
+	})
+	v := h.NewClient()
+	v.SignIn(h.URL+"/", "zhangsan")
+	for _, path := range []string{"/oauth2/sessions", "/oauth2/requests", "/oauth2/console"} {
+		if a := v.Submit(h.URL+path, url.Values{"x": {strings.Repeat("x", 70<<10)}}, "Sec-Fetch-Site: same-origin",
+			"Sec-Fetch-Mode: navigate"); a.StatusCode != 413 {
+			t.Errorf("POST %s with 70 KiB = %d %s, want 413", path, a.StatusCode, a.Text)
+		}
+	}
 }
