@@ -62,18 +62,18 @@ func Defaults() Config {
 func (c Config) Check(p *conf.Problems, key string) {
 	at := func(name string) conf.Place { return p.At("%s.%s", key, name) }
 	at("client_id").If(c.ClientID == "", "is missing; it is the Client ID (AppKey) under 基础信息 > 凭证与基础信息")
-	at("client_id").If(!plain(c.ClientID), "contains a space or a control character")
+	at("client_id").If(!plain(c.ClientID), "contains a space, a control character or a character outside ASCII")
 	at("client_id").Warn(c.ClientID != "" && !strings.HasPrefix(c.ClientID, "ding"),
 		"does not begin with `ding`, as a Client ID does (DingTalk answers 900103 to another id)")
 	at("client_secret").If(c.ClientSecret.IsZero(), "is missing; write it here, or set client_secret_file")
-	at("client_secret").If(!plain(c.ClientSecret.Reveal()), "contains a space or a control character")
+	at("client_secret").If(!plain(c.ClientSecret.Reveal()), "contains a space, a control character or a character outside ASCII")
 	at("rate").If(c.Rate < 2 || c.Rate > maxRate, "is not a number of calls per second from 2 to %d", maxRate)
 	at("rate").Warn(c.Rate > 20 && c.Rate <= maxRate, "is above 20: DingTalk refuses more, unless this app has a higher limit")
 	at("directory").If(c.Directory != DirectoryAuto && c.Directory != DirectoryMirror && c.Directory != DirectoryLookup,
 		"is not auto, mirror or lookup")
 	at("corp_id").If(c.CorpID == "",
 		"is missing; without it every DingTalk user could sign in (see 开发者后台首页)")
-	at("corp_id").If(!plain(c.CorpID), "contains a space or a control character")
+	at("corp_id").If(!plain(c.CorpID), "contains a space, a control character or a character outside ASCII")
 	at("username").If(c.Username != "" && !slices.Contains(Usernames, c.Username), "is not one of %s",
 		strings.Join(Usernames, ", "))
 	for _, u := range []struct{ name, text string }{{"login_url", c.LoginURL}, {"api_url", c.APIURL},
@@ -116,9 +116,10 @@ func loopback(host string) bool {
 	return err == nil && addr.Unmap().IsLoopback()
 }
 
-// plain reports whether s has neither spaces nor control characters.
+// plain reports whether s is printable ASCII without spaces. An editor may begin a file
+// with a byte-order mark, which nobody sees.
 func plain(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f })
+	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f })
 }
 
 // address returns base, or its default, without a trailing slash.

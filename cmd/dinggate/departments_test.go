@@ -115,6 +115,9 @@ routes:
 	if text, _ := check("zh", known); !strings.Contains(text, "最接近的是 4202 研发部/前端组") {
 		t.Errorf("check in Chinese:\n%s", text)
 	}
+	if text, _ := check("zh", filepath.Join(dir, "absent")); !strings.Contains(text, "无法读取：文件不存在") {
+		t.Errorf("check of an absent file in Chinese:\n%s", text)
+	}
 	for _, wrong := range []string{file("none.json", "{}"), file("text.json", "nothing"), filepath.Join(dir, "absent")} {
 		if text, code := check("en", wrong); code != 2 || !strings.Contains(text, "--departments") {
 			t.Errorf("check --departments %s = %d\n%s", wrong, code, text)

@@ -5,7 +5,7 @@ var providerProblems = []Message{
 	// dingtalk
 	{"is missing; it is the Client ID (AppKey) under 基础信息 > 凭证与基础信息", "未填写；即 基础信息 > 凭证与基础信息 中的 Client ID（AppKey）"},
 	{"is missing; without it every DingTalk user could sign in (see 开发者后台首页)", "未填写；否则任何钉钉用户都能登录（见开发者后台首页）"},
-	{"contains a space or a control character", "含有空白或控制字符"},
+	{"contains a space, a control character or a character outside ASCII", "含有空白、控制字符或非 ASCII 字符"},
 	{"does not begin with `ding`, as a Client ID does (DingTalk answers 900103 to another id)", "不以 ding 开头，而 Client ID 应以此开头（否则钉钉返回 900103）"},
 	{"must be a bare address, without user, query or fragment", "应为不带用户名、查询参数和片段的地址"},
 	{"must be https (http only on loopback)", "必须为 https（http 仅限回环地址）"},

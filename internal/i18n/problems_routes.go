@@ -35,7 +35,7 @@ var routeProblems = []Message{
 	{"is empty; write public, signed_in, or lists such as {departments: [42]}", "为空；应为 public、signed_in 或 {departments: [42]} 这样的列表"},
 	{"has %q with the full-width %q, which is part of the name; between two names write , and a space",
 		"含有 %q，其中的全角标点 %q 会被当作名称的一部分；多个名称之间请用半角逗号加空格"},
-	{"has %q; write the department's id, a number", "含有 %q；请写部门 ID（数字）"},
+	{"has %q; write the department's id, a number (see dinggate departments)", "含有 %q；请写部门 ID（数字），可用 dinggate departments 查到"},
 	{"has %d, which is not a department id", "含有 %d，不是部门 ID"},
 	{"has the address %s; write %s/%d for it alone", "含有地址 %s；单个地址请写 %s/%d"},
 	{"has %q; write a network such as 10.0.0.0/8", "含有 %q；请写网段如 10.0.0.0/8"},

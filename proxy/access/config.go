@@ -191,7 +191,7 @@ func (c *ListsConfig) read(part string) (Lists, []fault) {
 		if !ok {
 			faults = append(faults, fault{
 				part: part + ".departments",
-				text: conf.Textf("has %q; write the department's id, a number", text),
+				text: conf.Textf("has %q; write the department's id, a number (see dinggate departments)", text),
 			})
 			continue
 		}

@@ -160,7 +160,7 @@ type record struct {
 	Status                                                    int
 }
 
-var listening = regexp.MustCompile(`^(gate|admin) listening on (?:https?://|unix:)?(.*)$`)
+var listening = regexp.MustCompile(`^(dinggate|admin) listening on (?:https?://|unix:)?(.*)$`)
 
 // start runs dinggate serve with a configuration and waits for its listeners.
 func start(t *testing.T, config string, environment ...string) *process {
@@ -191,7 +191,7 @@ func startWith(t *testing.T, config string, change func(*exec.Cmd)) *process {
 	}
 	lines := bufio.NewScanner(out)
 	for (p.addr == "" || p.admin == "") && lines.Scan() {
-		if m := listening.FindStringSubmatch(lines.Text()); m != nil && m[1] == "gate" {
+		if m := listening.FindStringSubmatch(lines.Text()); m != nil && m[1] == "dinggate" {
 			p.addr = m[2]
 		} else if m != nil {
 			p.admin = m[2]

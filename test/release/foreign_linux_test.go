@@ -116,7 +116,7 @@ func (f foreign) serve() {
 		f.t.Fatalf("dinggate serve listens on %v", address)
 	}
 	f.answers(address["admin"]+"/livez", http.StatusOK, "")
-	f.answers(address["gate"]+"/page", http.StatusFound, "https://login.dingtalk.com/oauth2/auth?")
+	f.answers(address["dinggate"]+"/page", http.StatusFound, "https://login.dingtalk.com/oauth2/auth?")
 	cmd.Process.Signal(syscall.SIGTERM)
 	for lines.Scan() {
 	}

@@ -147,7 +147,7 @@ func (s *env) entryPoints() []string {
 	return []string{s.dinggate, s.nginxAddr}
 }
 
-var listening = regexp.MustCompile(`^gate listening on (?:https?://)?(.*)$`)
+var listening = regexp.MustCompile(`^dinggate listening on (?:https?://)?(.*)$`)
 
 // serve starts dinggate and returns its address.
 func (s *env) serve(cmd *exec.Cmd) string {

@@ -121,14 +121,18 @@ func (a *app) operands(spec Command, words []string) (faults []conf.Problem) {
 		faults = append(faults, conf.Problem{Key: key, Text: text, Usage: true})
 	}
 	for i, o := range spec.Operands {
-		switch list := strings.Join(o.Values, ", "); {
+		known, shown := o.Values, o.Values
+		if i == 0 {
+			known, shown = spec.withCommands(o.Values)
+		}
+		switch list := strings.Join(shown, ", "); {
 		case i >= len(words) && list == "":
 			fault(o.Name, conf.Textf("is missing"))
 		case i >= len(words):
 			fault(o.Name, conf.Textf("is missing; it is one of %s", list))
 		case list == "" || slices.Contains(o.Values, words[i]):
 		default:
-			if meant := config.Closest(words[i], o.Values); meant != "" {
+			if meant := config.Closest(words[i], known); meant != "" {
 				fault(o.Name, conf.Textf("is %q; did you mean %s?", config.Shown(words[i]), meant))
 			} else {
 				fault(o.Name, conf.Textf("is %q; it is one of %s", config.Shown(words[i]), list))
@@ -139,6 +143,20 @@ func (a *app) operands(spec Command, words []string) (faults []conf.Problem) {
 		fault("", a.stray(spec, word))
 	}
 	return faults
+}
+
+// withCommands adds the subcommands, which stand where the first operand does, to its
+// values: their names, and how they are shown.
+func (spec Command) withCommands(values []string) (known, shown []string) {
+	known, shown = slices.Clone(values), slices.Clone(values)
+	for _, below := range spec.Commands {
+		synopsis := below.Name
+		for _, o := range below.Operands {
+			synopsis += " " + o.Name
+		}
+		known, shown = append(known, below.Name), append(shown, synopsis)
+	}
+	return known, shown
 }
 
 // stray names an argument that is not expected, unless it may be the secret that

@@ -36,6 +36,7 @@ func commands() []Command {
 		{
 			Name: "gen", Brief: i18n.Message{"make it", "生成"}, Config: true, Run: show,
 			Operands: []Operand{{Name: "GATEWAY", Values: []string{"nginx", "caddy"}}},
+			Commands: []Command{{Name: "app", Brief: i18n.Message{"an app", "应用"}, Run: show, Operands: []Operand{{Name: "NAME"}}}},
 		},
 		{
 			Name: "bindings", Brief: i18n.Message{"bindings", "绑定"},
@@ -103,9 +104,10 @@ func TestArguments(t *testing.T) {
 		{"check --a --listen :0 --listen :1 word", 2,
 			"dinggate check: --a is not a flag\ndinggate check: --listen is given twice\n" +
 				`dinggate check: "word" belongs to no flag; write flags as --key VALUE`},
-		{"gen", 2, "dinggate gen: GATEWAY is missing; it is one of nginx, caddy"},
+		{"gen", 2, "dinggate gen: GATEWAY is missing; it is one of nginx, caddy, app NAME"},
 		{"gen ngnix", 2, `dinggate gen: GATEWAY is "ngnix"; did you mean nginx?`},
-		{"gen kong", 2, `dinggate gen: GATEWAY is "kong"; it is one of nginx, caddy`},
+		{"gen kong", 2, `dinggate gen: GATEWAY is "kong"; it is one of nginx, caddy, app NAME`},
+		{"gen apps", 2, `dinggate gen: GATEWAY is "apps"; did you mean app?`},
 		{"bindings import", 2, "dinggate bindings import: FILE is missing"},
 		{"version x", 2, `dinggate version: "x" is an unexpected argument`},
 		{"completion tcsh", 2, `dinggate completion: SHELL is "tcsh"; it is one of bash, zsh, fish, powershell`},

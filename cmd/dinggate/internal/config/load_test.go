@@ -236,7 +236,7 @@ func TestSecretFiles(t *testing.T) {
 	want := []string{
 		"DINGGATE_COOKIE_SECRETS_FILE: warning: cookie.secrets_file refers to a file that every user of this machine " +
 			"can read (mode 0644); chmod 600",
-		"DINGGATE_DINGTALK_CLIENT_SECRET_FILE: dingtalk.client_secret contains a space or a control character",
+		"DINGGATE_DINGTALK_CLIENT_SECRET_FILE: dingtalk.client_secret contains a space, a control character or a character outside ASCII",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("problems = %s, want %s", strings.Join(got, "\n"), strings.Join(want, "\n"))

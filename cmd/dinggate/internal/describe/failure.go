@@ -100,6 +100,9 @@ func DescribeFailure(err error) describedFailure {
 			out.Hint = hint
 		}
 	}
+	for in := range out.Hint { // do not print the text twice
+		out.Hint[in] = strings.TrimPrefix(out.Hint[in], out.Text[i18n.Chinese]+" — ")
+	}
 	if f.Err != nil {
 		out.Detail = f.Err.Error()
 	}

@@ -181,6 +181,10 @@ var appFaults = []struct {
 		c.dws.permissions = without(c.dws.permissions, "Contact.User.Read", "fieldEmail")
 	}, "dws.permissions", "--scope-values Contact.User.Read,fieldEmail", ""},
 	{"mirror without lists", func(c *env) { c.cfg.DingTalk.Directory = "mirror" }, "dws.permissions", "qyapi_get_department_member", ""},
+	{"mirror without the lists' permission", func(c *env) {
+		c.cfg.DingTalk.Directory = "mirror"
+		c.missing("qyapi_get_department_member")
+	}, "dingtalk.directory", "无法读取", "dws.permissions"},
 	{"no events", func(c *env) { c.dws.events = nil }, "dws.events", "event subscribe --unified-app-id u-1 --event-codes", ""},
 	{"leavers not subscribed to",
 		func(c *env) { c.dws.events = without(c.dws.events, "user_leave_org") }, "dws.events", "--event-codes user_leave_org --", ""},

@@ -115,7 +115,7 @@ func (d *Doctor) derived(code string, yes i18n.Message) func([]Result) Result {
 			out = Result{Severity: Note, Text: i18n.Message{"no answer", "没有任何应答"}}
 		}
 		for _, f := range others {
-			if f.cause == code || strings.HasPrefix(f.cause, code+" ") {
+			if f.Severity >= out.Severity && (f.cause == code || strings.HasPrefix(f.cause, code+" ")) {
 				if out.Severity != Wrong || f.Hint != describe.HintLater { // one of them may be more specific
 					out = f
 				}

@@ -169,12 +169,16 @@ func (f *Result) suggest(nearest string) {
 
 // lists checks whether the directory can be read as a whole, which few deployments need.
 func lists(ctx context.Context, d *Doctor) Result {
-	return optional(d.probe.Lists(ctx), i18n.Message{"can be read", "可以读取"}, i18n.Message{
+	out := optional(d.probe.Lists(ctx), i18n.Message{"can be read", "可以读取"}, i18n.Message{
 		fmt.Sprintf("cannot be read: members are looked up one by one, at most %d a second, so that above %d people "+
 			"active rechecks are later than session.recheck", d.cfg.DingTalk.Rate, affordable(d.cfg)),
 		fmt.Sprintf("无法读取：成员逐人查询，每秒最多 %d 人；同时在线超过 %d 人时，复查会晚于 session.recheck",
 			d.cfg.DingTalk.Rate, affordable(d.cfg)),
 	})
+	if out.Severity == Note && out.cause == "" && d.cfg.DingTalk.Directory == dingtalk.DirectoryMirror {
+		out.Severity = Warning // the configuration asks for it
+	}
+	return out
 }
 
 // affordable is how many people individual lookups can recheck in time.
@@ -199,16 +203,16 @@ func migrations(ctx context.Context, p *dingtalk.Probe) Result {
 	})
 }
 
-// optional turns a missing permission into a note; other failures are reported in other
-// rows.
+// optional turns a failure into a note: the permission is optional, and other failures
+// are reported in other rows.
 func optional(err error, yes, without i18n.Message) Result {
 	if err == nil {
 		return good(yes)
 	}
 	out := failed(err)
-	out.Severity, out.cause = Note, ""
+	out.Severity = Note
 	if f, ok := errors.AsType[*identity.Failure](err); ok && f.Code == "permission_missing" {
-		out.Text = without
+		out.Text, out.cause = without, ""
 	}
 	return out
 }

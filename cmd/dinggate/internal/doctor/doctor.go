@@ -203,6 +203,7 @@ func (d *Doctor) Examine(ctx context.Context, checks []check, step func(done int
 			ctx, cancel := context.WithTimeout(ctx, checkWithin)
 			defer cancel()
 			found[i] = one.run(ctx)
+			d.suspectAddress(one.host, &found[i])
 			mu.Lock()
 			defer mu.Unlock()
 			done++
@@ -220,26 +221,40 @@ func (d *Doctor) Examine(ctx context.Context, checks []check, step func(done int
 	return found
 }
 
-// dedupe keeps one result for each cause: the first one; for a host that does not
-// answer, the one that reports this.
+// suspectAddress extends the hint where the answer of a host is not DingTalk's and the
+// configuration names that host.
+func (d *Doctor) suspectAddress(host string, f *Result) {
+	given, standard := d.cfg.DingTalk, dingtalk.Defaults()
+	named := host == "api" && given.APIURL != standard.APIURL || host == "oapi" && given.OAPIURL != standard.OAPIURL
+	if named && slices.Contains([]string{"unavailable", "bad_answer", "bad_request"}, f.cause) {
+		key := "dingtalk." + host + "_url"
+		f.Hint[i18n.English] += "; and check " + key
+		f.Hint[i18n.Chinese] += "；并核对 " + key
+	}
+}
+
+// dedupe keeps one result for each cause: the first one that is a problem; for a host
+// that does not answer, the one that reports this.
 func dedupe(checks []check, found []Result) {
 	index := map[string]int{}
-	for i := range found {
-		f := &found[i]
-		if f.Severity != Wrong && f.Severity != Warning || f.cause == "" {
-			continue
-		}
-		if host := checks[i].host; host != "" && slices.Contains(silences, f.cause) {
-			f.cause = "silence of " + host
-			if _, ok := index["silence of api"]; ok && host == "oapi" { // the token comes from there
-				f.cause = "silence of api"
+	for _, notes := range []bool{false, true} {
+		for i := range found {
+			f := &found[i]
+			if f.Severity == Fine || f.Severity == skipped || f.cause == "" || notes != (f.Severity == Note) {
+				continue
 			}
+			if host := checks[i].host; host != "" && slices.Contains(silences, f.cause) {
+				f.cause = "silence of " + host
+				if _, ok := index["silence of api"]; ok && host == "oapi" { // the token comes from there
+					f.cause = "silence of api"
+				}
+			}
+			if first, ok := index[f.cause]; ok {
+				*f = Result{Severity: skipped, because: checks[first].title}
+				continue
+			}
+			index[f.cause] = i
 		}
-		if first, ok := index[f.cause]; ok {
-			*f = Result{Severity: skipped, because: checks[first].title}
-			continue
-		}
-		index[f.cause] = i
 	}
 }
 

@@ -45,6 +45,10 @@ var doctorFaults = []struct {
 	{"a Wi-Fi's page instead of DingTalk",
 		func(c *env) { c.fault("", simulator.Body("<html>please log in to the Wi-Fi</html>")) },
 		"dingtalk.credentials", "应答无法识别", "代理、防火墙", "dingtalk.scope"},
+	{"api_url with a path", func(c *env) { c.cfg.DingTalk.APIURL += "/v1.0" }, "dingtalk.credentials", "不识别该调用",
+		"并核对 dingtalk.api_url", ""},
+	{"oapi_url of another server", func(c *env) { c.cfg.DingTalk.OAPIURL = c.app.URL }, "dingtalk.scope", "应答",
+		"并核对 dingtalk.oapi_url", ""},
 	{"clock behind", func(c *env) { c.platform.Advance(305 * time.Second) }, "clock", "慢 30", "timedatectl", ""},
 	{"clock ahead", func(c *env) { c.platform.Advance(-3655 * time.Second) }, "clock", "快 365", "timedatectl", ""},
 	{"wrong Client ID", func(c *env) { c.cfg.DingTalk.ClientID = "dingother" }, "dingtalk.credentials",
@@ -230,5 +234,18 @@ func TestDoctorFaults(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestDoctorOptionalRows checks that the rows of optional permissions do not repeat a cause
+// that another row reports.
+func TestDoctorOptionalRows(t *testing.T) {
+	c := newEnv(t)
+	c.cfg.DingTalk.ClientSecret = conf.NewSecret("wrong")
+	found, _ := c.examine()
+	for _, check := range []string{"dingtalk.directory", "dingtalk.leavers"} {
+		if f := found[check]; doctor.SeverityNames[f.Severity].Name != "skipped" {
+			t.Errorf("%s with a wrong Client Secret is %+v, want skipped", check, f)
+		}
 	}
 }

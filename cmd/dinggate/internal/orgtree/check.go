@@ -1,6 +1,7 @@
 package orgtree
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -21,7 +22,7 @@ func Check(file string, c *config.Config, settings []config.Setting) []conf.Prob
 		return []conf.Problem{{Key: "--departments", Usage: true,
 			Text: conf.Textf("is not what dinggate departments --json prints: %s", err)}}
 	}
-	return []conf.Problem{{Key: "--departments", Usage: true, Text: conf.Textf("cannot be read: %s", config.Cause(err))}}
+	return []conf.Problem{{Key: "--departments", Usage: true, Text: conf.Textf("cannot be read: %s", errors.New(config.Cause(err)))}}
 }
 
 func (t *Tree) unknown(file string, c *config.Config, settings []config.Setting) (all []conf.Problem) {

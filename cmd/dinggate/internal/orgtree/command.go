@@ -79,6 +79,7 @@ func run(c cli.Invocation) int {
 				if f.Hint[in] != "" {
 					text[in] += "\n→ " + f.Hint[in]
 				}
+				text[in] += "\n  " + cli.Printable(f.Detail)
 			}
 			return cli.UserError{Message: text, Err: err}
 		}

@@ -59,7 +59,7 @@ func Run(ctx context.Context, first Loaded, read func() Loaded, out io.Writer) e
 	s := &Listeners{Log: kit.Log, config: cfg.Server, onDrain: func() { st.draining.Store(true) }}
 	s.EndWith(st.Conns.Shutdown)
 	clients := opening{
-		name:    "gate",
+		name:    "dinggate",
 		key:     "listen",
 		address: cfg.Listen,
 		wrap:    func(l net.Listener) (net.Listener, error) { return LimitConnections(l, cfg, kit) },

@@ -54,7 +54,7 @@ func passed(name string) (net.Listener, error) {
 	}
 	names := strings.Split(os.Getenv("LISTEN_FDNAMES"), ":")
 	for i := range n {
-		given := "gate"
+		given := "dinggate"
 		if i < len(names) && names[i] == "admin" {
 			given = "admin"
 		}

@@ -128,9 +128,9 @@ func StartOn(t *testing.T, cmd *exec.Cmd) *Program {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.Cmd.Process.Kill(); p.Cmd.Wait() })
-	line := regexp.MustCompile(`^(gate|admin) listening on (\S+)$`)
+	line := regexp.MustCompile(`^(dinggate|admin) listening on (\S+)$`)
 	for lines := bufio.NewScanner(out); (p.Public == "" || p.Admin == "") && lines.Scan(); {
-		if m := line.FindStringSubmatch(lines.Text()); m != nil && m[1] == "gate" {
+		if m := line.FindStringSubmatch(lines.Text()); m != nil && m[1] == "dinggate" {
 			p.Public = m[2]
 		} else if m != nil {
 			p.Admin = m[2]
