@@ -117,7 +117,7 @@ func loopback(host string) bool {
 }
 
 // plain reports whether s is printable ASCII without spaces. An editor may begin a file
-// with a byte-order mark, which nobody sees.
+// with a byte-order mark, which is invisible.
 func plain(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f })
 }

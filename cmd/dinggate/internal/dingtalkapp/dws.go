@@ -83,15 +83,19 @@ func (d *DWS) Redirects(ctx context.Context, app string) (urls []string, known b
 	return urls, known, err
 }
 
-// Homepage returns the address of the workbench entry; "" if there is none.
-func (d *DWS) Homepage(ctx context.Context, app string) (address string, err error) {
+// Homepages returns the addresses of the workbench entry, on phones and on PCs; "" if
+// there is none.
+func (d *DWS) Homepages(ctx context.Context, app string) (phone, pc string, err error) {
 	answer, err := d.ask(ctx, "webapp", "get", "--unified-app-id", app)
 	visit(answer, func(o map[string]any) {
 		if s := text(o, "homepageUrl"); s != "" {
-			address = s
+			phone = s
+		}
+		if s := text(o, "pcHomepageUrl"); s != "" {
+			pc = s
 		}
 	})
-	return address, err
+	return phone, pc, err
 }
 
 // Versions summarizes the states of an app's versions.
@@ -178,7 +182,7 @@ func (d *DWS) ask(ctx context.Context, args ...string) (any, error) {
 	what := "dws dev app " + strings.Join(args[:min(2, len(args))], " ")
 	switch {
 	case ctx.Err() != nil:
-		return nil, fmt.Errorf("dingtalkapp: %s: no answer within %v", what, dwsWithin)
+		return nil, fmt.Errorf("dingtalkapp: %s: no answer in time", what)
 	case unread == nil && (failed != nil || refused(answer)):
 		return nil, fmt.Errorf("dingtalkapp: %s: %.200s", what, message(answer))
 	case failed != nil:

@@ -29,6 +29,7 @@ type fakeDWS struct {
 	events      []string
 	redirects   []string
 	homepage    string
+	pcHomepage  string
 	versions    map[string]string // versionId → versionStatus
 	refusal     string            // the answer to every call, "" for none
 	wrap        func(items []any, next string) any
@@ -73,7 +74,7 @@ func (d *fakeDWS) install() string {
 		events = append(events, map[string]any{"eventCode": code, "subscribed": slices.Contains(d.events, code)})
 	}
 	answer("event list --unified-app-id u-1", d.wrap(events, ""))
-	answer("webapp get --unified-app-id u-1", map[string]any{"homepageUrl": d.homepage})
+	answer("webapp get --unified-app-id u-1", map[string]any{"homepageUrl": d.homepage, "pcHomepageUrl": d.pcHomepage})
 	versions := []any{}
 	for id, status := range d.versions {
 		versions = append(versions, map[string]any{"versionId": id, "versionStatus": status})
@@ -191,6 +192,8 @@ var appFaults = []struct {
 	{"changes not subscribed to",
 		func(c *env) { c.dws.events = without(c.dws.events, "user_modify_org") }, "dws.events", "--event-codes user_modify_org --", ""},
 	{"workbench entry of the old host", func(c *env) { c.dws.homepage = "https://old.example.com/" }, "dws.webapp", "指向 https://old.example.com/", ""},
+	{"workbench entry on PCs of the old host",
+		func(c *env) { c.dws.pcHomepage = "https://old.example.com/" }, "dws.webapp", "指向 https://old.example.com/", ""},
 	{"no version", func(c *env) { c.dws.versions = nil }, "dws.version", "version create --unified-app-id u-1", ""},
 	{"version not published", func(c *env) { c.publish("v-7", "INIT") }, "dws.version", "version publish --unified-app-id u-1 --version-id v-7", ""},
 	{"version waits for approval", func(c *env) { c.publish("v-8", "AUDIT") }, "dws.version", "正在审批", ""},

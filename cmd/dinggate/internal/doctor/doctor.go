@@ -203,7 +203,7 @@ func (d *Doctor) Examine(ctx context.Context, checks []check, step func(done int
 			ctx, cancel := context.WithTimeout(ctx, checkWithin)
 			defer cancel()
 			found[i] = one.run(ctx)
-			d.suspectAddress(one.host, &found[i])
+			suspectAddress(d.cfg.DingTalk, one.host, &found[i])
 			mu.Lock()
 			defer mu.Unlock()
 			done++
@@ -223,8 +223,8 @@ func (d *Doctor) Examine(ctx context.Context, checks []check, step func(done int
 
 // suspectAddress extends the hint where the answer of a host is not DingTalk's and the
 // configuration names that host.
-func (d *Doctor) suspectAddress(host string, f *Result) {
-	given, standard := d.cfg.DingTalk, dingtalk.Defaults()
+func suspectAddress(given dingtalk.Config, host string, f *Result) {
+	standard := dingtalk.Defaults()
 	named := host == "api" && given.APIURL != standard.APIURL || host == "oapi" && given.OAPIURL != standard.OAPIURL
 	if named && slices.Contains([]string{"unavailable", "bad_answer", "bad_request"}, f.cause) {
 		key := "dingtalk." + host + "_url"

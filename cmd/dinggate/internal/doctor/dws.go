@@ -154,18 +154,21 @@ func (r appReader) events(ctx context.Context, app string) Result {
 
 // webapp: the entry is a convenience, unless it opens another address.
 func (r appReader) webapp(ctx context.Context, app string) Result {
-	got, err := r.DWS.Homepage(ctx, app)
+	phone, pc, err := r.DWS.Homepages(ctx, app)
 	if err != nil {
 		return dwsFailed(err)
 	}
-	if strings.TrimSuffix(got, "/") == strings.TrimSuffix(r.want.Homepage, "/") || strings.HasPrefix(got, r.want.Homepage) {
-		return good(i18n.Message{cli.Printable(got), cli.Printable(got)})
+	f := good(i18n.Message{cli.Printable(phone), cli.Printable(phone)})
+	if phone == "" {
+		f = Result{Severity: Note, Text: i18n.Message{"not set", "未配置"}}
 	}
-	f := Result{Severity: Note, Text: i18n.Message{"not set", "未配置"},
-		Hint: dwsLine(app, "webapp config", " --homepage-url "+shellWord(r.want.Homepage)+" --pc-homepage-url "+shellWord(r.want.Homepage))}
-	if got != "" {
-		f.Severity = Warning
-		f.Text = i18n.Message{"opens " + cli.Printable(got), "指向 " + cli.Printable(got)}
+	for _, got := range []string{pc, phone} {
+		if got != "" && strings.TrimSuffix(got, "/") != strings.TrimSuffix(r.want.Homepage, "/") && !strings.HasPrefix(got, r.want.Homepage) {
+			f = Result{Severity: Warning, Text: i18n.Message{"opens " + cli.Printable(got), "指向 " + cli.Printable(got)}}
+		}
+	}
+	if f.Severity != Fine {
+		f.Hint = dwsLine(app, "webapp config", " --homepage-url "+shellWord(r.want.Homepage)+" --pc-homepage-url "+shellWord(r.want.Homepage))
 	}
 	return f
 }

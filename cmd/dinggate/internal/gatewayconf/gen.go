@@ -157,6 +157,9 @@ func (s *GatewayConfig) trustAdvice(away bool, cfg *config.Config) []i18n.Messag
 
 // podAdvice: requests to a loopback listener in a pod come only from that pod.
 func (s *GatewayConfig) podAdvice(cfg *config.Config) (all []i18n.Message) {
+	all = append(all, i18n.Message{
+		"kustomization.yaml reads config.yaml beside it: copy your configuration there",
+		"kustomization.yaml 读取同目录的 config.yaml：请把你的配置复制到那里"})
 	for _, listener := range []struct{ key, address string }{{"listen", cfg.Listen},
 		{"admin.listen", cfg.Admin.Listen}} {
 		host, port, err := net.SplitHostPort(listener.address)

@@ -151,7 +151,7 @@ func TestGenAdvice(t *testing.T) {
 		{"caddy", believed + "routes: [{path: /a/, upstream: 'http://a'}, {path: /, upstream: 'http://b'}]\n",
 			"lead to 2 applications"},
 		{"k8s", believed, "listen is 127.0.0.1:4180"},
-		{"k8s", believed + "listen: :4180\nadmin: {listen: ':9180'}\n", ""},
+		{"k8s", believed + "listen: :4180\nadmin: {listen: ':9180'}\n", "copy your configuration there"},
 	} {
 		out, stderr, code := gen(t, tt.gateway, tt.config)
 		if code != 0 || out == "" || tt.want == "" && stderr != "" || !strings.Contains(stderr, tt.want) {
