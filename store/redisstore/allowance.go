@@ -17,8 +17,9 @@ import (
 // a hash with the state of each API, and the queue of sign-ins. The keys have one hash tag, so
 // that a script may use them together in a cluster. The clock is that of Redis.
 type Allowance struct {
-	store *Store
-	keys  []string // the hash, the places by ticket, the last request of each
+	store  *Store
+	keys   []string // the hash, the places by ticket, the last request of each
+	script *redis.Script
 }
 
 var _ ratelimit.Allowance = (*Allowance)(nil)
@@ -27,7 +28,7 @@ var _ ratelimit.Allowance = (*Allowance)(nil)
 func (s *Store) Allowance(app string) *Allowance {
 	sum := sha256.Sum256([]byte(app))
 	tag := s.prefix + "{calls:" + hex.EncodeToString(sum[:8]) + "}"
-	return &Allowance{s, []string{tag + ":apis", tag + ":queue", tag + ":seen"}}
+	return &Allowance{s, []string{tag + ":apis", tag + ":queue", tag + ":seen"}, allowanceScript}
 }
 
 // Draw takes the calls, or returns when to try again.
@@ -67,7 +68,7 @@ func (a *Allowance) Throttled(ctx context.Context, name string) error {
 
 func (a *Allowance) run(ctx context.Context, args []any) (answer []int64, err error) {
 	err = a.store.do(ctx, "allowance", func(ctx context.Context) error {
-		answer, err = allowanceScript.Run(ctx, a.store.client, a.keys, args...).Int64Slice()
+		answer, err = a.script.Run(ctx, a.store.client, a.keys, args...).Int64Slice()
 		if err == nil && len(answer) != 3 {
 			err = fmt.Errorf("a script's answer of %s numbers", strconv.Itoa(len(answer)))
 		}
@@ -76,13 +77,15 @@ func (a *Allowance) run(ctx context.Context, args []any) (answer []int64, err er
 	return answer, err
 }
 
-// allowanceScript implements the rules of ratelimit.Allowance, as ratelimit.Local does. Times are
+var allowanceScript = redis.NewScript(allowanceSource)
+
+// allowanceSource implements the rules of ratelimit.Allowance, as ratelimit.Local does. Times are
 // microseconds. Fields of the hash, for each API: t and p, when budget and pace are full again; b
 // and l, until when and how long it is paused; f and g, its share of the rate and since when; k,
 // when the others last had their one call per second; e, when events last had a call; w0 to w3,
 // until when a class waits. n: and h: with a replica's name are the time of its last request, and
 // the ticket of its first waiter with its expiry.
-var allowanceScript = redis.NewScript(`
+const allowanceSource = `
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local h, set = {}, {}
@@ -210,4 +213,4 @@ put('n:' .. me, now)
 save()
 if #gone > 0 then redis.call('HDEL', KEYS[1], unpack(gone)) end
 return {ok and 1 or 0, math.max(1000, math.ceil(wait)), replicas}
-`)
+`

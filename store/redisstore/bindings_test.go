@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"dinggate/account"
 	"dinggate/account/accounttest"
@@ -23,7 +24,9 @@ import (
 
 func TestBindingsOnMiniredis(t *testing.T) {
 	accounttest.Run(t, func(t *testing.T) account.Bindings {
-		return open(t, "redis://"+miniredis.RunT(t).Addr()).Bindings(newKeyring(t, 1))
+		// On a busy machine miniredis, with the race detector, takes longer than usual for many bindings.
+		patient := func(c *Config) { c.Timeout = time.Minute }
+		return open(t, "redis://"+miniredis.RunT(t).Addr(), patient).Bindings(newKeyring(t, 1))
 	})
 }
 
