@@ -3,8 +3,11 @@ package dingtalk_test
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -92,7 +95,9 @@ func TestClient_NotifyFailures(t *testing.T) {
 		simulator.Body("{}"):       "later bad_answer",
 	} {
 		g := newEnv(t)
-		g.client.Timeout = time.Second
+		if do == simulator.Hang() {
+			g.client.Timeout = time.Second
+		}
 		g.Fault(simulator.Fault{On: on, Do: do})
 		began := time.Now()
 		_, err := g.client.Notify(context.Background(), simulator.DemoAgentID, []string{"lisi"}, notification("x"))
@@ -106,21 +111,34 @@ func TestClient_NotifyFailures(t *testing.T) {
 	}
 }
 
+// direct calls a platform without a network, so that time can be virtual.
+type direct struct{ platform http.Handler }
+
+func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
+	w := httptest.NewRecorder()
+	d.platform.ServeHTTP(w, r)
+	return w.Result(), nil
+}
+
 // Notifications use the shared budget of calls.
 func TestClient_NotifyBudget(t *testing.T) {
-	g := newEnv(t)
-	g.client.Budget = &ratelimit.Budget{Rate: 2}
-	g.client.Timeout = 300 * time.Millisecond
-	held := 0
-	for i := range 12 {
-		_, err := g.client.Notify(context.Background(), simulator.DemoAgentID, []string{"lisi"}, notification(fmt.Sprint(i)))
-		if verdict(err) == "later throttled" {
-			held++
+	synctest.Test(t, func(t *testing.T) {
+		g := envAt(t, simulator.Demo(), "https://dingtalk.test")
+		t.Cleanup(g.Close)
+		g.client.Transport = direct{g.Platform}
+		g.client.Budget = &ratelimit.Budget{Rate: 2}
+		g.client.Timeout = 300 * time.Millisecond
+		held := 0
+		for i := range 12 {
+			_, err := g.client.Notify(context.Background(), simulator.DemoAgentID, []string{"lisi"}, notification(fmt.Sprint(i)))
+			if verdict(err) == "later throttled" {
+				held++
+			}
 		}
-	}
-	if n := len(g.Inbox("lisi")); held == 0 || n+held != 12 {
-		t.Errorf("%d held, %d delivered, of 12 at two a second", held, n)
-	}
+		if n := len(g.Inbox("lisi")); held == 0 || n+held != 12 {
+			t.Errorf("%d held, %d delivered, of 12 at two a second", held, n)
+		}
+	})
 }
 
 // Every input is returned as text of one line: no markup, no mention, no link.
