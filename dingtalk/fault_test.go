@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -18,6 +17,7 @@ import (
 
 	"dinggate/dingtalk/simulator"
 	"dinggate/internal/conf"
+	"dinggate/internal/realtool"
 )
 
 // Each fault at each call of a sign-in: the expected failure, no partial identity, and the
@@ -140,12 +140,7 @@ func TestSlow(t *testing.T) {
 
 // Failures below HTTP; only a failed connect is retried (threats V5).
 func TestUnreachable(t *testing.T) {
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	refused := "http://" + free.Addr().String()
-	free.Close()
+	refused := "http://" + realtool.FreeAddr(t)
 	secure := httptest.NewUnstartedServer(http.NotFoundHandler())
 	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
 	secure.StartTLS()

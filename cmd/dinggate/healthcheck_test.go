@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"dinggate/internal/realtool"
 )
 
 // TestHealthcheckAfterATypo checks that a mistake saved in the file of a running dinggate
@@ -69,9 +71,7 @@ func TestHealthcheckWithoutItsFile(t *testing.T) {
 // TestHealthcheckWithoutProcess checks that without a process the healthcheck still fails, with
 // a message that names the file.
 func TestHealthcheckWithoutProcess(t *testing.T) {
-	gone := httptest.NewServer(nil)
-	at := strings.TrimPrefix(gone.URL, "http://")
-	gone.Close()
+	at := realtool.FreeAddr(t)
 	file := filepath.Join(t.TempDir(), "config.yaml")
 	if err := os.WriteFile(file, []byte("admin: {listen: "+at+"}\nroutes: [\n"), 0o600); err != nil {
 		t.Fatal(err)

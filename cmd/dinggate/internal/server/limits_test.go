@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"dinggate/account"
@@ -114,6 +115,7 @@ func TestWrongPasswordsOfManyAddresses(t *testing.T) {
 		t.Fatalf("before the attack = %d", w.Code)
 	}
 	var all sync.WaitGroup
+	var guesses atomic.Int64 // verified
 	ctx, stop := context.WithCancel(t.Context())
 	defer all.Wait()
 	defer stop()
@@ -126,7 +128,10 @@ func TestWrongPasswordsOfManyAddresses(t *testing.T) {
 					if n%3 == 0 {
 						name = "zs"
 					}
-					if formWith(h, ctx, servertest.AddressOf(i), name, "guess").Code == 429 {
+					switch formWith(h, ctx, servertest.AddressOf(i), name, "guess").Code {
+					case 401:
+						guesses.Add(1)
+					case 429:
 						return
 					}
 				}
@@ -134,14 +139,21 @@ func TestWrongPasswordsOfManyAddresses(t *testing.T) {
 		}
 	}
 	servertest.Eventually(t, "attackers that wait", func() bool { return h.State.InFlight.Load() > clients })
-	if w := formFrom(h, "192.0.2.30", "ls", "pw-ls"); w.Code != 303 {
-		t.Errorf("another user during the attack = %d, want 303", w.Code)
-	}
-	if w := formFrom(h, office, "zs", "pw-zs"); w.Code != 303 {
-		t.Errorf("the account that is guessed at, where it signed in before = %d, want 303", w.Code)
-	}
-	if w := formFrom(h, "192.0.2.31", "zs", "pw-zs"); w.Code != 303 {
-		t.Errorf("the account that is guessed at, from elsewhere = %d, want 303", w.Code)
+	for _, one := range []struct{ who, from, name string }{
+		{"another user", "192.0.2.30", "ls"},
+		{"the account that is guessed at, where it signed in before", office, "zs"},
+		{"the account that is guessed at, from elsewhere", "192.0.2.31", "zs"},
+	} {
+		servertest.Eventually(t, one.who, func() bool {
+			before := guesses.Load()
+			w := formFrom(h, one.from, one.name, "pw-"+one.name)
+			ahead := guesses.Load() - before
+			slow := w.Code == 503 && ahead < 8 // the machine verified hardly anything meanwhile: try again
+			if w.Code != 303 && !slow {
+				t.Errorf("%s during the attack = %d, want 303; %d guesses were verified meanwhile", one.who, w.Code, ahead)
+			}
+			return !slow
+		})
 	}
 	servertest.Eventually(t, "an API client beside the crowd is served", func() bool { // 503: the machine is busy, try again
 		w := h.From("192.0.2.32", "GET", "/api/x", "", servertest.BasicAuth("ci", "pw-ci"))
