@@ -60,7 +60,7 @@ type env struct {
 	budget      atomic.Int64  // expected calls to DingTalk
 	seq         atomic.Int64
 	t           *testing.T   // of the class, for processes that tries start
-	gone        chan string  // cases whose upstream request was cancelled
+	gone        chan string  // cases whose upstream request arrived, then was cancelled
 	foreign     sync.Map     // cases that used another process
 	redis       bool         // a redis-server is installed
 	turn        sync.RWMutex // write-locked by tries that change the platform, read-locked by all others
