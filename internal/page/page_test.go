@@ -229,6 +229,8 @@ var scriptTag = regexp.MustCompile(`(?s)<script(?: src="([^"]*)" defer)?>(.*?)</
 var styleText = regexp.MustCompile(`(?s)<style>(.*)</style>`)
 
 func TestGolden(t *testing.T) {
+	defer func(local *time.Location) { time.Local = local }(time.Local)
+	time.Local = time.UTC // as in testdata
 	p := pages(t, Config{Title: Both("示例科技"), Contact: Both("it@example.com"), Logo: []byte(dot)})
 	for _, x := range examples(p) {
 		for _, lang := range []string{"zh", "en"} {
