@@ -240,9 +240,14 @@ func (d *env) speak(raw string) net.Conn {
 	return conn
 }
 
+// answered reads the final response.
 func answered(t testing.TB, conn net.Conn, method string) (*http.Response, string) {
 	t.Helper()
-	res, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
+	br, request := bufio.NewReader(conn), &http.Request{Method: method}
+	res, err := http.ReadResponse(br, request)
+	for err == nil && res.StatusCode == http.StatusEarlyHints {
+		res, err = http.ReadResponse(br, request)
+	}
 	if err != nil {
 		t.Fatalf("reading the answer: %v", err)
 	}

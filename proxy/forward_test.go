@@ -111,6 +111,8 @@ func TestUpstreamFails(t *testing.T) {
 		{"two lengths", "", "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 502, "bad_gateway"},
 		{"status 000", "", "HTTP/1.1 000 X\r\nContent-Length: 0\r\n\r\n", 502, "bad_gateway"},
 		{"giant header", "", "HTTP/1.1 200 OK\r\nX: " + strings.Repeat("a", 2<<20) + "\r\n\r\n", 502, "bad_gateway"},
+		{"endless 1xx", "", strings.Repeat("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", maxInterim+1) +
+			"HTTP/1.1 200 OK\r\n\r\ncanary", 502, "bad_gateway"},
 		{"101 without a request", "", "HTTP/1.1 101 Switching Protocols\r\n\r\n", 502, "bad_gateway"},
 		{"101 without a request, named", "",
 			"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", 502,

@@ -124,7 +124,7 @@ func TestForgedHTTP2(t *testing.T) {
 	}
 }
 
-// TestConnectionNames: names listed in Connection are removed before ours are set (H4).
+// TestConnectionNames: names listed in Connection are removed before dinggate's are set (H4).
 func TestConnectionNames(t *testing.T) {
 	d := open(t, plan{app: echo})
 	_, cookie := d.signIn("zhangsan")
@@ -136,7 +136,7 @@ func TestConnectionNames(t *testing.T) {
 		for _, name := range []string{"X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-For", "X-Forwarded-Host",
 			"X-Request-Id"} {
 			if len(h[name]) != 1 {
-				t.Errorf("Connection: %q: the upstream saw %s: %q, want ours", list, name, h[name])
+				t.Errorf("Connection: %q: the upstream saw %s: %q, want dinggate's", list, name, h[name])
 			}
 		}
 	}
@@ -238,7 +238,7 @@ func TestHostSpelling(t *testing.T) {
 	}
 }
 
-// TestCookies: an upstream receives the application's cookies byte for byte, and none of ours
+// TestCookies: an upstream receives the application's cookies byte for byte, and none of dinggate's
 // (C13).
 func TestCookies(t *testing.T) {
 	d := open(t, plan{app: echo})

@@ -125,7 +125,9 @@ func TestAnswersComeThrough(t *testing.T) {
 		switch r.URL.Path {
 		case "/public/hints":
 			w.Header().Set("Link", "</a.css>; rel=preload")
-			w.WriteHeader(http.StatusEarlyHints)
+			for range maxInterim {
+				w.WriteHeader(http.StatusEarlyHints)
+			}
 			io.WriteString(w, "page")
 		case "/public/204":
 			w.WriteHeader(204)

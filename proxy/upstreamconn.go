@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/textproto"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -104,8 +105,9 @@ func claimReused(info httptrace.GotConnInfo) {
 	}
 }
 
-// roundTrip sends r over t with claimReused in the trace that httputil.ReverseProxy
-// adds to every request: a second trace would cost allocations on each.
+// roundTrip sends r over t with claimReused and a limit of 1xx in the trace that
+// httputil.ReverseProxy adds to every request: a second trace would cost allocations on
+// each.
 func roundTrip(t *http.Transport, r *http.Request) (*http.Response, error) {
 	trace := httptrace.ContextClientTrace(r.Context())
 	if trace == nil {
@@ -113,8 +115,24 @@ func roundTrip(t *http.Transport, r *http.Request) (*http.Response, error) {
 		r = r.WithContext(httptrace.WithClientTrace(r.Context(), trace))
 	}
 	trace.GotConn = claimReused
+	if forward := trace.Got1xxResponse; forward != nil {
+		n := 0
+		trace.Got1xxResponse = func(status int, header textproto.MIMEHeader) error {
+			if n++; n > maxInterim {
+				return errInterim
+			}
+			return forward(status, header)
+		}
+	}
 	return t.RoundTrip(r)
 }
+
+// maxInterim bounds the 1xx responses to one request. The transport starts its limit of
+// the response header again with each 1xx that ReverseProxy forwards, so that an
+// upstream could send them without end (threats M10).
+const maxInterim = 64
+
+var errInterim = errors.New("proxy: the upstream sent too many 1xx responses")
 
 // dialPooled is dial for connections that are pooled.
 func dialPooled(dial dialFunc) dialFunc {

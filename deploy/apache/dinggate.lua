@@ -42,12 +42,14 @@ local function forged(name)
   return NAMES[folded]
 end
 
--- others removes our own cookies: the application gets every cookie except the session.
+-- others removes dinggate's cookies: the application gets its own.
+local OURS = { ["dinggate"] = true, ["dinggate-link"] = true, ["dinggate-lang"] = true, ["dinggate-hand-over"] = true }
+
 local function others(cookies)
   local kept = {}
   for pair in cookies:gmatch("[^;]+") do
     local name = pair:match("^%s*([^=]*)"):gsub("^__Host%-", "")
-    if name ~= "dinggate" and not name:find("^dinggate%-attempt%-") then kept[#kept + 1] = pair:match("^%s*(.-)%s*$") end
+    if not OURS[name] and not name:find("^dinggate%-attempt%-%d$") then kept[#kept + 1] = pair:match("^%s*(.-)%s*$") end
   end
   return table.concat(kept, "; ")
 end

@@ -57,7 +57,7 @@ type Config struct {
 	Templates func(name string) ([]byte, error)
 
 	PublicURL string // scheme://host of links to our own endpoints; "" keeps them on the request's host
-	Prefix    string // of our own endpoints, such as /oauth2
+	Prefix    string // of dinggate's endpoints, such as /oauth2
 }
 
 // MaxLogo bounds Config.Logo, which is part of every page.

@@ -23,7 +23,7 @@ import (
 // Handler answers the authorization subrequests of gateways. All fields except Hosts, Proofs and
 // AtRoot are required. Safe for concurrent use after Handlers has been called.
 type Handler struct {
-	Prefix   string // of our own endpoints, such as /oauth2
+	Prefix   string // of dinggate's endpoints, such as /oauth2
 	Origins  *web.Origins
 	LoginURL func(target string) string // absolute address of /start with its rd
 

@@ -104,7 +104,7 @@ func TestTabsAtTheSameMoment(t *testing.T) { // S10, before any answer has arriv
 	}
 }
 
-func TestLongTargets(t *testing.T) { // S10, R12: no 431 of our own making
+func TestLongTargets(t *testing.T) { // S10, R12: no 431 that dinggate causes
 	b := build(t, plan{}).browser()
 	long := "/" + strings.Repeat("a", 1000)
 	var states []string

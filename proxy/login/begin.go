@@ -1,13 +1,13 @@
 package login
 
 import (
-	"dinggate/internal/ratelimit"
 	"errors"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
+	"dinggate/internal/ratelimit"
 	"dinggate/internal/web"
 )
 
@@ -17,7 +17,7 @@ type starter struct{ *Flow }
 // mayBegin refuses a request that does not show a sign-in to a person, before anything is counted
 // or set: frames, images and scripts of a page would use up the allowance of an office and
 // displace attempts in progress (threats S10). A person arrives by a top-level navigation, from
-// whichever site; a script of ours requests JSON; a program sends no fetch metadata.
+// whichever site; a script of dinggate requests JSON; a program sends no fetch metadata.
 func (f starter) mayBegin(r *http.Request) error {
 	if web.IsTopLevel(r.Method, r.Header) {
 		return nil

@@ -205,7 +205,7 @@ func (f completion) redeem(w http.ResponseWriter, r *http.Request, x *web.Exchan
 // checkAttempt makes all checks of an attempt of this browser that need no network.
 func (f completion) checkAttempt(r *http.Request, x *web.Exchange, a *attempt, q callbackQuery, target string) error {
 	switch {
-	case a.app != f.ClientID || a.host != web.HostName(x.Host): // another app, or another host of ours (threats S8, S17)
+	case a.app != f.ClientID || a.host != web.HostName(x.Host): // another app, or another served host (threats S8, S17)
 		return f.refuse(r, "state_unknown", "/")
 	case !a.live(f.now()):
 		return f.refuse(r, "state_expired", target)
@@ -340,7 +340,7 @@ type callbackQuery struct {
 	failed  bool   // an error instead of a code
 }
 
-// parseCallback parses the raw query. A repeated parameter of ours is an error, and so is one that
+// parseCallback parses the raw query. A parameter that is repeated is an error, and so is one that
 // cannot be decoded: two parsers would see two values (threats S7, S12).
 //
 // attemptIn is Flow.AttemptIn. It accepts a query to which the service has appended another

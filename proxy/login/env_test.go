@@ -63,8 +63,8 @@ func (p *provider) fails(err error) {
 	p.fail = err
 }
 
-// env is a whole installation: https://app.test, with a protected page on every path that is not
-// ours.
+// env is a whole installation: https://app.test, with a protected page on every path that is
+// not one of its own.
 type env struct {
 	*Flow
 	t        testing.TB

@@ -55,7 +55,7 @@ type Flow struct {
 	Used     store.Store // the redeemed attempts; shared by all replicas, otherwise a replay would succeed once at each
 	Pages    *page.Pages
 	Origins  *web.Origins // knows public_url, on whose origin every sign-in ends
-	Prefix   string       // of our own endpoints, such as /oauth2
+	Prefix   string       // of dinggate's endpoints, such as /oauth2
 	ClientID string       // the app at DingTalk; an attempt for another app is refused
 
 	// Tickets transfer a session to hosts that the cookie does not reach. If nil, hand-over is
@@ -144,7 +144,7 @@ func (f *Flow) Check() error {
 // RequireSignIn answers a request for target that needs a session and has none. target is the
 // request target as sent, or an absolute URL; it is checked here. A page load is redirected to
 // sign in, by the silent page in the DingTalk client. Any other request gets 401 with a login_url
-// that leads back to the page the person is on (the Referer if it is ours, otherwise /): the URL
+// that leads back to the page the person is on (the Referer if it is an allowed target, otherwise /): the URL
 // of a fetch is no page (threats W9, W10). It sets no cookie, so that the 200 fetches of a page
 // cannot displace the person's own attempts (S10).
 func (f *Flow) RequireSignIn(w http.ResponseWriter, r *http.Request, target string) error {
@@ -182,7 +182,7 @@ func (f *Flow) unauthenticated(r *http.Request) error {
 }
 
 // LoginURL is the absolute URL at which a person can sign in and return to target, or to / if
-// target is not ours.
+// target is not an allowed one.
 func (f *Flow) LoginURL(target string) string {
 	target, _ = f.urls().allowed(target)
 	if place, origin := f.Origins.PlaceOf(target); place != "" { // the sign-in begins on the page's own host
@@ -202,7 +202,7 @@ func getOnly(r *http.Request) error {
 	return nil
 }
 
-// redirect answers with a Location only: no page of ours, whose URL or Referer could contain a
+// redirect answers with a Location only: no page of dinggate, whose URL or Referer could contain a
 // code, stays in the browser (threats S14, W11). Bytes above ASCII are percent-encoded, so that no
 // decoder on the way turns them into a line break (R7).
 func redirect(w http.ResponseWriter, status int, location string) {

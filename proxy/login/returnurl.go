@@ -11,7 +11,7 @@ import (
 )
 
 // returnURLs decides which URLs a browser may return to after a sign-in, and builds the URLs of
-// our own endpoints that lead there.
+// dinggate's endpoints that lead there.
 type returnURLs struct {
 	origins *web.Origins
 	prefix  string
@@ -110,7 +110,7 @@ func cutScheme(s, then string) (rest string, ok bool) {
 	return "", false
 }
 
-// target checks a return target. A path that was requested on another host of ours than
+// target checks a return target. A path that was requested on another served host than
 // public_url's, where the sign-in ends, becomes absolute. If it is invalid, the result is "/" and
 // false.
 func (u returnURLs) target(x *web.Exchange, raw string) (string, bool) {

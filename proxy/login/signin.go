@@ -119,7 +119,6 @@ func sessionTexts(f *Flow, r *http.Request) []string {
 
 // placeOf is the place of the browser, as session defines it; the host of a request is canonical
 // here.
-// is canonical here.
 func placeOf(f *Flow, r *http.Request) string { return f.Origins.Place(r.Host) }
 
 func (f *Flow) maxWait() time.Duration {

@@ -15,7 +15,7 @@ import (
 )
 
 // Silent is the sign-in inside the DingTalk client (免登): the person is signed in to the
-// client, and a page of ours requests a code from it.
+// client, and a page of dinggate requests a code from it.
 type Silent struct {
 	CorpID   string
 	ClientID string

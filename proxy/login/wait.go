@@ -65,6 +65,9 @@ func (a *attempt) place() string {
 	return digestText(a.state[:])
 }
 
+// outdated reports whether the code of an attempt that waits is too old to be redeemed.
+func (a *attempt) outdated(now time.Time) bool { return a.code != "" && now.Sub(a.coded) >= codeLife }
+
 func digestText(b []byte) string {
 	sum := sha256.Sum256(b)
 	return base64.RawURLEncoding.EncodeToString(sum[:])
@@ -75,6 +78,9 @@ func digestText(b []byte) string {
 func (f completion) takeTurn(r *http.Request, by codeSource, a attempt, slot int, q callbackQuery) error {
 	if by.queue == nil {
 		return nil
+	}
+	if by.mayWait && a.outdated(f.now()) {
+		return &waiting{ratelimit.Turn{}, a, slot, q} // before it uses its turn up for a code that has expired
 	}
 	turn, err := by.queue.Enter(r.Context(), a.place(), waitFor)
 	switch {
@@ -143,7 +149,7 @@ func (f completion) wait(w http.ResponseWriter, r *http.Request, not *waiting) e
 		a.code, a.provided = not.q.code, not.q.state
 		return f.keepWaiting(w, r, not.slot, a)
 	}
-	if f.now().Sub(a.coded) >= codeLife {
+	if a.outdated(f.now()) {
 		next := newAttempt(a.purpose, a.app, a.host, a.target, f.now())
 		next.queued = a.queued
 		if err := f.reseal(w, not.slot, next); err != nil {

@@ -155,6 +155,26 @@ func TestWaitingTooLong(t *testing.T) {
 	}
 }
 
+// TestWaitingAsleep: a browser that returns with a code that has expired does not spend it, even if
+// it is its turn by then.
+func TestWaitingAsleep(t *testing.T) {
+	q, site := waitingSite(t)
+	b := site.browser()
+	at := b.waits(b.back("zhangsan", b.stateOf(b.visit("/page"))), "zhangsan")
+	site.ahead.Store(int64(codeLife + time.Second))
+	q.open(true, 0)
+	state := b.stateOf(b.visit(at)) // 302 to DingTalk
+	if n := site.provider.calls.Load(); n != 0 {
+		t.Fatalf("%d exchanges of the expired code", n)
+	}
+	if a := b.back("zhangsan-2", state); a.StatusCode != http.StatusFound || a.Header.Get("Location") != "/page" || b.session() == "" {
+		t.Errorf("with a new code = %d to %q, want the page and a session", a.StatusCode, a.Header.Get("Location"))
+	}
+	if len(q.places) != 2 || q.places[1] != q.places[0] {
+		t.Errorf("the place was lost: %v", q.places)
+	}
+}
+
 // TestWaitingStoreFails: without the store nothing is bound, and nothing used up.
 func TestWaitingStoreFails(t *testing.T) {
 	_, site := waitingSite(t)

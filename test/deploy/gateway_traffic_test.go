@@ -52,6 +52,9 @@ func gatewayCookies(t *testing.T, h *gatewayEnv, v *gatewayVisitor) {
 		{"a=1; " + ours + "; dinggate=planted", "a=1"},
 		{"dinggate=planted; " + ours + "; a=1", "a=1"},
 		{"__Host-dinggate=planted; a=1; " + ours, "a=1"},
+		{"dinggate-attempt-0=x; a=1; " + ours + "; __Host-dinggate-attempt-4=x", "a=1"},
+		{"dinggate-lang=zh; a=1; dinggate-link=x; " + ours + "; b=2; dinggate-hand-over=x; c=3; dinggate-attempt-5=x", "a=1; b=2; c=3"},
+		{"dinggate-theme=1; " + ours + "; dinggate-attempt=2; dinggate-links=3", "dinggate-theme=1; dinggate-attempt=2; dinggate-links=3"},
 	} {
 		h.app.takeRequests()
 		res := h.visitor().do("GET", "/a", "", "Cookie: "+c.sent)

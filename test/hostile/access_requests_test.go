@@ -33,7 +33,7 @@ func hostileRequests(f *fixtures) (list []try) {
 					a = s.requester.submit("/oauth2/requests", fields)
 				}
 				if !slices.Contains([]int{303, 404, 400, 414, 431}, a.status) || strings.HasPrefix(a.header.Get("Location"), "/oauth2/requests/") {
-					h.failf("got %v, want 404 or back to a page of ours", a)
+					h.failf("got %v, want 404 or back to a page of dinggate", a)
 				}
 				checkNotNotified(h, s, before)
 			})

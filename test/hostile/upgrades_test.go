@@ -216,7 +216,7 @@ func misframed(s *env) (list []try) {
 		},
 		"a giant header": {"HTTP/1.1 200 OK\r\nX-A: " + strings.Repeat("a", 2<<20) + "\r\n\r\n", []int{502}},
 		"endless 1xx": {strings.Repeat("HTTP/1.1 103 Early Hints\r\nX-A: "+strings.Repeat("a", 2000)+
-			"\r\n\r\n", 3000) + evil, nil},
+			"\r\n\r\n", 3000) + evil, []int{502}},
 		"no status line":         {"hello\r\n\r\n", []int{502}},
 		"HTTP/0.9":               {"<html>" + mark, []int{502}},
 		"status 99":              {"HTTP/1.1 99 X\r\nContent-Length: 0\r\n\r\n", []int{502}},

@@ -3,7 +3,7 @@
 //
 //   <script src="/oauth2/assets/dinggate.js"></script>
 //
-//   dinggate.fetch(url, options)   like fetch; after a 401 of ours it calls onExpired, once for all
+//   dinggate.fetch(url, options)   like fetch; after a 401 of dinggate it calls onExpired, once for all
 //                                  waiting calls, and repeats them when the person has signed in
 //   dinggate.signIn(loginURL)      opens the sign-in in a popup, or in a tab where popups are
 //                                  blocked; call it from a click. It ends on one of our pages, which

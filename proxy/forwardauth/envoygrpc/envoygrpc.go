@@ -33,7 +33,7 @@ type Server struct {
 	authv3.UnimplementedAuthorizationServer
 
 	Handler http.Handler // the whole stack, as on the public listener
-	Prefix  string       // of our own endpoints, such as /oauth2
+	Prefix  string       // of dinggate's endpoints, such as /oauth2
 }
 
 // maxCheck bounds one CheckRequest: all headers of a request, without its body.
@@ -81,8 +81,8 @@ func (s *Server) Check(ctx context.Context, in *authv3.CheckRequest) (out *authv
 }
 
 // request builds the request that Envoy would send over HTTP. Envoy sends header names in lower
-// case and joins a repeated header with commas, so that dinggate does not accept a Cookie with a
-// comma outside its pairs.
+// case. It joins a repeated header with commas, so that dinggate does not accept a Cookie with a
+// comma outside its pairs; with encode_raw_headers it does not.
 func (s *Server) request(ctx context.Context, original *authv3.AttributeContext_HttpRequest) (*http.Request, bool) {
 	path := original.GetPath()
 	if !strings.HasPrefix(path, "/") || original.GetHost() == "" || original.GetMethod() == "" {
@@ -105,10 +105,10 @@ func (s *Server) request(ctx context.Context, original *authv3.AttributeContext_
 		Body:       http.NoBody,
 	}).WithContext(ctx)
 	for name, value := range original.GetHeaders() {
-		if strings.HasPrefix(name, ":") {
-			continue
-		}
-		r.Header[http.CanonicalHeaderKey(name)] = []string{value}
+		addHeader(r.Header, name, value)
+	}
+	for _, one := range original.GetHeaderMap().GetHeaders() { // with encode_raw_headers, instead
+		addHeader(r.Header, one.GetKey(), string(one.GetRawValue()))
 	}
 	if scheme := original.GetScheme(); scheme != "" && r.Header["X-Forwarded-Proto"] == nil {
 		r.Header["X-Forwarded-Proto"] = []string{scheme}
@@ -117,6 +117,12 @@ func (s *Server) request(ctx context.Context, original *authv3.AttributeContext_
 		r.RemoteAddr = p.Addr.String()
 	}
 	return r, true
+}
+
+func addHeader(h http.Header, name, value string) {
+	if !strings.HasPrefix(name, ":") {
+		h.Add(name, value)
+	}
 }
 
 // allowed maps the headers of a 200 as the HTTP protocol does: identity headers override the

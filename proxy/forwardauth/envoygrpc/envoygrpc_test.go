@@ -4,9 +4,11 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -78,6 +80,22 @@ func TestCheck(t *testing.T) {
 	}
 	if len(ok.GetResponseHeadersToAdd()) != 1 || ok.ResponseHeadersToAdd[0].Header.Value != "dinggate=renewed" {
 		t.Errorf("the browser gets %v, want the renewed cookie", ok.GetResponseHeadersToAdd())
+	}
+}
+
+// TestRawHeaders: with encode_raw_headers Envoy sends header_map in place of headers.
+func TestRawHeaders(t *testing.T) {
+	var seen http.Header
+	c := client(t, func(w http.ResponseWriter, r *http.Request) { seen = r.Header })
+	q := checkRequest("GET", "app.test", "/", nil)
+	q.Attributes.Request.Http.HeaderMap = &corev3.HeaderMap{}
+	for _, h := range [][2]string{{":path", "/forged"}, {"cookie", "a=1"}, {"cookie", "s=\xff"}, {"accept", "text/html"}} {
+		q.Attributes.Request.Http.HeaderMap.Headers = append(q.Attributes.Request.Http.HeaderMap.Headers,
+			&corev3.HeaderValue{Key: h[0], RawValue: []byte(h[1])})
+	}
+	if _, err := c.Check(t.Context(), q); err != nil || !slices.Equal(seen["Cookie"], []string{"a=1", "s=\xff"}) ||
+		seen.Get("Accept") != "text/html" || len(seen) != 3 {
+		t.Errorf("Check = %v, dinggate received %v, want the two cookies and Accept as sent", err, seen)
 	}
 }
 
