@@ -178,7 +178,8 @@ func plainMethod(m string) bool {
 	switch m {
 	case "GET", "POST", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS":
 		return true
-	case "", "CONNECT", "TRACE", "TRACK", "PRI":
+	}
+	if m == "" || NeverForwarded(m) {
 		return false
 	}
 	for i := 0; i < len(m); i++ {
@@ -187,6 +188,16 @@ func plainMethod(m string) bool {
 		}
 	}
 	return true
+}
+
+// NeverForwarded reports a method that opens a tunnel, whose requests nobody authorizes, or that
+// returns the headers of the request (threats P11).
+func NeverForwarded(m string) bool {
+	switch m {
+	case "CONNECT", "TRACE", "TRACK", "PRI":
+		return true
+	}
+	return false
 }
 
 func (c *Chain) answerError(x *Exchange, r *http.Request, err error) {

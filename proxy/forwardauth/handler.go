@@ -125,6 +125,9 @@ func (h *Handler) handler(d Dialect) web.HandlerFunc {
 }
 
 func (h *Handler) answer(d Dialect, q OriginalRequest, x *web.Exchange, r *http.Request) error {
+	if web.NeverForwarded(q.Method) {
+		return d.unavailable(x, &web.Error{Status: http.StatusForbidden, Code: "method_not_allowed"})
+	}
 	if q.Scheme == "https" && len(r.Header["Http2-Settings"]) > 0 {
 		return d.unavailable(x, &web.Error{Status: http.StatusForbidden, Code: "bad_forwarded", Err: errH2C})
 	}
