@@ -103,6 +103,18 @@ func (o *Origins) Ours(raw string) bool {
 	return ok && (listed(o.ours, scheme, host) || scheme == o.scheme && o.underDomain(host))
 }
 
+// SameHost returns Ours for a form that is posted to a canonical host: dinggate's pages post to the
+// host that they are on. A page of another of our hosts belongs to another application, and must
+// not sign a person in or out either; a browser without fetch metadata shows that by Origin alone
+// (threats W13). A host that is not ours is a gateway's name for dinggate.
+func (o *Origins) SameHost(host string) func(origin string) bool {
+	known := o.OnPublic(host) || o.HasHost(host)
+	return func(origin string) bool {
+		_, from, _ := o.read(origin)
+		return o.Ours(origin) && (!known || HostName(from) == HostName(host))
+	}
+}
+
 // has reports whether this origin is an allowed redirect target.
 func (o *Origins) has(raw string) bool {
 	scheme, host, ok := o.read(raw)

@@ -53,6 +53,34 @@ func TestRouteHostWildcard(t *testing.T) {
 	}
 }
 
+// TestSameHost: a form is accepted from a page of its own host (threats W13).
+func TestSameHost(t *testing.T) {
+	for _, c := range []struct {
+		host, origin string
+		want         bool
+	}{
+		{"app.test", "https://app.test", true},
+		{"app.test", "https://APP.test:443", true},
+		{"app.test", "https://route.test", false},
+		{"app.test", "https://a.corp.test", false},
+		{"app.test", "http://app.test", false},
+		{"app.test", "https://evil.test", false},
+		{"app.test", "null", false},
+		{"app.test", "", false},
+		{"route.test", "https://route.test", true},
+		{"route.test", "https://app.test", false},
+		{"a.corp.test", "https://a.corp.test", true},
+		{"a.corp.test", "https://b.corp.test", false},
+		{"dinggate:4180", "https://app.test", true}, // a gateway's name: the browser's host is unknown
+		{"dinggate:4180", "https://dinggate:4180", false},
+		{"", "https://app.test", true},
+	} {
+		if got := testOrigins(t).SameHost(c.host)(c.origin); got != c.want {
+			t.Errorf("SameHost(%q)(%q) = %v, want %v", c.host, c.origin, got, c.want)
+		}
+	}
+}
+
 func TestReturn(t *testing.T) {
 	o := testOrigins(t)
 	for _, c := range []struct{ raw, want string }{

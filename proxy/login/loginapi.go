@@ -110,7 +110,7 @@ func (f loginAPI) outcome(err error) (status int, answer envelope) {
 }
 
 func (f loginAPI) call(w http.ResponseWriter, r *http.Request, x *web.Exchange) error {
-	if !web.SameOrigin(r, f.Origins.Ours) { // it changes state, although it is a GET
+	if !web.SameOrigin(r, f.Origins.SameHost(x.Host)) { // it changes state, although it is a GET
 		return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
 	}
 	binding, err := f.wantsBinding(r.URL.RawQuery)

@@ -74,7 +74,7 @@ func (f passwordForm) show(w http.ResponseWriter, r *http.Request, e formRequest
 //
 // Unknown names and wrong passwords look the same and cost the same (threats T6).
 func (f passwordForm) signIn(w http.ResponseWriter, r *http.Request, x *web.Exchange) error {
-	if !web.SameOrigin(r, f.Origins.Ours) { // an attacker must not be able to sign a person in as themselves
+	if !web.SameOrigin(r, f.Origins.SameHost(x.Host)) { // an attacker must not be able to sign a person in as themselves
 		return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
 	}
 	username, password, err := locallogin.Credentials(r)

@@ -178,6 +178,7 @@ func TestPasswordIsRefused(t *testing.T) {
 		{"cross-site", form, "username=zs&password=pw-zs", []string{"Sec-Fetch-Site", "cross-site", "Origin", "https://evil.test"}, 403, "cross_site"},
 		{"same-site", form, "username=zs&password=pw-zs", []string{"Sec-Fetch-Site", "same-site"}, 403, "cross_site"},
 		{"foreign origin, old browser", form, "username=zs&password=pw-zs", []string{"Origin", "https://evil.test"}, 403, "cross_site"},
+		{"another application, old browser", form, "username=zs&password=pw-zs", []string{"Origin", "https://route.test"}, 403, "cross_site"},
 		{"null origin, old browser", form, "username=zs&password=pw-zs", []string{"Origin", "null"}, 403, "cross_site"},
 		{"json", "application/json", `{"username":"zs","password":"pw-zs"}`, nil, 415, "bad_request"},
 		{"plain", "text/plain", "username=zs&password=pw-zs", nil, 415, "bad_request"},

@@ -156,7 +156,7 @@ func (f ownSessions) owner(s *session.Session) string {
 
 // end ends the sessions that the form names.
 func (f ownSessions) end(w http.ResponseWriter, r *http.Request, x *web.Exchange) error {
-	if !web.SameOrigin(r, f.Origins.Ours) {
+	if !web.SameOrigin(r, f.Origins.SameHost(x.Host)) {
 		return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
 	}
 	values, err := locallogin.PostedForm(r)

@@ -47,7 +47,7 @@ func (f signOut) serve(w http.ResponseWriter, r *http.Request) error {
 	if r.Method != http.MethodPost {
 		return f.confirm(w, r, self, target)
 	}
-	if !web.SameOrigin(r, f.Origins.Ours) {
+	if !web.SameOrigin(r, f.Origins.SameHost(x.Host)) {
 		return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
 	}
 	if err := f.end(w, r, x); err != nil {
@@ -88,7 +88,7 @@ func (f signOut) switchAccount(w http.ResponseWriter, r *http.Request, x *web.Ex
 		next = f.urls().path("/sign_in", target)
 	}
 	if r.Method == http.MethodPost {
-		if !web.SameOrigin(r, f.Origins.Ours) {
+		if !web.SameOrigin(r, f.Origins.SameHost(x.Host)) {
 			return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
 		}
 		if err := f.end(w, r, x); err != nil {

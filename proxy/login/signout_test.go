@@ -55,6 +55,7 @@ func TestSignOutFromElsewhere(t *testing.T) { // S15, W3a
 		{[]string{"Origin", "https://evil.test"}, false},
 		{[]string{"Origin", "https://app.test.evil.test"}, false},
 		{[]string{"Origin", "http://app.test"}, false},
+		{[]string{"Origin", "https://route.test"}, false}, // another application's page
 		{[]string{"Origin", ""}, false},
 		{[]string{"Origin", "https://app.test", "Origin", "https://evil.test"}, false},
 	} {

@@ -88,7 +88,7 @@ func (f silentFlow) serve(w http.ResponseWriter, r *http.Request) error {
 		return &web.Error{Status: http.StatusNotFound, Code: "not_found"}
 	case r.Method != http.MethodPost:
 		return &web.Error{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Allow: "POST"}
-	case !web.SameOrigin(r, f.Origins.Ours):
+	case !web.SameOrigin(r, f.Origins.SameHost(x.Host)):
 		return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
 	}
 	s, _, target, err := completion{f.Flow}.complete(w, r, x, codeSource{purpose: silentPurpose, how: "silent", queue: f.Silent.Queue,

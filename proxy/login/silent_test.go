@@ -57,6 +57,7 @@ func TestSilentOrigin(t *testing.T) {
 		{[]string{"Origin", "https://evil.test"}, false},
 		{[]string{"Origin", "https://app.test.evil.test"}, false},
 		{[]string{"Origin", "http://app.test"}, false},
+		{[]string{"Origin", "https://route.test"}, false},
 		{[]string{"Origin", "null"}, false},
 		{[]string{"Origin", "https://app.test", "Origin", "https://evil.test"}, false},
 		{[]string{"Sec-Fetch-Site", "cross-site", "Origin", "https://app.test"}, false},

@@ -191,7 +191,7 @@ func inFrame(r *http.Request) bool {
 // unbind removes the binding of the signed-in person, by the form of showPerson. The DingTalk
 // person's sessions end, since their username has changed.
 func (f userInfo) unbind(w http.ResponseWriter, r *http.Request, x *web.Exchange) error {
-	if !web.SameOrigin(r, f.Origins.Ours) {
+	if !web.SameOrigin(r, f.Origins.SameHost(x.Host)) {
 		return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
 	}
 	values, err := locallogin.PostedForm(r)

@@ -72,7 +72,7 @@ func newOIDC(c settings, flow *login.Flow, sessions *session.Manager, client *di
 		Grants:  grants,
 		Keys:    keeper,
 		Pages:   c.pages,
-		Ours:    c.origins.Ours,
+		Ours:    c.origins.SameHost(c.origins.PublicHost()),
 		Browser: oidc.Browser{Current: a.current, SignIn: a.signIn, SignOut: flow.EndSessions},
 		People:  oidc.People{Member: a.member, Binding: a.binding, Revoke: sessions.Revoke},
 		Audit:   st.auditOIDC,
