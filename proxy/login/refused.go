@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"dinggate/internal/web"
 )
@@ -25,7 +26,8 @@ type refusal struct {
 	ID     string        `json:"i"`           // request id of the refused callback, in the log and on the page
 	Status int           `json:"s"`           // of the page
 	Code   string        `json:"c"`           // of the page's message
-	Retry  string        `json:"r,omitempty"` // of web.Error; decoded behind its last `rd=`
+	Retry  string        `json:"r,omitempty"` // of web.Error; decoded from Plain on
+	Plain  int           `json:"p,omitempty"` // behind its `rd=`; 0: nothing is decoded
 	Wait   time.Duration `json:"w,omitempty"`
 	Query  string        `json:"q,omitempty"` // of a callback that used nothing up; "" is not tried again
 }
@@ -59,13 +61,14 @@ func (f refusedCallback) shownAgain(r *http.Request, x *web.Exchange, err error,
 	if e.Code == "store_unavailable" && e.Retry == "" || e.Status == http.StatusTooManyRequests || errors.Is(err, errQueue) { // see redeem
 		stored.Query = sign
 	}
-	if at := strings.LastIndex(stored.Retry, "rd="); at >= 0 {
-		if target, err := url.QueryUnescape(stored.Retry[at+len("rd="):]); err == nil {
-			stored.Retry = stored.Retry[:at+len("rd=")] + target
+	if before, target, ok := strings.Cut(stored.Retry, "rd="); ok { // shorter, but only if it returns unchanged
+		if plain, err := url.QueryUnescape(target); err == nil && utf8.ValidString(plain) && url.QueryEscape(plain) == target {
+			stored.Plain = len(before) + len("rd=")
+			stored.Retry = stored.Retry[:stored.Plain] + plain
 		}
 	}
 	if len(stored.Retry) > maxRefusedRetry {
-		stored.Retry = f.urls().path("/start", "/")
+		stored.Retry, stored.Plain = f.urls().path("/start", "/"), 0
 	}
 	if len(rest)+len(stored.Query) > maxRefusedQuery {
 		rest, stored.Query = "", ""
@@ -103,8 +106,8 @@ func (f refusedCallback) query(r *http.Request, x *web.Exchange) (query string, 
 		return stored.Query, nil
 	}
 	x.ID = stored.ID
-	if at := strings.LastIndex(stored.Retry, "rd="); at >= 0 {
-		stored.Retry = stored.Retry[:at+len("rd=")] + url.QueryEscape(stored.Retry[at+len("rd="):])
+	if at := stored.Plain; at > 0 {
+		stored.Retry = stored.Retry[:at] + url.QueryEscape(stored.Retry[at:])
 	}
 	return "", &web.Error{Status: stored.Status, Code: stored.Code, Retry: stored.Retry, RetryAfter: stored.Wait, Err: errRefusedBefore}
 }

@@ -33,6 +33,7 @@ func (b *browser) followRefused(address string, a answer, header []string) answe
 
 var (
 	switchLink = regexp.MustCompile(`class="switch" href="([^"]*)"`)
+	nextStep   = regexp.MustCompile(`href="([^"]*/start[^"]*)"`)
 	requestID  = regexp.MustCompile(`data-copied="[^"]*">([^<]*)<`)
 )
 
@@ -117,6 +118,20 @@ func TestRefusedCallbackLeavesNoCode(t *testing.T) {
 		}
 		if n := len(h.events); n != 1 {
 			t.Errorf("%s: %d audit events, want one", c.what, n)
+		}
+	}
+}
+
+// TestRefusedCallbackKeepsTarget: the next step leads to the requested page, whatever its query is.
+func TestRefusedCallbackKeepsTarget(t *testing.T) {
+	for _, target := range []string{"/page?x=1", "/a?rd=x&y=2", "/a?rd=x&y=1+2%20z", "/a?b=1&rd=/b/c&lang=zh", "/a?rd=%2Fb%26c",
+		"/rd=/x?u=%2F", "/%E5%BC%A0?rd=张", "/\xff?x=1"} {
+		b := build(t, plan{}).browser()
+		state := b.stateOf(b.visit("/oauth2/start?rd=" + url.QueryEscape(target)))
+		page := b.visit("/oauth2/callback?error=access_denied&code=CODE&state=" + state)
+		page = b.followRefused("/oauth2/callback", page, []string{"Accept", "text/html"})
+		if want := "/oauth2/start?rd=" + url.QueryEscape(target); found(nextStep, page.text) != want {
+			t.Errorf("after a refusal of a sign-in for %q the button leads to %q, want %q", target, found(nextStep, page.text), want)
 		}
 	}
 }
