@@ -85,11 +85,15 @@ func (o *Origins) OnPublic(host string) bool { return HostName(host) == HostName
 
 // Target is the return target of a request: uri on the origin that the request came
 // to, in the form of Return. On public_url's host the scheme and port of public_url
-// are used, since a load balancer in front may drop them.
+// are used, since a load balancer in front may drop them; on a route's host, which is
+// served under the same scheme, its scheme.
 func (o *Origins) Target(scheme, host, uri string) (target string, ok bool) {
 	origin := scheme + "://" + host
-	if o.OnPublic(host) {
+	switch {
+	case o.OnPublic(host):
 		origin = o.public
+	case o.HasHost(host) && !o.has(origin):
+		origin = o.scheme + "://" + host
 	}
 	return o.Return(origin + uri)
 }

@@ -81,6 +81,28 @@ func TestSameHost(t *testing.T) {
 	}
 }
 
+// TestTarget: the target of a request has the scheme under which its host is served.
+func TestTarget(t *testing.T) {
+	for _, c := range []struct {
+		scheme, host, want string
+	}{
+		{"https", "app.test", "/a"},
+		{"http", "app.test", "/a"},
+		{"http", "app.test:8080", "/a"},
+		{"https", "route.test", "https://route.test/a"},
+		{"http", "route.test", "https://route.test/a"},
+		{"http", "a.corp.test", "https://a.corp.test/a"},
+		{"http", "plain.test", "http://plain.test/a"},
+		{"https", "plain.test", ""},
+		{"http", "route.test:8080", ""},
+		{"http", "evil.test", ""},
+	} {
+		if got, ok := testOrigins(t).Target(c.scheme, c.host, "/a"); got != c.want || ok != (c.want != "") {
+			t.Errorf("Target(%q, %q) = %q, %v, want %q", c.scheme, c.host, got, ok, c.want)
+		}
+	}
+}
+
 func TestReturn(t *testing.T) {
 	o := testOrigins(t)
 	for _, c := range []struct{ raw, want string }{

@@ -141,7 +141,9 @@ func (f handOver) redirectToPublic(w http.ResponseWriter, r *http.Request, x *we
 	if at, _ := f.Origins.PlaceOf(target); at != place {
 		target = f.Origins.Scheme() + "://" + x.Host + "/"
 	}
-	if x.Scheme != f.Origins.Scheme() { // the cookie would not be sent back
+	// The cookie would not be sent back. At /start, where this leads, a gateway behind a load balancer
+	// that terminates TLS still reports http: a redirect would not end.
+	if x.Scheme != f.Origins.Scheme() && x.Endpoint != "start" {
 		redirect(w, http.StatusFound, f.LoginURL(target))
 		return nil
 	}

@@ -66,6 +66,25 @@ func TestHandOver_Fresh(t *testing.T) {
 	}
 }
 
+// TestHandOver_BehindTLS: a gateway behind a load balancer that terminates TLS reports http.
+func TestHandOver_BehindTLS(t *testing.T) {
+	h := build(t, plan{trusted: []string{"127.0.0.1/32"}, change: func(f *Flow) {
+		f.Tickets = &memoryTickets{now: time.Now, stored: map[string]storedTicket{}}
+	}})
+	b := h.browser()
+	b.back("zhangsan", b.stateOf(b.visit("/oauth2/start")))
+	a := b.visit("https://route.test/a?b=1", "X-Forwarded-Proto", "http")
+	for range 5 {
+		if a = b.visit(a.Header.Get("Location"), "X-Forwarded-Proto", "http"); a.StatusCode != 302 {
+			break
+		}
+		if a.Header.Get("Location") == "https://route.test/a?b=1" {
+			return
+		}
+	}
+	t.Errorf("ends with %d to %q, want the page", a.StatusCode, a.Header.Get("Location"))
+}
+
 // TestHandOver_Times: a ticket is valid for 30 seconds, the secret that it is bound to for 20
 // minutes; then the person begins again.
 func TestHandOver_Times(t *testing.T) {
