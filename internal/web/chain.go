@@ -190,7 +190,7 @@ func plainMethod(m string) bool {
 	return true
 }
 
-// NeverForwarded reports a method that opens a tunnel, whose requests nobody authorizes, or that
+// NeverForwarded reports a method that opens a tunnel, whose requests are not authorized, or that
 // returns the headers of the request (threats P11).
 func NeverForwarded(m string) bool {
 	switch m {
