@@ -41,12 +41,12 @@ func build(m *Manager) {
 		oldIndex = old.index
 		m.inherited = nil
 		m.revoked, m.members, m.watches, m.rounds = old.revoked, old.members, old.watches, old.rounds
-		m.replicator, m.tokens = revocation.NewReplicator(old.replicator), &tokens{states: old.tokens.states}
+		m.replicator, m.tokens = revocation.NewReplicator(old.replicator), &tokens{states: old.tokens.states, running: old.tokens.running}
 	} else {
 		m.revoked = revocation.NewSet(or(m.MaxRevoked, 100_000), m.OnEnd)
 		m.members = membership.NewMembers(or(m.MaxPeople, 50_000))
 		m.watches, m.rounds = newWatches(or(m.MaxWatches, 50_000)), new(rounds)
-		m.replicator, m.tokens = revocation.NewReplicator(nil), &tokens{states: newTokenStates(or(m.MaxSessions, 10_000))}
+		m.replicator, m.tokens = revocation.NewReplicator(nil), newTokens(or(m.MaxSessions, 10_000))
 	}
 	m.revoked.SetStored(m.Config.shared() && m.Store != nil)
 	m.singly = or(m.MaxSingly, usualSingly)

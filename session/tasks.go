@@ -32,6 +32,14 @@ func (t *tasks) start(f func()) bool {
 	return true
 }
 
+// run is start without a goroutine: it returns when f has, or if Run has ended.
+func (t *tasks) run(f func()) {
+	done := make(chan struct{})
+	if t.start(func() { defer close(done); f() }) {
+		<-done
+	}
+}
+
 // close ends the context, waits for running tasks and starts no new ones.
 func (t *tasks) close() {
 	t.mu.Lock()

@@ -12,6 +12,8 @@ import (
 	"dinggate/session/membership"
 	"dinggate/session/revocation"
 	"dinggate/store"
+
+	"golang.org/x/sync/singleflight"
 )
 
 // tokens refresh the access tokens of sessions whose sign-in returned a refresh token:
@@ -28,8 +30,11 @@ type tokens struct {
 	records *records
 	revoked *revocation.Set
 	tasks   *tasks
-	states  *tokenStates
 	slots   chan struct{} // a slot for each running refresh
+
+	// Both are taken over by a reload: otherwise two refreshes would exchange one refresh token.
+	states  *tokenStates
+	running *singleflight.Group // by session id
 
 	// enabled reports whether there is a Manager.Refresh, refresh calls it, and
 	// refused handles a refusal.
@@ -55,16 +60,16 @@ type tokenState struct {
 	rotated  *identity.Token // received, but not stored yet
 	failing  time.Time       // first failure since the last success; zero: none
 	attempts int
-	next     time.Time     // no attempt before this
-	running  chan struct{} // closed when the running refresh ends; nil: none is running
+	next     time.Time // no attempt before this
 }
 
 // tokenStates evicts the least recently used session when it is full: the Store, or
 // the cookie, still has the token.
 type tokenStates = bounded.LRU[string, *tokenState]
 
-func newTokenStates(max int) *tokenStates {
-	return bounded.NewLRU[string](max, func(k *tokenState) int64 { return k.used.Load() }, nil)
+func newTokens(max int) *tokens {
+	used := func(k *tokenState) int64 { return k.used.Load() }
+	return &tokens{states: bounded.NewLRU[string](max, used, nil), running: new(singleflight.Group)}
 }
 
 // add tracks the token of a session that may be refreshed. Of the known token and that
@@ -132,29 +137,26 @@ func (ts *tokens) keepFresh(ctx context.Context, e *entry, now time.Time, patien
 }
 
 // start makes sure that a refresh is running, unless one has just failed. It never
-// blocks; nil means that none is running. Whether the last one failed, whether Run has
-// ended and whether one is running is checked under one lock, which
-// x/sync/singleflight cannot do: of many waiting requests none starts another call to
-// a service that hangs (threats D12).
-func (ts *tokens) start(e *entry, now time.Time) <-chan struct{} {
-	k := e.token
+// blocks; nil means that none is running.
+func (ts *tokens) start(e *entry, now time.Time) <-chan singleflight.Result {
+	if !e.token.wanted(now) {
+		return nil
+	}
+	return ts.running.DoChan(e.token.id, func() (any, error) {
+		// Again: a refresh may have ended since. Of many waiting requests none starts another call
+		// to a service that hangs (threats D12).
+		if e.token.wanted(ts.records.now()) {
+			ts.tasks.run(func() { ts.run(e) })
+		}
+		return nil, nil
+	})
+}
+
+// wanted reports whether a refresh is due that has not just failed.
+func (k *tokenState) wanted(now time.Time) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.running != nil || now.Before(k.next) || now.UnixMilli() < k.due.Load() {
-		return k.running
-	}
-	running := make(chan struct{})
-	done := func() {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		k.running = nil
-		close(running)
-	}
-	if ts.tasks.start(func() { defer done(); ts.run(e) }) {
-		k.running = running
-		return running
-	}
-	return nil
+	return !now.Before(k.next) && now.UnixMilli() >= k.due.Load()
 }
 
 // run gets a new token and applies the result.

@@ -274,3 +274,20 @@ func TestTokensOutliveARestart(t *testing.T) { // state_dir: the cookie with the
 		}
 	})
 }
+
+// TestOneRefreshAcrossAReload: a refresh that began before a reload is not made twice.
+func TestOneRefreshAcrossAReload(t *testing.T) { // threats V27
+	synctest.Test(t, func(t *testing.T) {
+		old, v := manager(t), &service{takes: 2 * time.Second}
+		old.Refresh = v.refresh
+		_, c := enter(t, old)
+		time.Sleep(tokenLife)
+		go func() { _, _ = load(t, old, c.Value) }()
+		time.Sleep(time.Second)
+		reloaded := manager(t)
+		reloaded.Refresh = v.refresh
+		reloaded.Inherit(old)
+		holds(t, reloaded, c.Value, "access 1")
+		v.wantCalls(t, 1)
+	})
+}
