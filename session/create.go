@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"dinggate/internal/identity"
+	"dinggate/session/revocation"
 )
 
 // SignIn describes the sign-in that a session begins with.
@@ -59,18 +60,20 @@ func (m *Manager) Begin(ctx context.Context, in SignIn) (*Session, *http.Cookie,
 	if in.Since.IsZero() || in.Since.After(now) {
 		in.Since = now
 	}
-	moment := time.UnixMilli(in.Since.UnixMilli()).UTC() // as in the cookie
+	since := time.UnixMilli(in.Since.UnixMilli()).UTC() // as in the cookie
 	token.Expires = token.Expires.UTC().Truncate(time.Millisecond)
 	s := &Session{
 		ID:          base64.RawURLEncoding.EncodeToString(id[:]),
 		Realm:       m.Realm,
 		User:        user,
 		Token:       token,
-		SignedIn:    moment,
-		Checked:     moment,
+		SignedIn:    since,
+		Checked:     since,
 		Silent:      in.Silent,
 		Fingerprint: in.Fingerprint,
 	}
+	s.SignedIn = m.order(s, in.Since)
+	moment := s.SignedIn
 	var t *ticket
 	epoch, _ := m.freshness.epoch()
 	if m.Config.shared() {
@@ -90,8 +93,29 @@ func (m *Manager) Begin(ctx context.Context, in SignIn) (*Session, *http.Cookie,
 		e.answered(now, epoch) // otherwise the first request looks it up: a revocation may have been missed
 	}
 	m.remember(e, now)
+	m.endOvertaken(ctx, s, in.Since)
 	m.index.enlist(s, &in, now)
 	return s, until(m.Cookie.cookie(m.Secure, text), e.expires, now), nil
+}
+
+// order is the time of the sign-in that began at since: see revocation.Set.Order.
+func (m *Manager) order(s *Session, since time.Time) time.Time {
+	one := revocation.Session{Fingerprint: s.Fingerprint}
+	return time.UnixMilli(m.revoked.Order(since, one, s.keys(m.Service), apart).UnixMilli()).UTC()
+}
+
+// endOvertaken ends a new session if, while it was stored, an end of its person became known that
+// does not end it by its time.
+func (m *Manager) endOvertaken(ctx context.Context, s *Session, since time.Time) {
+	before := m.order(s, since)
+	if !before.Before(s.SignedIn) {
+		return
+	}
+	one := revocation.Session{SignedIn: before, Fingerprint: s.Fingerprint}
+	if reason, out := m.revoked.Find(one, s.keys(m.Service)); out {
+		// If the Store fails, the revocation is sent later.
+		_ = m.revoke(ctx, s.ID, revocation.Revocation{Reason: reason, Who: s.key(m.Service), Since: s.SignedIn})
+	}
 }
 
 // Renewable reports whether the cookie that s came with should be replaced: it was not

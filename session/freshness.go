@@ -274,7 +274,7 @@ func (f *freshness) lookUpEnd(ctx context.Context, key identity.Key, now time.Ti
 	}
 	end.Until = f.records.config.outlived(now)
 	if key == everybody {
-		f.revoked.EndAll(end)
+		f.revoked.EndAll(end, now)
 	} else {
 		f.revoked.EndPerson(key, end, now)
 	}

@@ -124,6 +124,9 @@ const (
 	// skew is how far another replica's clock may be ahead (V18, C7).
 	skew = time.Minute
 
+	// apart is how much the clocks of two replicas may differ: one ahead, the other behind.
+	apart = 2 * skew
+
 	// maxTexts bounds the work for one request: more cookies of our name than
 	// this are an attack (threats C3, C12).
 	maxTexts = 8
@@ -236,6 +239,7 @@ func (m *Manager) endOf(s *Session) (reason string, out bool) {
 func (m *Manager) remember(e *entry, now time.Time) *entry {
 	p := m.members.Of(e.key, now)
 	m.checker.Learn(p, membership.Profile{User: e.origin.User, Checked: e.origin.Checked})
+	p.SignedIn(e.origin.SignedIn)
 	e.member.Store(p)
 	m.tokens.add(e, now)
 	ttl := e.expires.Sub(now)

@@ -27,7 +27,8 @@ import (
 //	revoked:<id>    store: cookie. The session was signed out.
 //	end:<name>      sessions of this person that were signed in until the time in it are revoked
 //	end:<everybody> the same for all
-//	facts:<person>  store: redis. What a recheck found, sealed by the keyring
+//	facts:<person>  store: redis. What a recheck found, sealed by the keyring: a payload, whose time
+//	                of the seal is Profile.Answers
 //	lease:<person>  store: redis. A replica is looking this person up at DingTalk
 //	token:<id>      with Refresh. The newest token of a session, in a box (see openToken)
 //	event:<id>      store: redis. This event of the organisation has been handled
@@ -194,18 +195,18 @@ func (r *records) ReadProfile(ctx context.Context, person identity.Key) (*member
 	if err != nil {
 		return nil, nil
 	}
-	s, _, err := decode(plain, maxRecord)
+	s, answers, err := decode(plain, maxRecord)
 	if err != nil || identity.KeyOf(&s.User, r.service) != person || s.Checked.Sub(r.now()) > skew {
 		return nil, nil
 	}
-	return &membership.Profile{User: s.User, Checked: s.Checked}, nil
+	return &membership.Profile{User: s.User, Checked: s.Checked, Answers: answers}, nil
 }
 
 // WriteProfile shares the result of a lookup; if it fails, the other replicas make
 // their own.
 func (r *records) WriteProfile(ctx context.Context, person identity.Key, p membership.Profile) {
 	id := base64.RawURLEncoding.EncodeToString(bytes.Repeat([]byte{0}, idLength))
-	plain, err := encode(&Session{ID: id, Realm: r.realm, User: p.User, Checked: p.Checked}, p.Checked, maxRecord)
+	plain, err := encode(&Session{ID: id, Realm: r.realm, User: p.User, Checked: p.Checked}, p.Answers, maxRecord)
 	if err != nil {
 		return
 	}

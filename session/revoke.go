@@ -84,8 +84,12 @@ func personEnded(who Person, reason string, at time.Time) revocation.Event {
 }
 
 // end applies a revocation of a person, or of everybody, here and sends it to the
-// other replicas.
+// other replicas. It ends the sessions that are known here, also one that was signed in at a
+// replica whose clock is ahead (threats V18).
 func (m *Manager) end(ctx context.Context, e revocation.Event) error {
+	if newest := m.newest(e); newest.Sub(e.At) <= apart {
+		e.At = later(e.At, newest)
+	}
 	m.apply(e)
 	keys := e.Who.Keys()
 	if e.Kind == revocation.EverybodyEnded {
@@ -104,6 +108,30 @@ func (m *Manager) end(ctx context.Context, e revocation.Event) error {
 	return nil
 }
 
+// newest is the newest sign-in known here of the people whose sessions an event ends.
+func (m *Manager) newest(e revocation.Event) time.Time {
+	if e.Kind == revocation.EverybodyEnded {
+		return m.members.Newest(func(identity.User) bool { return true })
+	}
+	return m.members.Newest(e.Who.Matches(m.Service))
+}
+
+// receive applies an event of another replica. If it ends the sessions of people, and one of those
+// was signed in later by another clock but is known here before the event, that one ends too, on
+// every replica. Events from before this process are not compared like this: their people may have
+// signed in again since.
+func (m *Manager) receive(e revocation.Event) {
+	m.apply(e)
+	if epoch, live := m.replicator.State(); epoch == 0 && !live ||
+		e.Kind != revocation.PersonEnded && e.Kind != revocation.EverybodyEnded {
+		return
+	}
+	if newest := m.newest(e); newest.After(e.At) && newest.Sub(e.At) <= apart {
+		e.At = newest
+		m.tasks.start(func() { _ = m.end(m.tasks.context, e) }) // if the Store fails, it is sent later
+	}
+}
+
 // apply applies an event, also one of another replica; it is idempotent.
 func (m *Manager) apply(e revocation.Event) {
 	now := m.Time()
@@ -120,7 +148,7 @@ func (m *Manager) apply(e revocation.Event) {
 		}
 		m.closeEnded(end.Reason)
 	case revocation.EverybodyEnded:
-		m.revoked.EndAll(end)
+		m.revoked.EndAll(end, now)
 		m.closeEnded(end.Reason)
 	case revocation.PersonChanged:
 		m.invalidate(e.Who.Matches(m.Service), e.At, now, false)
@@ -154,7 +182,8 @@ func (m *Manager) RecheckUser(who Person) {
 	if len(who.Keys()) == 0 {
 		return
 	}
-	e := revocation.Event{Kind: revocation.PersonChanged, At: m.Time(), Who: who}
+	at := m.checker.EventTime(who.Matches(m.Service), m.Time())
+	e := revocation.Event{Kind: revocation.PersonChanged, At: at, Who: who}
 	m.apply(e)
 	m.announce(e)
 }
@@ -166,6 +195,8 @@ func (m *Manager) RecheckPlaces(places Places) {
 	now := time.UnixMilli(m.Time().UnixMilli()) // as the other replicas read it
 	if everyone(places) {
 		places = Everybody()
+	} else {
+		now = m.checker.EventTime(places.Contain, now)
 	}
 	placesChanged(m, places, now, m.Time())
 	const most = revocation.MaxPlaces

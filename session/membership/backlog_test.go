@@ -79,7 +79,7 @@ func person(name string) identity.User {
 func (c *checker) member(name string, age time.Duration) (*Member, time.Time) {
 	u, at := person(name), time.Now().Add(-age)
 	p := c.Members.Of(identity.KeyOf(&u, false), time.Now())
-	c.Learn(p, Profile{u, at})
+	c.Learn(p, Profile{User: u, Checked: at})
 	return p, at
 }
 
@@ -142,7 +142,7 @@ func TestChecker_Yields(t *testing.T) {
 		busy, at := c.member("busy", 6*time.Minute)
 		c.LookUp(busy, "busy", at, time.Now())
 		elsewhere, at := c.member("elsewhere", 15*time.Minute)
-		s.WriteProfile(t.Context(), elsewhere.Key(), Profile{person("elsewhere"), time.Now().Add(-7 * time.Minute)})
+		s.WriteProfile(t.Context(), elsewhere.Key(), Profile{User: person("elsewhere"), Checked: time.Now().Add(-7 * time.Minute)})
 		c.LookUp(elsewhere, "elsewhere", at, time.Now())
 		old, at := c.member("old", 12*time.Minute)
 		c.LookUp(old, "old", at, time.Now())
@@ -152,7 +152,7 @@ func TestChecker_Yields(t *testing.T) {
 			t.Errorf("looked up %v, want %v", c.looked, want)
 		}
 		waits, at := c.member("waits", 30*time.Minute)
-		s.WriteProfile(t.Context(), waits.Key(), Profile{person("waits"), time.Now().Add(-7 * time.Minute)})
+		s.WriteProfile(t.Context(), waits.Key(), Profile{User: person("waits"), Checked: time.Now().Add(-7 * time.Minute)})
 		began := time.Now()
 		c.Await(t.Context(), waits, "waits", at, time.Now())
 		if waited := time.Since(began); waited != 0 || c.Standing(waits, waits.Profile().Checked, c.Recheck, time.Now()) != Stale {
@@ -233,7 +233,7 @@ func TestMembers_Count(t *testing.T) {
 		local, _ := c.member("local", 0)
 		u := person("local")
 		u.Local = true
-		local.profile.Store(&Profile{u, time.Now().Add(-time.Hour)})
+		local.profile.Store(&Profile{User: u, Checked: time.Now().Add(-time.Hour)})
 		got := c.Members.Count(time.Now(), c.Recheck)
 		if want := (Counts{All: 5, Overdue: 2, Oldest: 9 * time.Minute}); got != want {
 			t.Errorf("Count() = %+v, want %+v", got, want)

@@ -305,6 +305,18 @@ func (c *Checker[S]) invalidate(test func(identity.User) bool, since, now time.T
 	}
 }
 
+// EventTime is the time of an event about the members that pass the test which arrives now: later
+// than all that is known here about them, also by another replica's clock, in whole milliseconds.
+func (c *Checker[S]) EventTime(test func(identity.User) bool, now time.Time) time.Time {
+	at := now
+	for _, p := range c.Members.Matching(test) {
+		if known := later(p.since(), p.profile.Load().Checked); known.Sub(now) <= skew {
+			at = later(at, known.Add(time.Millisecond))
+		}
+	}
+	return time.UnixMilli(at.UnixMilli())
+}
+
 // CatchUp uses another replica's result about p, however old. It does not replace a lookup that an
 // event or a failure requires.
 func (c *Checker[S]) CatchUp(ctx context.Context, p *Member) {

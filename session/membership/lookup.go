@@ -31,9 +31,13 @@ func (c *Checker[S]) run(w waiting[S], waits bool) (mark int64, again bool) {
 	defer abandon(nil)
 	mark = p.begin(abandon)
 	ctx = context.WithValue(ctx, causeKey{}, p.cause())
+	before := p.profile.Load()
 	found, ours, err := c.result(ctx, w, waits)
 	switch {
 	case err == nil:
+		if mark != 0 && before != nil { // an answer is newer than what was known at the event
+			found.Checked = later(found.Checked, before.Checked.Add(time.Millisecond))
+		}
 		c.learn(p, *found, ours)
 		p.invalidated.CompareAndSwap(mark, 0) // done, whatever the clocks of other replicas say
 	case c.Context.Err() != nil: // our own shutdown is no failure of DingTalk
@@ -69,17 +73,14 @@ func (c *Checker[S]) result(ctx context.Context, w waiting[S], waits bool) (foun
 		found, err = c.call(ctx, w.p, w.s)
 		return found, true, err
 	}
-	young := c.Now().Add(-c.Recheck / 2)
-	if since := w.p.since(); since.After(young) {
-		young = since
-	}
-	named := Named(ctx) || InRound(ctx)
+	named, since := Named(ctx) || InRound(ctx), w.p.since()
+	young := later(c.Now().Add(-c.Recheck/2), since)
 	db, key := c.Shared.Lease(w.p.key, named)
 	lease, err := store.AwaitLease(ctx, db, key, func(ctx context.Context) (bool, error) {
 		known, err := c.Shared.ReadProfile(ctx, w.p.key)
 		switch {
 		case err != nil || known == nil:
-		case !known.Checked.Before(young):
+		case !known.Checked.Before(young) && (!Named(ctx) || known.answers(since)):
 			found = known
 		case !w.p.Failing() && !known.Checked.Before(w.p.since()):
 			c.learn(w.p, *known, false) // too old to replace a lookup, but newer than what was known here
@@ -120,7 +121,13 @@ func (c *Checker[S]) yields(w waiting[S], checked time.Time, waits bool) bool {
 
 // call calls Lookup and verifies that the result is about the same person.
 func (c *Checker[S]) call(ctx context.Context, p *Member, s S) (*Profile, error) {
-	at := c.Now() // a profile is dated by the start of its lookup
+	at, answers := c.Now(), time.Time{} // a profile is dated by the start of its lookup
+	if known := p.profile.Load(); known != nil && known.Checked.Sub(at) <= skew {
+		at = later(at, known.Checked.Add(time.Millisecond)) // a clock that was ahead by less gave it
+	}
+	if p.invalidated.Load() != 0 {
+		answers = p.since()
+	}
 	user, err := c.Lookup(ctx, s)
 	if err != nil {
 		return nil, err
@@ -135,7 +142,7 @@ func (c *Checker[S]) call(ctx context.Context, p *Member, s S) (*Profile, error)
 	if user, err = c.Fit(user); err != nil || user.Username == "" {
 		return nil, &identity.Failure{Class: identity.Internal, Code: "bad_answer", Err: err}
 	}
-	found := Profile{user, at}
+	found := Profile{User: user, Checked: at, Answers: answers}
 	if c.Shared != nil && !c.outdated(ctx, p, found) {
 		c.Shared.WriteProfile(ctx, p.key, found)
 	}
@@ -147,4 +154,11 @@ func (c *Checker[S]) call(ctx context.Context, p *Member, s S) (*Profile, error)
 func (c *Checker[S]) outdated(ctx context.Context, p *Member, found Profile) bool {
 	known, err := c.Shared.ReadProfile(ctx, p.key)
 	return err == nil && known != nil && known.Checked.After(found.Checked)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
 }

@@ -30,6 +30,16 @@ var ErrPostponed = errors.New("membership: the lookup is postponed")
 type Profile struct {
 	User    identity.User
 	Checked time.Time
+
+	// Answers is the time of the event, as the replica that received it gave it, that the lookup of
+	// this profile began after: of two clocks Checked would not prove that (threats V18). Zero: none.
+	Answers time.Time
+}
+
+// answers reports whether the lookup of the profile began after the event of that time, or is what
+// the event announces.
+func (f *Profile) answers(event time.Time) bool {
+	return !f.Answers.Before(event) || f.Checked.Equal(event) || f.Checked.Sub(event) > skew
 }
 
 // Member is the state that all sessions of one person share: the profile, so that a
@@ -38,6 +48,7 @@ type Profile struct {
 type Member struct {
 	key         identity.Key
 	profile     atomic.Pointer[Profile]
+	signedIn    atomic.Int64 // the newest sign-in of a session that was seen here, Unix milliseconds
 	used        atomic.Int64 // approximate time of the last request, Unix milliseconds
 	evicted     atomic.Bool  // no longer in the map: look the person up again
 	waits       atomic.Bool  // in the backlog of the Checker
@@ -60,6 +71,16 @@ func (p *Member) Key() identity.Key { return p.key }
 
 // Profile is what was last confirmed; nil before anything was.
 func (p *Member) Profile() *Profile { return p.profile.Load() }
+
+// SignedIn records the sign-in of a session that was seen here.
+func (p *Member) SignedIn(at time.Time) {
+	ms := at.UnixMilli()
+	for newest := p.signedIn.Load(); ms > newest; newest = p.signedIn.Load() {
+		if p.signedIn.CompareAndSwap(newest, ms) {
+			return
+		}
+	}
+}
 
 // Evicted reports that the member is no longer in Members: call Members.Of again.
 func (p *Member) Evicted() bool { return p.evicted.Load() }
@@ -91,7 +112,7 @@ func (p *Member) learn(u identity.User, checked, now time.Time) (changed bool) {
 	if known != nil && !Newer(checked, known.Checked, now) {
 		return false
 	}
-	p.profile.Store(&Profile{u, checked})
+	p.profile.Store(&Profile{User: u, Checked: checked})
 	p.failing, p.attempts, p.next = time.Time{}, 0, time.Time{}
 	return known != nil && !reflect.DeepEqual(known.User, u)
 }

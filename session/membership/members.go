@@ -38,6 +38,17 @@ func (ms *Members) Matching(test func(identity.User) bool) (found []*Member) {
 	return found
 }
 
+// Newest returns the newest sign-in that was seen here of the members that pass the test; the zero
+// time if there is none.
+func (ms *Members) Newest(test func(identity.User) bool) (at time.Time) {
+	for _, p := range ms.Matching(test) {
+		if newest := time.UnixMilli(p.signedIn.Load()); newest.After(at) {
+			at = newest
+		}
+	}
+	return at
+}
+
 // Counts are the totals over all members.
 type Counts struct {
 	All     int

@@ -24,7 +24,7 @@ func (c *Checker[S]) Consult(p *Member, now time.Time) (soon bool) {
 		return false
 	}
 	if Newer(read, known.Checked, now) {
-		c.learn(p, Profile{known.User, read}, false)
+		c.learn(p, Profile{User: known.User, Checked: read}, false)
 	}
 	return now.Sub(read) < c.Recheck+c.Recheck/mirrorMargin
 }

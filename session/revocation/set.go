@@ -29,6 +29,9 @@ type Revocation struct {
 	Reason  string    // empty: the entry only records Audited
 	Audited bool      // the audit log has a line about it
 	Spare   uint64    // of a local account: sessions with this fingerprint continue; 0: none
+	All     time.Time // with Spare: sessions signed in at this moment or earlier end, whatever their fingerprint
+
+	known time.Time // when this process learned of it, by the clock of this process
 
 	Who   identity.Key // of a session: its owner; zero: unknown
 	Since time.Time    // of a session: when it was signed in
@@ -129,7 +132,38 @@ func (r *Set) Find(s Session, keys [3]identity.Key) (reason string, revoked bool
 
 // ends reports whether the revocation of a person ends their session s.
 func (v Revocation) ends(s Session) bool {
-	return !s.SignedIn.After(v.Before) && (v.Spare == 0 || v.Spare != s.Fingerprint)
+	return !s.SignedIn.After(v.Before) && (v.Spare == 0 || v.Spare != s.Fingerprint || !s.SignedIn.After(v.All))
+}
+
+// Merge is the revocation of a person that ends what either of two ends. The later one determines
+// which password is spared, and only for sessions that the earlier one did not end: a change of the
+// password that a replica notices late revives no session that was signed out (threats C10, T34).
+func Merge(a, b Revocation) Revocation {
+	if b.Before.Before(a.Before) || b.Before.Equal(a.Before) && a.Spare == 0 {
+		a, b = b, a
+	}
+	if b.Spare == 0 {
+		b.All = time.Time{}
+	} else {
+		b.All = later(b.All, a.All)
+		if a.Spare == 0 {
+			b.All = later(b.All, a.Before)
+		}
+	}
+	b.Until, b.known = later(b.Until, a.Until), later(b.known, a.known)
+	return b
+}
+
+// Same reports whether two revocations of a person end the same sessions.
+func Same(a, b Revocation) bool {
+	return a.Before.Equal(b.Before) && a.Spare == b.Spare && a.All.Equal(b.All)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
 }
 
 // EndSession records that a session has ended.
@@ -153,8 +187,10 @@ func (r *Set) EndPerson(key identity.Key, v Revocation, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	known, there := r.people[key]
-	if there && !v.Before.After(known.Before) {
-		return
+	if v.known = now; there {
+		if v = Merge(known, v); Same(known, v) {
+			return
+		}
 	}
 	defer r.announce(endOf(key))
 	if there || r.room(now) {
@@ -166,10 +202,11 @@ func (r *Set) EndPerson(key identity.Key, v Revocation, now time.Time) {
 // EndAll records that every session has ended that was signed in until v.Before: it
 // replaces any number of earlier revocations. The others stay, since they may be
 // later.
-func (r *Set) EndAll(v Revocation) {
+func (r *Set) EndAll(v Revocation, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if v.Before.After(r.revokedBefore.Before) {
+		v.known = now
 		r.revokedBefore = v
 		r.generation.Add(1)
 		r.announce(End{All: true})
@@ -210,7 +247,7 @@ func (r *Set) room(now time.Time) bool {
 		r.Forgotten()
 		return true
 	}
-	r.revokedBefore = Revocation{Before: now, Reason: "too_many_revocations"}
+	r.revokedBefore = Revocation{Before: now, Reason: "too_many_revocations", known: now}
 	return false
 }
 
