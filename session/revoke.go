@@ -30,7 +30,10 @@ func (m *Manager) RevokeSession(ctx context.Context, s *Session) error {
 // RevokeOwn is Revoke of another session of the same person as s.
 func RevokeOwn(ctx context.Context, m *Manager, s *Session, id string) error {
 	m.init()
-	return m.revoke(ctx, id, revocation.Revocation{Reason: "signed_out", Audited: true, Who: s.key(m.Service)})
+	// Since is when it was signed in at the latest: without one, an earlier end of the person's
+	// sessions would count as that of this one too.
+	end := revocation.Revocation{Reason: "signed_out", Audited: true, Who: s.key(m.Service), Since: m.Time()}
+	return m.revoke(ctx, id, end)
 }
 
 // RevokeSeen is Revoke of a session of a Listing.

@@ -118,7 +118,8 @@ func (m *Manager) inspect(ctx context.Context) {
 					return
 				}
 			}
-			if w.s.entry.untimely(m.Time()) { // the clock was set; otherwise the watch's own timer fires first
+			// The clock was set, or a reload shortened the lifetime; otherwise the watch's own timer fires first.
+			if now := m.Time(); w.s.entry.untimely(now) || !now.Before(Ends(m, w.s.SignedIn)) {
 				m.watches.close(w)
 				return
 			}

@@ -186,14 +186,16 @@ func (r *Set) EndSession(id string, v Revocation, now time.Time) {
 func (r *Set) EndPerson(key identity.Key, v Revocation, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	v.known = now
 	known, there := r.people[key]
-	if v.known = now; there {
-		if v = Merge(known, v); Same(known, v) {
-			return
-		}
+	if there && Same(known, Merge(known, v)) {
+		return
 	}
 	defer r.announce(endOf(key))
 	if there || r.room(now) {
+		if known, there = r.people[key]; there { // or one that replaced sign-outs to make room
+			v = Merge(known, v)
+		}
 		r.people[key] = v
 	}
 	r.generation.Add(1)
