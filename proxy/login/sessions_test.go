@@ -154,3 +154,27 @@ func TestEndOwnSessions(t *testing.T) {
 		t.Errorf("sessions with a failing store = %d", a.StatusCode)
 	}
 }
+
+// TestEndOneAfterAll: a session that is ended from another one is over, also if the person had ended
+// all their sessions before both began (threats C10).
+func TestEndOneAfterAll(t *testing.T) {
+	h := build(t, plan{})
+	desk, phone := h.browser(), h.browser()
+	desk.signIn("zhangsan")
+	if a := desk.post("/oauth2/sessions", url.Values{"all": {"yes"}}); a.StatusCode != 303 || desk.in() {
+		t.Fatalf("ending all = %d, still signed in: %v", a.StatusCode, desk.in())
+	}
+	desk.signIn("zhangsan")
+	phone.signIn("zhangsan")
+	if !desk.in() || !phone.in() {
+		t.Fatal("a browser is not signed in")
+	}
+	for _, one := range desk.sessions() {
+		if !one.Current {
+			desk.post("/oauth2/sessions", url.Values{"session": {one.End}})
+		}
+	}
+	if !desk.in() || phone.in() {
+		t.Errorf("signed in at the desk: %v, on the phone: %v, want the desk only", desk.in(), phone.in())
+	}
+}

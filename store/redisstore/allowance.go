@@ -84,7 +84,7 @@ var allowanceScript = redis.NewScript(allowanceSource)
 // and l, until when and how long it is paused; f and g, its share of the rate and since when; k,
 // when the others last had their one call per second; e, when events last had a call; w0 to w3,
 // until when a class waits. n: and h: with a replica's name are the time of its last request, and
-// the ticket of its first waiter with its expiry.
+// the ticket of its first waiter with its expiry; now is the time of the last write.
 const allowanceSource = `
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
@@ -92,13 +92,19 @@ local h, set = {}, {}
 local all = redis.call('HGETALL', KEYS[1])
 for i = 1, #all, 2 do h[all[i]] = all[i+1] end
 local function num(k) return tonumber(h[k] or '0') end
+-- the clock was set back, or the new master's is behind: the times are not reached for as long
+if num('now') - now > 2000000 then
+	redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
+	h = {}
+end
 local function put(k, v)
 	h[k] = v
 	set[#set+1] = k
 	set[#set+1] = type(v) == 'number' and string.format('%.0f', v) or v
 end
 local function save()
-	if #set > 0 then redis.call('HSET', KEYS[1], unpack(set)) end
+	put('now', now)
+	redis.call('HSET', KEYS[1], unpack(set))
 	redis.call('PEXPIRE', KEYS[1], 600000)
 end
 local function share(name)

@@ -13,6 +13,7 @@ import (
 	"dinggate/internal/ratelimit"
 	"dinggate/internal/realtool"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -221,4 +222,40 @@ func TestAllowanceThrottledOnRedis(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestAllowanceAcrossAStep: calls and sign-ins go on when the clock of Redis is set back, or a master
+// takes over whose clock is behind (threats V16, V18).
+func TestAllowanceAcrossAStep(t *testing.T) {
+	server := miniredis.RunT(t)
+	a := open(t, "redis://"+server.Addr()+"/0").Allowance("s")
+	now := time.UnixMilli(1_800_000_000_000)
+	for round, step := range []time.Duration{0, -time.Hour, -2 * time.Minute, 24 * time.Hour, -63 * time.Second} {
+		now = now.Add(step)
+		server.SetTime(now)
+		id := fmt.Sprint(round)
+		for i := range 2 { // the second has to wait for the first
+			if err := a.Throttled(t.Context(), "throttled"); err != nil {
+				t.Fatal(err)
+			}
+			p, err := a.Place(t.Context(), fmt.Sprint(id, i), 0)
+			if err != nil || i == 0 && round != 3 && p.Ahead > 0 {
+				t.Fatalf("step %v: Place() = %+v, %v, want the first", step, p, err)
+			}
+			d := ratelimit.Draw{Replica: id, Names: []string{"a", "b"}, Class: ratelimit.SignIn, Mode: ratelimit.Reserve,
+				Rate: 1, Ticket: p.Ticket, ID: fmt.Sprint(id, i)}
+			if i == 1 {
+				d.Names = append(d.Names, "throttled")
+			}
+			got, err := a.Draw(t.Context(), d)
+			if err != nil || got.OK != (i == 0) || got.Wait > 5*time.Second {
+				t.Errorf("step %v: Draw() %d = %+v, %v, want the turn for the first, soon for the second", step, i, got, err)
+			}
+			due := ratelimit.Draw{Replica: id, Names: []string{"due"}, Class: ratelimit.Due, Rate: 1}
+			if got, err := a.Draw(t.Context(), due); err != nil || i == 0 && !got.OK {
+				t.Errorf("step %v: Draw(due) = %+v, %v, want a call", step, got, err)
+			}
+		}
+		now = now.Add(time.Minute)
+	}
 }
