@@ -72,7 +72,7 @@ func (m *Manager) Begin(ctx context.Context, in SignIn) (*Session, *http.Cookie,
 		Silent:      in.Silent,
 		Fingerprint: in.Fingerprint,
 	}
-	s.SignedIn = m.order(s, in.Since)
+	s.SignedIn = order(m, s, in.Since)
 	moment := s.SignedIn
 	var t *ticket
 	epoch, _ := m.freshness.epoch()
@@ -93,21 +93,21 @@ func (m *Manager) Begin(ctx context.Context, in SignIn) (*Session, *http.Cookie,
 		e.answered(now, epoch) // otherwise the first request looks it up: a revocation may have been missed
 	}
 	m.remember(e, now)
-	m.endOvertaken(ctx, s, in.Since)
+	endOvertaken(ctx, m, s, in.Since)
 	m.index.enlist(s, &in, now)
 	return s, until(m.Cookie.cookie(m.Secure, text), e.expires, now), nil
 }
 
 // order is the time of the sign-in that began at since: see revocation.Set.Order.
-func (m *Manager) order(s *Session, since time.Time) time.Time {
+func order(m *Manager, s *Session, since time.Time) time.Time {
 	one := revocation.Session{Fingerprint: s.Fingerprint}
 	return time.UnixMilli(m.revoked.Order(since, one, s.keys(m.Service), apart).UnixMilli()).UTC()
 }
 
 // endOvertaken ends a new session if, while it was stored, an end of its person became known that
 // does not end it by its time.
-func (m *Manager) endOvertaken(ctx context.Context, s *Session, since time.Time) {
-	before := m.order(s, since)
+func endOvertaken(ctx context.Context, m *Manager, s *Session, since time.Time) {
+	before := order(m, s, since)
 	if !before.Before(s.SignedIn) {
 		return
 	}

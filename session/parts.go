@@ -62,7 +62,8 @@ func build(m *Manager) {
 	}
 	r := m.replicator
 	r.Journal, r.Keyring, r.Realm, r.Now = m.Journal, m.Keyring, m.Realm, m.Time
-	r.Apply, r.Live = m.receive, m.watches.inspectNow
+	r.Repeat = m.Config.shared()
+	r.Apply, r.Live = func(e revocation.Event) { receive(m, e) }, m.watches.inspectNow
 	r.Unreadable = func() { m.revoked.Forgotten(); m.watches.inspectNow() }
 	m.freshness = &freshness{
 		records:    m.records,

@@ -90,8 +90,8 @@ func personEnded(who Person, reason string, at time.Time) revocation.Event {
 // other replicas. It ends the sessions that are known here, also one that was signed in at a
 // replica whose clock is ahead (threats V18).
 func (m *Manager) end(ctx context.Context, e revocation.Event) error {
-	if newest := m.newest(e); newest.Sub(e.At) <= apart {
-		e.At = later(e.At, newest)
+	if known := newest(m, e); known.Sub(e.At) <= apart {
+		e.At = later(e.At, known)
 	}
 	m.apply(e)
 	keys := e.Who.Keys()
@@ -112,7 +112,7 @@ func (m *Manager) end(ctx context.Context, e revocation.Event) error {
 }
 
 // newest is the newest sign-in known here of the people whose sessions an event ends.
-func (m *Manager) newest(e revocation.Event) time.Time {
+func newest(m *Manager, e revocation.Event) time.Time {
 	if e.Kind == revocation.EverybodyEnded {
 		return m.members.Newest(func(identity.User) bool { return true })
 	}
@@ -123,14 +123,14 @@ func (m *Manager) newest(e revocation.Event) time.Time {
 // was signed in later by another clock but is known here before the event, that one ends too, on
 // every replica. Events from before this process are not compared like this: their people may have
 // signed in again since.
-func (m *Manager) receive(e revocation.Event) {
+func receive(m *Manager, e revocation.Event) {
 	m.apply(e)
 	if epoch, live := m.replicator.State(); epoch == 0 && !live ||
 		e.Kind != revocation.PersonEnded && e.Kind != revocation.EverybodyEnded {
 		return
 	}
-	if newest := m.newest(e); newest.After(e.At) && newest.Sub(e.At) <= apart {
-		e.At = newest
+	if known := newest(m, e); known.After(e.At) && known.Sub(e.At) <= apart {
+		e.At = known
 		m.tasks.start(func() { _ = m.end(m.tasks.context, e) }) // if the Store fails, it is sent later
 	}
 }

@@ -20,6 +20,7 @@ type Replicator struct {
 	Keyring *keyring.Keyring
 	Realm   string
 	Now     func() time.Time
+	Repeat  bool // writes to the Store are repeated by SendPending: its last ones may be lost
 
 	// Apply is called with each event that was not applied here yet; it must be
 	// idempotent.
@@ -152,6 +153,7 @@ func (r *Replicator) Pending() int { return int(r.outbox.size.Load()) }
 
 // SendPending sends the queued writes, the oldest first, until one fails.
 func (r *Replicator) SendPending(ctx context.Context) {
+	r.outbox.due(r.Now())
 	for range r.outbox.size.Load() {
 		w, ok := r.outbox.take()
 		if !ok || ctx.Err() != nil {
@@ -176,6 +178,9 @@ func (r *Replicator) deliver(ctx context.Context, w Write) (rest Write, err erro
 	if w.Store != nil {
 		if err = w.Store(ctx); err == nil {
 			rest.Store = nil
+			if r.Repeat {
+				r.outbox.repeat(w, r.Now())
+			}
 		}
 	}
 	if w.Entry != nil {
