@@ -1,8 +1,12 @@
 package proxy
 
 import (
+	"errors"
+	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
+	"time"
 )
 
 // ConnectionRefuse is the only value of connection_auth yet.
@@ -23,13 +27,44 @@ const ntlmMessage = "TlRMTVNTUA"
 
 // pool is an upstream's connections: those that all requests share, and separate ones
 // for requests whose credential authenticates the connection.
-type pool struct{ shared, alone *http.Transport }
+type pool struct {
+	shared, alone *http.Transport
+	http2         atomic.Bool // shared has answered over HTTP/2
+	silent        atomic.Bool // an HTTP/2 request had no answer: see unanswered
+}
 
 func (p *pool) RoundTrip(r *http.Request) (*http.Response, error) {
 	if lines := r.Header["Authorization"]; len(lines) > 0 && bindsConnection(lines) {
 		return p.alone.RoundTrip(r)
 	}
-	return roundTrip(p.shared, r)
+	if p.silent.Load() && len(r.Header["Upgrade"]) == 0 && p.silent.Swap(false) {
+		r.Close = true // over HTTP/2: no further request uses the connection, and its streams continue
+	}
+	res, err := roundTrip(p.shared, r)
+	switch {
+	case err != nil && p.http2.Load() && unanswered(r, err):
+		p.silent.Store(true)
+	case err == nil && res.ProtoMajor == 2 && !p.http2.Load():
+		p.http2.Store(true)
+	}
+	return res, err
+}
+
+// abandonedAfter is the time after which a client that gives up counts as unanswered.
+const abandonedAfter = 5 * time.Second
+
+// unanswered reports that a request had no answer, perhaps because its connection leads
+// nowhere: the upstream's machine is gone, or a firewall has forgotten the connection.
+// Over HTTP/1 such a connection is closed with its request. Over HTTP/2 net/http would
+// continue to use it for every request until the kernel gives it up, a quarter of an
+// hour later. Pings at an interval are no alternative: gRPC servers close a connection
+// because of them.
+func unanswered(r *http.Request, err error) bool {
+	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
+		return true
+	}
+	p, ok := r.Context().Value(proxiedRequestKey{}).(*proxiedRequest)
+	return ok && time.Since(p.x.Start) > abandonedAfter
 }
 
 // bindsConnection reports whether an Authorization header has such a credential, in

@@ -15,6 +15,11 @@ import (
 const (
 	connectTimeout = 2 * time.Second
 	idleTimeout    = 90 * time.Second // bounds how long a connection to an old address of a service is used
+
+	// An HTTP/2 connection that leads nowhere (a firewall has forgotten it) would be used for every
+	// call until the kernel gives it up, a quarter of an hour later.
+	pingAfter   = 10 * time.Second // without a frame
+	pingTimeout = 5 * time.Second
 )
 
 // Clients are the HTTP clients of one service. Neither follows redirects: a secret in a body or a
@@ -64,5 +69,6 @@ func transport() *http.Transport {
 		MaxIdleConnsPerHost:    16,
 		MaxResponseHeaderBytes: 64 << 10,
 		ForceAttemptHTTP2:      true,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 	}
 }
