@@ -151,13 +151,13 @@ func (c *Client) do(ctx context.Context, q request, out any) error {
 			return busy
 		}
 		t := c.try(ctx, q, token, out)
-		if c.Budget != nil && t.result == "throttled" {
+		if c.budgeted(q.path) && t.result == "throttled" {
 			c.Budget.Throttled(ctx, q.path)
 		}
 		switch {
 		case t.err == nil:
 			return nil
-		case c.Budget != nil && t.tooMany(q) && refused < throttledTries:
+		case c.budgeted(q.path) && t.tooMany(q) && refused < throttledTries:
 			refused++
 		case t.then == renew && token != "" && !renewed:
 			renewed = true
@@ -215,7 +215,7 @@ func (c *Client) try(ctx context.Context, q request, token string, out any) atte
 		t = c.send(ctx, q, token, secrets, out)
 		<-c.slots
 		ended := outcomeOf(t)
-		if c.Budget != nil && ended == throttled {
+		if ended == throttled && c.budgeted(q.path) {
 			ended = answered // the budget delays the path, on all replicas
 		}
 		c.breaker.record(q.path, c.now(), ended)

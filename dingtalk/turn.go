@@ -36,10 +36,16 @@ func reserved(ctx context.Context) context.Context {
 	return context.WithValue(ctx, turnKey{}, turn{paid: true})
 }
 
-// await waits until the budget admits a call. App tokens and stream connections are
-// rare and do not wait.
+// budgeted reports whether the budget paces a path. App tokens and stream connections
+// are rare and do not wait; if DingTalk throttles one of them, the circuit breaker
+// stops its calls for a while.
+func (c *Client) budgeted(path string) bool {
+	return c.Budget != nil && path != pathAppToken && path != pathConnection
+}
+
+// await waits until the budget admits a call.
 func (c *Client) await(ctx context.Context, path string) *identity.Failure {
-	if c.Budget == nil || path == pathAppToken || path == pathConnection {
+	if !c.budgeted(path) {
 		return nil
 	}
 	t, said := ctx.Value(turnKey{}).(turn)
