@@ -132,6 +132,17 @@ type userRecord struct {
 	Roles         flexList[role]    `json:"role_list"`
 	Active        *flexBool         `json:"active"`
 	DisableStatus json.RawMessage   `json:"disable_status"`
+
+	// Enterprise and EnterpriseType report an enterprise account (企业账号); user/list has
+	// these fields, and not DisableStatus.
+	Enterprise     *flexBool `json:"exclusive_account"`
+	EnterpriseType string    `json:"exclusive_account_type"`
+}
+
+// standingUnread reports that whether the account is disabled is known from a lookup only.
+func (a *userRecord) standingUnread() bool {
+	enterprise := a.EnterpriseType != "" || a.Enterprise != nil && bool(*a.Enterprise)
+	return enterprise && (len(a.DisableStatus) == 0 || string(a.DisableStatus) == "null")
 }
 
 type role struct {

@@ -49,8 +49,9 @@ type Organisation struct {
 
 // Read calls each for every member in good standing, as Directory.Person would
 // return them, in any order. All data was requested after the call of Read. A
-// person who is missing may be a member all the same: of a department that is out
-// of scope, or of one that was moved during the reading. On error, each was not
+// person who is missing may be a member all the same: one with an enterprise account,
+// since the lists do not contain whether it is disabled, or one of a department that is
+// out of scope or was moved during the reading. On error, each was not
 // called; the error is an *identity.Failure, of code permission_missing if the app
 // may not read the lists.
 func (o *Organisation) Read(ctx context.Context, each func(identity.User)) error {
@@ -310,10 +311,10 @@ func roles(page func(body, out any) error) ([]identity.Role, error) {
 			return nil, errLargeOrganisation
 		}
 		if !bool(got.More) {
-			break
+			return all, nil
 		}
 	}
-	return all, nil
+	return nil, errLargeOrganisation
 }
 
 // report passes on the members whose records are complete and agree.
@@ -326,7 +327,7 @@ func (r *reading) report(parts []map[string]*userRecord, each func(identity.User
 	}
 	lines := map[int64][]int64{}
 	for id, one := range all {
-		if one == nil || !validID(id) || !validID(one.UnionID) || one.Active == nil {
+		if one == nil || !validID(id) || !validID(one.UnionID) || one.Active == nil || one.standingUnread() {
 			continue
 		}
 		one.Roles = r.roles[id]

@@ -73,6 +73,43 @@ func TestOrganisation(t *testing.T) {
 	}
 }
 
+// TestOrganisationStanding: the lists do not contain whether an enterprise account is disabled, so
+// they confirm none, and the lookup decides.
+func TestOrganisationStanding(t *testing.T) {
+	for _, tt := range []struct {
+		name          string
+		change        func(*simulator.Person)
+		listed        bool
+		found, status string
+	}{
+		{"ordinary", func(*simulator.Person) {}, true, "", ""},
+		{"enterprise", func(p *simulator.Person) { p.Enterprise = true }, false, "", ""},
+		{"disabled", func(p *simulator.Person) { p.Disabled = true }, false, "refused disabled", ""},
+		{"enterprise, with its state", func(p *simulator.Person) { p.Enterprise = true }, true, "", "false"},
+		{"disabled, with its state", func(p *simulator.Person) { p.Disabled = true }, false, "refused disabled", "true"},
+	} {
+		g := newEnv(t)
+		who, _ := g.Who("zhangsan")
+		if err := g.Change("zhangsan", tt.change); err != nil {
+			t.Fatal(err)
+		}
+		if tt.status != "" { // DingTalk may add the field
+			g.Fault(simulator.Fault{On: "/topapi/v2/user/list", Do: simulator.Body(`{"errcode":0,"result":{"has_more":false,` +
+				`"list":[{"userid":"zhangsan","unionid":"` + who.UnionID + `","name":"张三","active":true,"dept_id_list":[4201],` +
+				`"exclusive_account":true,"disable_status":` + tt.status + `}]}}`)})
+		}
+		all, err := members(t, g.dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, listed := all["zhangsan"]
+		_, err = g.dir.Person(t.Context(), who.UnionID)
+		if listed != tt.listed || verdict(err) != tt.found {
+			t.Errorf("%s: listed %v, looked up %q; want %v, %q", tt.name, listed, verdict(err), tt.listed, tt.found)
+		}
+	}
+}
+
 // TestOrganisationLarge tests departments on three levels, with more than one page of
 // people.
 func TestOrganisationLarge(t *testing.T) {

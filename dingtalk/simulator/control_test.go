@@ -172,7 +172,7 @@ func TestControlReads(t *testing.T) {
 func TestControlPerson(t *testing.T) {
 	const person = `{"id":"p1","union_id":"u-p1","nick":"昵称","avatar":"https://avatar.example/p1.png",` +
 		`"mobile":"13800000009","own_email":"own@home.example","login_email":"login@home.example","visitor":true,` +
-		`"corps":["dingother"],"user_id":"p1","external":true,"inactive":true,"disabled":true,"blocked":true,` +
+		`"corps":["dingother"],"user_id":"p1","external":true,"inactive":true,"enterprise":true,"disabled":true,"blocked":true,` +
 		`"name":"姓名","job_number":"0009","title":"工程师","work_place":"杭州","remark":"备注","telephone":"0571-1",` +
 		`"org_email":"p1@yunfan.example","email":"p.one@yunfan.example","departments":[42,43],"leads":[42],` +
 		`"roles":[100],"manager":"lisi","extension":"{}","hired":"2026-08-01T09:00:00Z","admin":true,"boss":true,` +

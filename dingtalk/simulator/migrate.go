@@ -26,7 +26,7 @@ func (p *Platform) Migrate(id, unionID string) error {
 		p.org.migrated = map[string]string{}
 	}
 	p.org.migrated[who.UnionID] = unionID
-	who.UnionID = unionID
+	who.UnionID, who.Enterprise = unionID, true
 	return nil
 }
 

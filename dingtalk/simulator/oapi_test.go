@@ -176,6 +176,12 @@ func TestUserListPages(t *testing.T) {
 	if last["has_more"] != false || last["next_cursor"] != nil || len(last["list"].([]any)) != 1 {
 		t.Errorf("last page = %v", last)
 	}
+	for _, one := range append(first["list"].([]any), last["list"].([]any)...) {
+		m := one.(map[string]any)
+		if _, there := m["disable_status"]; there || m["exclusive_account"] != (m["userid"] == "zhengshi") {
+			t.Errorf("record of the list = %v, want no disable_status, and zhengshi's account an enterprise account", m)
+		}
+	}
 	beyond := w.old("/topapi/v2/user/list",
 		`{"dept_id":43,"cursor":9223372036854775807,"size":100}`)["result"].(map[string]any)
 	if beyond["has_more"] != false || len(beyond["list"].([]any)) != 0 {

@@ -37,9 +37,10 @@ type Account struct {
 type Record struct {
 	UserID      string    `json:"user_id"` // "" = not known to the organisation
 	External    bool      `json:"external"`
-	Inactive    bool      `json:"inactive"` // has never activated the account
-	Disabled    bool      `json:"disabled"` // enterprise account, disabled: user/get shows it
-	Blocked     bool      `json:"blocked"`  // the directory answers 60120
+	Inactive    bool      `json:"inactive"`   // has never activated the account
+	Enterprise  bool      `json:"enterprise"` // an enterprise account (企业账号); so is every disabled one
+	Disabled    bool      `json:"disabled"`   // user/get shows it, user/list does not
+	Blocked     bool      `json:"blocked"`    // the directory answers 60120
 	Name        string    `json:"name"`
 	JobNumber   string    `json:"job_number"`
 	Title       string    `json:"title"`

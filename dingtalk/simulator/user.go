@@ -70,7 +70,7 @@ func userRecord(p *Platform, a *App, who *Person) map[string]any {
 		"dept_id_list": append([]int64{}, who.Departments...),
 		"active":       !who.Inactive, "admin": who.Admin, "boss": who.Boss, "senior": who.Senior, "real_authed": true,
 		"hide_mobile":       false,
-		"exclusive_account": who.Disabled,
+		"exclusive_account": who.Enterprise || who.Disabled,
 	}
 	for name, value := range map[string]string{"job_number": who.JobNumber, "title": who.Title,
 		"telephone": who.Telephone,
@@ -92,9 +92,12 @@ func userRecord(p *Platform, a *App, who *Person) map[string]any {
 	if !who.Hired.IsZero() {
 		m["hired_date"] = who.Hired.UnixMilli()
 	}
-	if who.Disabled {
-		m["exclusive_account_type"], m["login_id"], m["disable_status"] = "dingtalk", who.UserID, true
+	if who.Enterprise || who.Disabled {
+		m["exclusive_account_type"], m["login_id"] = "dingtalk", who.UserID
 		m["exclusive_account_corp_id"], m["exclusive_account_corp_name"] = p.org.corpID, p.org.department(1).Name
+	}
+	if who.Disabled {
+		m["disable_status"] = true
 	}
 	var orders, leads, roles []map[string]any
 	for i, id := range who.Departments {
@@ -151,12 +154,12 @@ func (o *organisation) members(department int64) []*Person {
 	return list
 }
 
-// listRecord is the record of a member in user/list: user/get's record without roles,
-// with the fields of this department only.
+// listRecord is the record of a member in user/list: user/get's record without roles and
+// without the state of an enterprise account, with the fields of this department only.
 func listRecord(p *Platform, a *App, who *Person, department int64) map[string]any {
 	m := userRecord(p, a, who)
 	for _, name := range []string{"role_list", "leader_in_dept", "dept_order_list", "manager_userid", "senior",
-		"real_authed"} {
+		"real_authed", "disable_status"} {
 		delete(m, name)
 	}
 	m["leader"], m["dept_order"] = slices.Contains(who.Leads, department), slices.Index(who.Departments, department)+1
