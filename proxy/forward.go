@@ -35,6 +35,7 @@ type proxiedRequest struct {
 	requestBody  requestBody
 	responseBody responseBody
 	release      func()                    // ends the watch; nil: none was started
+	cancel       func()                    // of Context; nil: it is the request's own
 	stream       stream                    // in the ConnTracker; nil: not there
 	ended        atomic.Pointer[web.Error] // why we ended this while it was open; nil: we did not
 	hijacked     bool
@@ -76,8 +77,11 @@ func (h *Handler) forward(w http.ResponseWriter, r *http.Request, p *proxiedRequ
 	if !p.websocket {
 		delete(r.Header, "Upgrade") // never forwarded: nothing is checked inside a tunnel (threats M6)
 	}
-	p.in = r.WithContext(p)
 	defer p.finish()
+	if r.ContentLength < 0 && p.session != nil {
+		p.watchUpload()
+	}
+	p.in = r.WithContext(p)
 	up.proxy.ServeHTTP(p, p.in)
 	if p.err == nil {
 		return nil
@@ -95,14 +99,18 @@ func (p *proxiedRequest) finish() {
 	if p.release != nil {
 		p.release()
 	}
+	if p.cancel != nil {
+		p.cancel()
+	}
 	if p.stream != nil {
 		p.handler.Streams.remove(p.stream)
 	}
 	broken := p.responseBody.err
 	switch {
-	case broken == nil || p.Context.Err() != nil:
+	case broken == nil:
 	case p.ended.Load() != nil:
 		p.x.Err = p.ended.Load()
+	case p.Context.Err() != nil:
 	default:
 		p.x.Err = p.failed(&web.Error{
 			Status: http.StatusBadGateway,
@@ -124,6 +132,9 @@ const statusGone = 499
 
 // failure determines the cause of a missing answer.
 func (p *proxiedRequest) failure() *web.Error {
+	if why := p.ended.Load(); why != nil {
+		return why
+	}
 	if err := p.requestBody.failed.Load(); err != nil { // the client's own body, not the upstream (threats M3)
 		status := http.StatusBadRequest
 		if _, large := errors.AsType[*http.MaxBytesError](*err); large {

@@ -128,7 +128,7 @@ func TestGRPC_OneWay(t *testing.T) {
 
 func grpcOneWay(t *testing.T, secure bool) {
 	d, conn := grpcThrough(t, secure)
-	_, cookie := d.signIn("zhangsan")
+	s, cookie := d.signIn("zhangsan")
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	ctx = metadata.AppendToOutgoingContext(ctx, "cookie", cookie)
@@ -166,6 +166,16 @@ func grpcOneWay(t *testing.T, secure bool) {
 	}
 	if err := sum.RecvMsg(out); !errors.Is(err, io.EOF) || fmt.Sprint(sum.Trailer().Get("x-length")) != "[100000]" {
 		t.Errorf("client streaming ends with %v, trailer %v", err, sum.Trailer())
+	}
+	// without an answer yet, it ends with its session too
+	if sum, err = conn.NewStream(ctx, &wordsService.Streams[2], "/test.Words/Sum"); err == nil {
+		err = errors.Join(sum.SendMsg(text("before")), d.handler.Sessions.Revoke(t.Context(), s.ID))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := sum.RecvMsg(out); err == nil || errors.Is(err, io.EOF) || ctx.Err() != nil {
+		t.Errorf("client streaming after the sign-out = %v, want an error, and long before the deadline", err)
 	}
 }
 

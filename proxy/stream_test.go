@@ -62,6 +62,44 @@ func TestEventStream(t *testing.T) {
 	}
 }
 
+// TestUploadStream: a request body without a length that arrives for as long as the client
+// wants ends with the session too, before the application has answered (W2).
+func TestUploadStream(t *testing.T) {
+	got, gone := make(chan string), make(chan error, 1)
+	d := open(t, plan{app: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for buf := make([]byte, 16); ; {
+			n, err := r.Body.Read(buf)
+			if err != nil {
+				gone <- err
+				return
+			}
+			got <- string(buf[:n])
+		}
+	})})
+	s, cookie := d.signIn("zhangsan")
+	conn := d.speak("POST /upload HTTP/1.1\r\nHost: " + host + "\r\nCookie: " + cookie +
+		"\r\nTransfer-Encoding: chunked\r\n\r\n")
+	for _, part := range []string{"one", "two"} {
+		fmt.Fprintf(conn, "%x\r\n%s\r\n", len(part), part)
+		if saw := <-got; saw != part {
+			t.Fatalf("the upstream read %q, want %q", saw, part)
+		}
+	}
+	if err := d.handler.Sessions.Revoke(t.Context(), s.ID); err != nil {
+		t.Fatal(err)
+	}
+	res, body := answered(t, conn, "POST")
+	if res.StatusCode != http.StatusUnauthorized || !res.Close {
+		t.Errorf("after the sign-out = %d %s, close %v; want 401 and the end of the connection", res.StatusCode, body, res.Close)
+	}
+	if err := <-gone; err == io.EOF {
+		t.Error("the upstream read a complete body, want an aborted one")
+	}
+	if x := d.last(1); x.Err == nil || !strings.Contains(x.Err.Error(), "session ended") || len(d.failed) > 0 {
+		t.Errorf("record %v, Failed %v, want the end of the session", x.Err, d.failed)
+	}
+}
+
 // endless is a reader of n bytes of a pattern.
 type endless struct{ n int64 }
 

@@ -255,7 +255,7 @@ func (u *Upstream) modify(res *http.Response) error {
 	kind := res.Header["Content-Type"]
 	events := len(kind) == 1 && strings.HasPrefix(kind[0], "text/event-stream")
 	if res.ContentLength < 0 && (events || p.session != nil) {
-		p.watch(&p.responseBody, streamAge)
+		p.watch(func() { _ = p.responseBody.Close() }, streamAge)
 	}
 	if events {
 		p.x.Streamed = true

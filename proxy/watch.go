@@ -3,9 +3,9 @@ package proxy
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"reflect"
+	"sync"
 	"time"
 
 	"dinggate/internal/identity"
@@ -22,8 +22,8 @@ func (p *proxiedRequest) track(one stream) {
 	}
 }
 
-// streamAge is the age from which an answer without Content-Length counts as a stream
-// that outlives its request. Most end long before, and need no watch.
+// streamAge is the age from which a body without Content-Length, in either direction,
+// counts as a stream that outlives its request. Most end long before, and need no watch.
 const streamAge = time.Second
 
 var (
@@ -33,20 +33,47 @@ var (
 	errRuleChanged   = errors.New("proxy: the new rules do not allow an open stream")
 )
 
-// watch ends a stream together with its session, or when new rules would deny it:
-// closing the upstream's side makes httputil end the client's (threats W2). It begins
-// after the given time.
-func (p *proxiedRequest) watch(upstream io.Closer, after time.Duration) {
+// watch ends a stream together with its session, or when new rules would deny it: end
+// ends the upstream's side, which makes httputil end the client's (threats W2). It
+// begins after the given time. A request is watched once.
+func (p *proxiedRequest) watch(end func(), after time.Duration) {
+	if p.release != nil {
+		return
+	}
 	finished := make(chan struct{})
 	begin := time.AfterFunc(after, func() {
 		if why := p.reasonToEnd(finished); why != nil {
 			p.ended.Store(why)
-			upstream.Close()
+			end()
 		}
 	})
 	p.release = func() {
 		begin.Stop()
 		close(finished)
+	}
+}
+
+// watchUpload is watch for a request whose body has no length: it may be open for as
+// long as the client wants, and the upstream need not answer before its end. A Read of
+// such a body does not return when the context is done, but at its deadline.
+func (p *proxiedRequest) watchUpload() {
+	p.Context, p.cancel = context.WithCancel(p.Context)
+	var mu sync.Mutex
+	over := false // w must not be used any more
+	p.watch(func() {
+		p.cancel()
+		mu.Lock()
+		defer mu.Unlock()
+		if !over {
+			_ = http.NewResponseController(p.w).SetReadDeadline(time.Now())
+		}
+	}, streamAge)
+	release := p.release
+	p.release = func() {
+		release()
+		mu.Lock()
+		defer mu.Unlock()
+		over = true
 	}
 }
 

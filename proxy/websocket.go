@@ -28,7 +28,8 @@ func (p *proxiedRequest) switched(res *http.Response) error {
 	if up := res.Header["Upgrade"]; !p.websocket || len(up) != 1 || !strings.EqualFold(up[0], "websocket") {
 		return errSwitched
 	}
-	p.watch(res.Body, 0)
+	upstream := res.Body // httputil takes it out of res
+	p.watch(func() { _ = upstream.Close() }, 0)
 	return nil
 }
 
