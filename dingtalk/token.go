@@ -14,6 +14,8 @@ const (
 	tokenLife = 7200 * time.Second // if the response has no expiry
 	renewAt   = 10 * time.Minute   // before the expiry
 	retryAt   = 30 * time.Second   // after a renewal failed while the old token is valid
+
+	renewPatience = 500 * time.Millisecond // for a renewal while the old token is valid
 )
 
 // appToken is the app's own token: one per app, for all people. DingTalk throttles an
@@ -64,7 +66,8 @@ func (t *appToken) keep(text string, now time.Time, life time.Duration) {
 	t.renew = now.Add(max(life-renewAt, life/2))
 }
 
-// postpone delays the next attempt after a failed renewal.
+// postpone delays the next attempt after a failed renewal; a token that has expired or
+// was dropped is fetched again in any case.
 func (t *appToken) postpone(now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -73,24 +76,38 @@ func (t *appToken) postpone(now time.Time) {
 
 // appToken returns the app's token, from the cache if possible. Concurrent callers
 // share one call, which continues if one of them gives up. A failed renewal before
-// the expiry is not an error: the old token is still valid.
+// the expiry is not an error, and a slow one delays no call: the old token is still
+// valid.
 func (c *Client) appToken(ctx context.Context) (string, error) {
 	old, due := c.token.current(c.now())
 	if !due {
 		return old, nil
 	}
 	shared := context.WithoutCancel(ctx)
-	fetched := c.token.group.DoChan("", func() (any, error) { return c.fetchToken(shared) })
+	fetched := c.token.group.DoChan("", func() (any, error) {
+		text, err := c.fetchToken(shared)
+		if err != nil {
+			c.token.postpone(c.now())
+		}
+		return text, err
+	})
+	var patience <-chan time.Time // never, without an old token
+	if old != "" {
+		timer := time.NewTimer(renewPatience)
+		defer timer.Stop()
+		patience = timer.C
+	}
 	select {
 	case r := <-fetched:
 		if r.Err == nil {
 			return r.Val.(string), nil
 		}
 		if old != "" {
-			c.token.postpone(c.now())
 			return old, nil
 		}
 		return "", r.Err
+	case <-patience:
+		return old, nil
 	case <-ctx.Done():
 		return "", noAnswer(transportError(ctx, pathAppToken, ctx.Err(), nil)).failure()
 	}

@@ -104,6 +104,29 @@ func TestTokenRenewalFails(t *testing.T) {
 	})
 }
 
+// An early renewal without an answer delays calls by at most half a second, since the old token
+// is valid, and ends as one that fails.
+func TestTokenRenewalHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &tokens{life: `"expireIn":7200`}
+		client := &Client{Transport: script(s.answer)}
+		client.appToken(t.Context())
+		s.slow = time.Minute
+		time.Sleep(115 * time.Minute)
+		for range 10 {
+			began := time.Now()
+			if got, err := client.appToken(t.Context()); got != "t1" || time.Since(began) > 500*time.Millisecond {
+				t.Errorf("appToken = %s, %v after %v, want t1 after half a second at most", got, err, time.Since(began))
+			}
+		}
+		time.Sleep(75 * time.Second)
+		began := time.Now()
+		if got, err := client.appToken(t.Context()); got != "t1" || time.Since(began) > 0 || s.count != 2 {
+			t.Errorf("afterwards: %s, %v after %v and %d calls, want t1 at once and 2", got, err, time.Since(began), s.count)
+		}
+	})
+}
+
 // A hundred callers share one call; a caller that gives up does not cancel it for the
 // others.
 func TestTokenSingleFlight(t *testing.T) {
