@@ -85,7 +85,14 @@ func (p *proxiedRequest) renew(h http.Header) {
 	}
 }
 
+// sharedCache reports whether an answer may enter a shared cache: by Cache-Control, or
+// by a header for some caches alone, which they obey instead (RFC 9213).
 func sharedCache(h http.Header) bool {
+	for name := range h {
+		if strings.HasSuffix(name, "-Cache-Control") || name == "Surrogate-Control" || name == "X-Accel-Expires" {
+			return true
+		}
+	}
 	for _, line := range h["Cache-Control"] {
 		for directive := range strings.SplitSeq(line, ",") {
 			name, _, _ := strings.Cut(strings.Trim(directive, " \t"), "=")

@@ -307,8 +307,8 @@ func TestAnswerCleaned(t *testing.T) {
 func TestRenewal(t *testing.T) {
 	cache := ""
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if cache != "" {
-			w.Header().Set("Cache-Control", cache)
+		if name, value, ok := strings.Cut(cache, ": "); ok {
+			w.Header().Set(name, value)
 		}
 		json.NewEncoder(w).Encode(nil)
 	}))
@@ -318,9 +318,14 @@ func TestRenewal(t *testing.T) {
 		renewed             bool
 	}{
 		{"GET /", page, "", true},
-		{"GET /", page, "no-cache", true},
-		{"GET /", page, "max-age=60, public", false},
-		{"GET /", page, "S-Maxage=60", false},
+		{"GET /", page, "Cache-Control: no-cache", true},
+		{"GET /", page, "Cache-Control: max-age=60, public", false},
+		{"GET /", page, "Cache-Control: S-Maxage=60", false},
+		{"GET /", page, "CDN-Cache-Control: max-age=60", false},
+		{"GET /", page, "Example-CDN-Cache-Control: max-age=60", false},
+		{"GET /", page, "Surrogate-Control: max-age=60", false},
+		{"GET /", page, "X-Accel-Expires: 60", false},
+		{"GET /", page, "Expires: Thu, 01 Dec 2050 16:00:00 GMT", true},
 		{"GET /", "Accept: */*", "", false},
 		{"POST /", page, "", false},
 		{"GET /", "Sec-Fetch-Mode: cors", "", false},
@@ -344,7 +349,7 @@ func TestRenewal(t *testing.T) {
 			}
 		}
 		if want := map[bool]int{true: 1}[c.renewed]; got != want {
-			t.Errorf("%s %s, Cache-Control %q: %d cookies in three answers, want %d", c.line, c.header, c.cache, got,
+			t.Errorf("%s %s, %q: %d cookies in three answers, want %d", c.line, c.header, c.cache, got,
 				want)
 		}
 	}
