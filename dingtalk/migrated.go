@@ -67,20 +67,12 @@ func otherID(answer map[string]json.RawMessage, known string) (other string) {
 // Holder returns the unionId of the member who has a userid at present. The error is an
 // *identity.Failure, of class Refused if no member has the userid.
 func (d *Directory) Holder(ctx context.Context, userID string) (unionID string, err error) {
-	var got struct {
-		UserID  string `json:"userid"`
-		UnionID string `json:"unionid"`
-	}
 	if !validID(userID) {
 		return "", refuse("not_member", "no userid to ask for")
 	}
-	err = d.Client.do(WithClass(ctx, ratelimit.Event),
-		request{host: hostOld, path: pathUserGet, body: map[string]string{"userid": userID, "language": "zh_CN"}}, &got)
-	switch {
-	case err != nil:
+	got, err := d.colleague(WithClass(ctx, ratelimit.Event), userID)
+	if err != nil {
 		return "", err
-	case got.UserID != userID || !validID(got.UnionID):
-		return "", badAnswer(pathUserGet, formatError("no userid or unionid")).failure()
 	}
 	return got.UnionID, nil
 }

@@ -1,10 +1,12 @@
 package dingtalk_test
 
 import (
+	"fmt"
 	"net"
 	"net/http/httptest"
 	"testing"
 
+	"dinggate/dingtalk"
 	"dinggate/dingtalk/simulator"
 )
 
@@ -36,5 +38,28 @@ func TestMoves(t *testing.T) {
 	}
 	if n := sim.Calls("/v1.0/oauth2/userAccessToken") - before; n != 1 {
 		t.Errorf("the code was sent %d times", n)
+	}
+}
+
+// TestSuperiors: a record of another person, or without its ids, names no approver (K10, K11).
+func TestSuperiors(t *testing.T) {
+	const record = `{"errcode":0,"result":{"userid":"%s","unionid":"%s","name":"李四","manager_userid":"zhangsan","dept_id_list":[]}}`
+	for _, tt := range []struct{ userID, unionID, want string }{
+		{"lisi", "u-lisi", ""},
+		{"lisi", "", "later bad_answer"},
+		{"", "u-lisi", "later bad_answer"},
+		{"wangwu", "u-wangwu", "later bad_answer"},
+	} {
+		g := newEnv(t)
+		g.Fault(simulator.Fault{On: pathUserGet, Do: simulator.Body(fmt.Sprintf(record, tt.userID, tt.unionID)), Times: 1})
+		list, _, err := g.dir.Superiors(t.Context(), "lisi", dingtalk.Superiors{Manager: true})
+		if verdict(err) != tt.want || err == nil && (len(list) != 1 || list[0].UnionID != g.unionID(t, "zhangsan")) {
+			t.Errorf("the requester's record is %+v: %v, %v; want zhangsan, or %q", tt, list, err, tt.want)
+		}
+		g.Fault(simulator.Fault{On: pathUserGet, Do: simulator.Body(fmt.Sprintf(record, tt.userID, tt.unionID)), Times: 1})
+		list, _, err = g.dir.Superiors(t.Context(), "", dingtalk.Superiors{Users: []string{"lisi"}})
+		if verdict(err) != tt.want || err == nil && (len(list) != 1 || list[0].UnionID != tt.unionID) {
+			t.Errorf("the approver's record is %+v: %v, %v; want %q", tt, list, err, tt.want)
+		}
 	}
 }

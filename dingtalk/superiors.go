@@ -31,12 +31,9 @@ func (d *Directory) Superiors(ctx context.Context, userID string, s Superiors) (
 	ctx, cancel := d.Client.deadline(ctx)
 	defer cancel()
 	ids := slices.Clone(s.Users)
-	var got struct {
-		Manager     string            `json:"manager_userid"`
-		Departments flexList[flexInt] `json:"dept_id_list"`
-	}
+	var got colleague
 	if userID != "" {
-		if err := d.userGet(ctx, userID, &got); err != nil {
+		if got, err = d.colleague(ctx, userID); err != nil {
 			return nil, "", err
 		}
 	}
@@ -63,11 +60,7 @@ func (d *Directory) Superiors(ctx context.Context, userID string, s Superiors) (
 			continue
 		}
 		seen = append(seen, id)
-		var u struct {
-			UnionID string `json:"unionid"`
-			Name    string `json:"name"`
-		}
-		switch err := d.userGet(ctx, id, &u); {
+		switch u, err := d.colleague(ctx, id); {
 		case err == nil:
 			list = append(list, identity.User{UserID: id, UnionID: u.UnionID, Name: strings.TrimSpace(u.Name)})
 		case temporary(err):
@@ -77,9 +70,24 @@ func (d *Directory) Superiors(ctx context.Context, userID string, s Superiors) (
 	return list, strings.Join(paths, "; "), nil
 }
 
-func (d *Directory) userGet(ctx context.Context, userID string, out any) error {
-	return d.Client.do(ctx,
-		request{host: hostOld, path: pathUserGet, body: map[string]string{"userid": userID, "language": "zh_CN"}}, out)
+// colleague is the part of a member's record that proves nothing about their standing.
+type colleague struct {
+	UserID      string            `json:"userid"`
+	UnionID     string            `json:"unionid"`
+	Name        string            `json:"name"`
+	Manager     string            `json:"manager_userid"`
+	Departments flexList[flexInt] `json:"dept_id_list"`
+}
+
+// colleague reads the record of the member who has a userid at present. A record of
+// another userid, or without a unionid, is unreadable.
+func (d *Directory) colleague(ctx context.Context, userID string) (got colleague, err error) {
+	err = d.Client.do(ctx,
+		request{host: hostOld, path: pathUserGet, body: map[string]string{"userid": userID, "language": "zh_CN"}}, &got)
+	if err == nil && (got.UserID != userID || !validID(got.UnionID)) {
+		err = badAnswer(pathUserGet, formatError("no userid or unionid, or another's")).failure()
+	}
+	return got, err
 }
 
 // temporary reports a failure that is no evidence about the person looked up.
