@@ -25,9 +25,9 @@ var (
 		"Exit codes: 0 success, 1 failure, 2 wrong usage.",
 		"退出码：0 成功，1 出错，2 用法错误。"}
 	keysText = i18n.Message{
-		"Every key with a single value or a list of values is also a flag:\n" +
-			"--session.lifetime 8h. A flag beats the environment, that beats the file, that beats the\n" +
-			"default. A secret is no flag, since every process can read a command line: give its file.",
+		"Every key with a single value or a list of values is also a flag, such as --session.lifetime 8h.\n" +
+			"Precedence: flag, environment, file, default.\n" +
+			"A secret is no flag, because every process can read a command line: use its _file key.",
 		"配置中的单值和列表项都可以写成命令行参数，例如 --session.lifetime 8h。\n" +
 			"优先级：命令行 > 环境变量 > 配置文件 > 默认值。\n" +
 			"密钥不能写在命令行上（任何进程都能读取命令行），请使用对应的 _file 项。"}

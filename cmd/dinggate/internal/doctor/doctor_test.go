@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http/httptest"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -29,9 +30,10 @@ func TestDoctorHealthy(t *testing.T) {
 		"an external contact": func(c *env) {
 			c.h.Kit.UntrustedForwarders.Note(netip.MustParseAddr("198.51.100.7"), time.Now())
 		},
-		"sessions in cookie": func(c *env) { c.cfg.Session.Store, c.cfg.StateDir = "cookie", "" },
-		"a strict cookie":    func(c *env) { c.cfg.Cookie.SameSite = "strict" },
-		"without events":     func(c *env) { c.cfg.DingTalk.Events = false },
+		"sessions in cookie":     func(c *env) { c.cfg.Session.Store, c.cfg.StateDir = "cookie", "" },
+		"before the first start": func(c *env) { c.cfg.StateDir = filepath.Join(c.cfg.StateDir, "new") },
+		"a strict cookie":        func(c *env) { c.cfg.Cookie.SameSite = "strict" },
+		"without events":         func(c *env) { c.cfg.DingTalk.Events = false },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newEnv(t)

@@ -139,7 +139,7 @@ var doctorFaults = []struct {
 		"归运行 dinggate 的用户所有", ""},
 	{"no collector for the traces", func(c *env) { c.cfg.Tracing.Endpoint = "http://" + servertest.ClosedAddress(c.t) },
 		"tracing", "无法连接", "防火墙", ""},
-	{"state_dir does not exist", func(c *env) { c.cfg.StateDir = filepath.Join(c.cfg.StateDir, "none") },
+	{"state_dir in a folder that is not there", func(c *env) { c.cfg.StateDir = filepath.Join(c.cfg.StateDir, "none", "state") },
 		"state_dir", "无法写入", "install -d -m 700", ""},
 	{"application down", func(c *env) { c.app.Close() }, "upstream.APP", "无法连接", "请确认应用在该地址运行", ""},
 	{"application speaks no TLS", func(c *env) { c.route("/y/", nil, "https://"+c.app.Listener.Addr().String()) },

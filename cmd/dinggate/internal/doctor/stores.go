@@ -186,6 +186,9 @@ func stateDir(dir string) Result {
 		return fullDisk(dir, i18n.Message{"has no space left: once the file must grow, sign-ins are refused and sign-outs not stored",
 			"磁盘已满：文件需要增长时会拒绝登录，退出登录也无法保存"})
 	}
+	if errors.Is(err, fs.ErrNotExist) && tryWrite(filepath.Dir(dir)) == nil {
+		return good(i18n.Message{"does not exist yet: it is created at the start", "尚不存在，启动时创建"})
+	}
 	if err != nil {
 		return Result{
 			Severity: Wrong,
