@@ -26,7 +26,7 @@ func TestQuickStartPage(t *testing.T) {
 					page, len(config), len(shell))
 			}
 			m := newMachine(t, share)
-			m.run("unpack", "mkdir /root/new && cd /root/new && tar xf /mnt/dinggate.tar.gz && mv */dinggate */systemd/* .")
+			m.run("unpack", "mkdir /root/new && cd /root/new && tar xf /mnt/dinggate.tar.gz --strip-components=1")
 			m.run("write config.yaml", "cat >/root/new/config.yaml <<'END'\n"+simulated(config[0])+"END")
 			m.run("the header of the unit", "cd /root/new\n"+unit)
 			typed := "echo " + simulator.DemoClientSecret + " | install"
