@@ -10,7 +10,6 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"testing"
-	"time"
 
 	"dinggate/internal/tlstest"
 
@@ -143,20 +142,20 @@ func grpcThrough(t *testing.T, secure bool) (*env, *grpc.ClientConn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ours := tlstest.NewAuthority(t)
+	ours := tlstest.NewAuthority()
 	server, p := grpc.NewServer(), plan{upstream: "h2c://" + l.Addr().String()}
 	if secure {
-		own := ours.Pair("words.internal", time.Hour)
+		own := ours.Pair(tlstest.Leaf{Names: []string{"words.internal"}})
 		server = grpc.NewServer(grpc.Creds(credentials.NewServerTLSFromCert(&own)))
 		p.upstream = "https://" + l.Addr().String()
-		p.config.TLS = UpstreamTLS{CAFile: ours.Write(), ServerName: "words.internal"}
+		p.config.TLS = UpstreamTLS{CAFile: ours.File(t), ServerName: "words.internal"}
 	}
 	server.RegisterService(&wordsService, words{})
 	go server.Serve(l)
 	t.Cleanup(server.Stop)
 	d := open(t, p)
 	front := httptest.NewUnstartedServer(d.server.Config.Handler)
-	front.TLS = &tls.Config{Certificates: []tls.Certificate{ours.Pair(host, time.Hour)}}
+	front.TLS = &tls.Config{Certificates: []tls.Certificate{ours.Pair(tlstest.Leaf{Names: []string{host}})}}
 	front.EnableHTTP2, front.Config.ErrorLog = true, d.server.Config.ErrorLog
 	front.StartTLS()
 	t.Cleanup(front.Close)

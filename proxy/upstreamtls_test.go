@@ -33,10 +33,10 @@ func TestPassHost(t *testing.T) {
 // TestUpstreamTLS: an upstream with a private authority, another name than its address, and a
 // client certificate.
 func TestUpstreamTLS(t *testing.T) {
-	ours, theirs := tlstest.NewAuthority(t), tlstest.NewAuthority(t)
-	serverCert, serverKey := ours.WritePair("app.internal")
-	clientCert, clientKey := ours.WritePair("gateway.internal")
-	foreignCert, foreignKey := theirs.WritePair("gateway.internal")
+	ours, theirs := tlstest.NewAuthority(), tlstest.NewAuthority()
+	serverCert, serverKey := ours.Files(t, tlstest.Leaf{Names: []string{"app.internal"}})
+	clientCert, clientKey := ours.Files(t, tlstest.Leaf{Names: []string{"gateway.internal"}, Client: true})
+	foreignCert, foreignKey := theirs.Files(t, tlstest.Leaf{Names: []string{"gateway.internal"}, Client: true})
 	pair, err := tls.LoadX509KeyPair(serverCert, serverKey)
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +53,7 @@ func TestUpstreamTLS(t *testing.T) {
 	app.StartTLS()
 	defer app.Close()
 	_, port, _ := net.SplitHostPort(app.Listener.Addr().String())
-	good := UpstreamTLS{CAFile: ours.Write(), ServerName: "app.internal", ClientCertFile: clientCert, ClientKeyFile: clientKey}
+	good := UpstreamTLS{CAFile: ours.File(t), ServerName: "app.internal", ClientCertFile: clientCert, ClientKeyFile: clientKey}
 	for _, c := range []struct {
 		name   string
 		change func(*UpstreamTLS)
@@ -61,7 +61,7 @@ func TestUpstreamTLS(t *testing.T) {
 	}{
 		{"all given", func(*UpstreamTLS) {}, 200},
 		{"no authority", func(c *UpstreamTLS) { c.CAFile = "" }, 502},
-		{"another authority", func(c *UpstreamTLS) { c.CAFile = theirs.Write() }, 502},
+		{"another authority", func(c *UpstreamTLS) { c.CAFile = theirs.File(t) }, 502},
 		{"no name", func(c *UpstreamTLS) { c.ServerName = "" }, 502},
 		{"another name", func(c *UpstreamTLS) { c.ServerName = "other.internal" }, 502},
 		{"no certificate", func(c *UpstreamTLS) { c.ClientCertFile, c.ClientKeyFile = "", "" }, 502},

@@ -1,6 +1,6 @@
 // Package tlstest makes the certificates of a test.
 //
-//	Authority ─► Pair (tls.Certificate) ─► PEM ─► files
+//	Authority ─► Leaf ─► PEM ─► tls.Certificate, or files
 package tlstest
 
 import (
@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -18,28 +19,47 @@ import (
 	"time"
 )
 
-// Authority signs certificates. Its methods end the test on an error.
+// Authority issues certificates. Nothing trusts it unless a test configures that.
 type Authority struct {
 	Cert *x509.Certificate
-
-	t   testing.TB
-	key *ecdsa.PrivateKey
+	Key  *ecdsa.PrivateKey
 }
 
-// NewAuthority returns an authority that is valid for a year.
-func NewAuthority(t testing.TB) *Authority {
-	t.Helper()
-	a := &Authority{t: t, Cert: &x509.Certificate{
+// Leaf describes a certificate. The zero value is a valid certificate for app.test, localhost and 127.0.0.1.
+type Leaf struct {
+	Names      []string      // the only host names and addresses, the first one also the common name
+	Ends       time.Duration // from now; 0 means in an hour
+	Begins     time.Duration // from now; 0 means a month ago
+	Client     bool          // for client authentication instead of server authentication
+	SelfSigned bool
+}
+
+// NewAuthority returns an authority with a key of its own, valid for a year.
+func NewAuthority() *Authority {
+	key := newKey()
+	c := &x509.Certificate{
+		SerialNumber:          big.NewInt(1),
 		Subject:               pkix.Name{CommonName: "test authority"},
 		NotBefore:             time.Now().AddDate(-1, 0, 0),
 		NotAfter:              time.Now().AddDate(1, 0, 0),
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageCertSign,
-	}}
-	a.key = a.newKey()
-	a.Cert = a.sign(a.Cert, a.key)
-	return a
+	}
+	c, err := x509.ParseCertificate(sign(c, c, key, key))
+	if err != nil {
+		panic(err)
+	}
+	return &Authority{c, key}
+}
+
+// PEM returns the certificate of the authority.
+func (a *Authority) PEM() []byte { return encode("CERTIFICATE", a.Cert.Raw) }
+
+// File writes the certificate of the authority to a temporary folder and returns its path.
+func (a *Authority) File(t testing.TB) string {
+	t.Helper()
+	return write(t, filepath.Join(t.TempDir(), "ca.pem"), a.PEM())
 }
 
 // Pool contains the authority alone.
@@ -49,75 +69,93 @@ func (a *Authority) Pool() *x509.CertPool {
 	return pool
 }
 
-// Pair returns a certificate for a host name or an address. It ends after life; with a negative
-// life it has expired.
-func (a *Authority) Pair(host string, life time.Duration) tls.Certificate {
-	a.t.Helper()
+// ClientConfig returns a client configuration for app.test that trusts only this authority.
+func (a *Authority) ClientConfig() *tls.Config {
+	return &tls.Config{RootCAs: a.Pool(), ServerName: "app.test"}
+}
+
+// Issue makes a certificate and its key. Both are PEM.
+func (a *Authority) Issue(l Leaf) (cert, key []byte) {
 	c := &x509.Certificate{
-		Subject:   pkix.Name{CommonName: host},
-		NotBefore: time.Now().AddDate(0, -1, 0),
-		NotAfter:  time.Now().Add(life),
+		SerialNumber: big.NewInt(time.Now().UnixNano()),
+		NotBefore:    time.Now().AddDate(0, -1, 0),
+		NotAfter:     time.Now().Add(time.Hour),
+		KeyUsage:     x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
-	if ip := net.ParseIP(host); ip != nil {
-		c.IPAddresses = []net.IP{ip}
-	} else {
-		c.DNSNames = []string{host}
+	if l.Begins != 0 {
+		c.NotBefore = time.Now().Add(l.Begins)
 	}
-	key := a.newKey()
-	leaf := a.sign(c, key)
-	return tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
-}
-
-// WritePair writes a Pair for host that is valid for an hour into files, and returns their paths.
-func (a *Authority) WritePair(host string) (cert, key string) {
-	a.t.Helper()
-	certPEM, keyPEM := PEM(a.t, a.Pair(host, time.Hour))
-	dir := a.t.TempDir()
-	return write(a.t, dir, "cert.pem", certPEM), write(a.t, dir, "key.pem", keyPEM)
-}
-
-// Write writes the authority's certificate into a file and returns its path.
-func (a *Authority) Write() string {
-	a.t.Helper()
-	return write(a.t, a.t.TempDir(), "ca.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.Cert.Raw}))
-}
-
-// PEM encodes a certificate and its key.
-func PEM(t testing.TB, pair tls.Certificate) (cert, key []byte) {
-	t.Helper()
-	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if l.Ends != 0 {
+		c.NotAfter = time.Now().Add(l.Ends)
+	}
+	if l.Client {
+		c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	}
+	names := l.Names
+	if names == nil {
+		names = []string{"app.test", "localhost", "127.0.0.1"}
+	}
+	c.Subject.CommonName = names[0]
+	for _, name := range names {
+		if ip := net.ParseIP(name); ip != nil {
+			c.IPAddresses = append(c.IPAddresses, ip)
+		} else {
+			c.DNSNames = append(c.DNSNames, name)
+		}
+	}
+	private := newKey()
+	parent, signer := a.Cert, a.Key
+	if l.SelfSigned {
+		parent, signer = c, private
+	}
+	plain, err := x509.MarshalPKCS8PrivateKey(private)
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]}),
-		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	return encode("CERTIFICATE", sign(c, parent, private, signer)), encode("PRIVATE KEY", plain)
 }
 
-func (a *Authority) newKey() *ecdsa.PrivateKey {
-	a.t.Helper()
+// Pair returns a certificate with its key.
+func (a *Authority) Pair(l Leaf) tls.Certificate {
+	pair, err := tls.X509KeyPair(a.Issue(l))
+	if err != nil {
+		panic(err)
+	}
+	return pair
+}
+
+// Files writes a certificate and its key to a temporary folder and returns their paths.
+func (a *Authority) Files(t testing.TB, l Leaf) (certFile, keyFile string) {
+	t.Helper()
+	dir := t.TempDir()
+	cert, key := a.Issue(l)
+	return write(t, filepath.Join(dir, "cert.pem"), cert), write(t, filepath.Join(dir, "key.pem"), key)
+}
+
+func newKey() *ecdsa.PrivateKey {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		a.t.Fatal(err)
+		panic(err)
 	}
 	return key
 }
 
-func (a *Authority) sign(c *x509.Certificate, key *ecdsa.PrivateKey) *x509.Certificate {
-	a.t.Helper()
-	der, err := x509.CreateCertificate(rand.Reader, c, a.Cert, &key.PublicKey, a.key)
+// sign returns c as DER.
+func sign(c, parent *x509.Certificate, key, signer *ecdsa.PrivateKey) []byte {
+	der, err := x509.CreateCertificate(rand.Reader, c, parent, key.Public(), signer)
 	if err != nil {
-		a.t.Fatal(err)
+		panic(err)
 	}
-	signed, err := x509.ParseCertificate(der)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return signed
+	return der
 }
 
-func write(t testing.TB, dir, name string, text []byte) string {
+func encode(kind string, der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+}
+
+func write(t testing.TB, path string, text []byte) string {
 	t.Helper()
-	path := filepath.Join(dir, name)
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -114,10 +114,10 @@ func TestClusterFailover(t *testing.T) {
 
 // TestTLS: the server authenticates with its certificate and requires ours.
 func TestTLS(t *testing.T) {
-	authority := tlstest.NewAuthority(t)
-	ca := authority.Write()
-	serverCert, serverKey := authority.WritePair("127.0.0.1")
-	clientCert, clientKey := authority.WritePair("client")
+	authority := tlstest.NewAuthority()
+	ca := authority.File(t)
+	serverCert, serverKey := authority.Files(t, tlstest.Leaf{Names: []string{"127.0.0.1"}})
+	clientCert, clientKey := authority.Files(t, tlstest.Leaf{Names: []string{"client"}, Client: true})
 	server := realtool.StartRedis(t)
 	port := portOf(realtool.FreeAddr(t))
 	for _, set := range [][2]string{{"tls-cert-file", serverCert}, {"tls-key-file", serverKey},

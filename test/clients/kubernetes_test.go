@@ -2,16 +2,9 @@ package clients
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
-	"encoding/pem"
 	"fmt"
-	"math/big"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -33,37 +26,8 @@ import (
 	k8soidc "k8s.io/apiserver/plugin/pkg/authenticator/token/oidc"
 
 	"dinggate/dingtalk/simulator"
+	"dinggate/internal/tlstest"
 )
-
-// certificate makes one for 127.0.0.1, which is its own authority: the files, and
-// the certificate as PEM.
-func certificate(t *testing.T, dir string) (certFile, keyFile string, authority []byte) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour),
-		NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true,
-		BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	authority = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	certFile, keyFile = filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
-	for name, data := range map[string][]byte{certFile: authority,
-		keyFile: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})} {
-		if err := os.WriteFile(name, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return certFile, keyFile, authority
-}
 
 // openApp starts dinggate by https with what `dinggate gen app NAME` prints for it,
 // and a second client that is none of the application's. dir has the application's
@@ -81,10 +45,9 @@ func openApp(t *testing.T, name string) (e *env, dir string, authority []byte) {
 	t.Cleanup(e.sim.Close)
 	dir = t.TempDir()
 	e.issuer = "https://127.0.0.1:" + freePort(t)
-	certFile, keyFile, authority := certificate(t, dir)
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(authority)
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
+	ca := tlstest.NewAuthority()
+	certFile, keyFile := ca.Files(t, tlstest.Leaf{})
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: ca.Pool()}}
 	t.Cleanup(transport.CloseIdleConnections)
 	e.transport = transport
 
@@ -124,7 +87,7 @@ cookie: {secrets: ["%[8]s"]}
 		t.Fatal(err)
 	}
 	e.start(program, path)
-	return e, dir, authority
+	return e, dir, ca.PEM()
 }
 
 // TestKubernetes is the authenticator of kube-apiserver with the configuration that

@@ -15,6 +15,7 @@ import (
 
 	"dinggate/dingtalk/simulator"
 	"dinggate/internal/realtool"
+	"dinggate/internal/tlstest"
 )
 
 // corporateProxy is an HTTP proxy for Node.js. It supports only CONNECT and requires a password if
@@ -61,8 +62,8 @@ func corporateDingTalk(t *testing.T) (server *httptest.Server, authorities strin
 	platform := simulator.Demo()
 	t.Cleanup(platform.Close)
 	server = httptest.NewUnstartedServer(platform)
-	authority := realtool.NewAuthority()
-	server.TLS = &tls.Config{Certificates: []tls.Certificate{authority.Pair(realtool.Leaf{
+	authority := tlstest.NewAuthority()
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{authority.Pair(tlstest.Leaf{
 		Names: []string{"api.dingtalk.test", "oapi.dingtalk.test", "login.dingtalk.test"},
 		Ends:  60 * 24 * time.Hour,
 	})}}

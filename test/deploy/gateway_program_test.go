@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"dinggate/internal/realtool"
+	"dinggate/internal/tlstest"
 )
 
 // realGateway is a gateway that is available as a program. Its example is used unchanged except
@@ -269,7 +270,7 @@ func handshake(t *testing.T, address string) {
 
 // gatewayCertificate returns a new certificate of app.example.com with its key, as PEM.
 func gatewayCertificate() string {
-	certificate, key := realtool.NewAuthority().Issue(realtool.Leaf{Names: []string{"app.example.com"}})
+	certificate, key := tlstest.NewAuthority().Issue(tlstest.Leaf{Names: []string{"app.example.com"}})
 	return string(certificate) + string(key)
 }
 

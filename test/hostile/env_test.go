@@ -24,7 +24,7 @@ import (
 	"unicode"
 
 	"dinggate/dingtalk/simulator"
-	"dinggate/internal/realtool"
+	"dinggate/internal/tlstest"
 )
 
 // The source addresses of requests. Loopback has many addresses, so a try that reaches a limit per
@@ -44,15 +44,15 @@ type env struct {
 	nginx       *nginxGateway // nil without nginx
 	sim         *simulator.Platform
 	simURL      string
-	secure      *tls.Config         // TLS configuration of clients; nil: plain HTTP
-	authority   *realtool.Authority // issuer of its certificates; nil: plain HTTP
-	text        string              // the initial configuration
-	domain      string              // cookie.domain
-	otherHosts  []string            // hosts of dinggate on other domains
-	notes       []string            // figures for the report
-	excused     []string            // log lines that are allowed beside the records
-	tokens      *tokenService       // the service at which people sign in; nil: DingTalk
-	link        string              // the token of an account link that all tries share
+	secure      *tls.Config        // TLS configuration of clients; nil: plain HTTP
+	authority   *tlstest.Authority // issuer of its certificates; nil: plain HTTP
+	text        string             // the initial configuration
+	domain      string             // cookie.domain
+	otherHosts  []string           // hosts of dinggate on other domains
+	notes       []string           // figures for the report
+	excused     []string           // log lines that are allowed beside the records
+	tokens      *tokenService      // the service at which people sign in; nil: DingTalk
+	link        string             // the token of an account link that all tries share
 	invariants  *invariants
 	nameService *nameService  // the service at which people sign in; nil: DingTalk
 	service     string        // its address, "" for DingTalk

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"dinggate/internal/realtool"
+	"dinggate/internal/tlstest"
 )
 
 // outbound covers L8: outgoing TLS connections. A DingTalk, service or application with an invalid
@@ -53,23 +53,23 @@ func outbound(s *env) (list []try) {
 			"/oauth2/callback?authCode="+v.code("zhangsan")+"&state="+state)
 		return a, v.value(sessionCookie) != ""
 	}
-	other := realtool.NewAuthority()
+	other := tlstest.NewAuthority()
 	for name, c := range map[string]struct {
 		pair   tls.Certificate
 		change func(*tls.Config)
 		in     bool
 	}{
-		"valid":               {s.authority.Pair(realtool.Leaf{}), nil, true},
-		"of another host":     {s.authority.Pair(realtool.Leaf{Names: []string{"dingtalk.evil.test"}}), nil, false},
-		"of another address":  {s.authority.Pair(realtool.Leaf{Address: net.IPv4(127, 0, 0, 9)}), nil, false},
-		"expired":             {s.authority.Pair(realtool.Leaf{Ends: -time.Minute}), nil, false},
-		"not yet valid":       {s.authority.Pair(realtool.Leaf{Begins: 30 * time.Minute}), nil, false},
-		"self-signed":         {s.authority.Pair(realtool.Leaf{SelfSigned: true}), nil, false},
-		"another authority's": {other.Pair(realtool.Leaf{}), nil, false},
-		"one for clients":     {s.authority.Pair(realtool.Leaf{Client: true}), nil, false},
-		"valid, over TLS 1.1": {s.authority.Pair(realtool.Leaf{}), func(c *tls.Config) { c.MaxVersion = tls.VersionTLS11 },
+		"valid":               {s.authority.Pair(tlstest.Leaf{}), nil, true},
+		"of another host":     {s.authority.Pair(tlstest.Leaf{Names: []string{"dingtalk.evil.test"}}), nil, false},
+		"of another address":  {s.authority.Pair(tlstest.Leaf{Names: []string{"app.test", "127.0.0.9"}}), nil, false},
+		"expired":             {s.authority.Pair(tlstest.Leaf{Ends: -time.Minute}), nil, false},
+		"not yet valid":       {s.authority.Pair(tlstest.Leaf{Begins: 30 * time.Minute}), nil, false},
+		"self-signed":         {s.authority.Pair(tlstest.Leaf{SelfSigned: true}), nil, false},
+		"another authority's": {other.Pair(tlstest.Leaf{}), nil, false},
+		"one for clients":     {s.authority.Pair(tlstest.Leaf{Client: true}), nil, false},
+		"valid, over TLS 1.1": {s.authority.Pair(tlstest.Leaf{}), func(c *tls.Config) { c.MaxVersion = tls.VersionTLS11 },
 			false},
-		"valid, RC4 and 3DES": {s.authority.Pair(realtool.Leaf{}), func(c *tls.Config) {
+		"valid, RC4 and 3DES": {s.authority.Pair(tlstest.Leaf{}), func(c *tls.Config) {
 			c.MaxVersion, c.CipherSuites = tls.VersionTLS12,
 				[]uint16{tls.TLS_ECDHE_ECDSA_WITH_RC4_128_SHA, tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA}
 		}, false},
@@ -97,13 +97,13 @@ func outbound(s *env) (list []try) {
 					to := up.url()
 					if elsewhere == "https" {
 						to = "https://" +
-							serve(s.authority.Pair(realtool.Leaf{}),
+							serve(s.authority.Pair(tlstest.Leaf{}),
 								http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 									up.record(&upstreamRequest{head: r.Method + " " + r.URL.String(), target: r.URL.String()})
 								}), nil)
 					}
 					p := withDingTalk("https://" +
-						serve(s.authority.Pair(realtool.Leaf{}), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						serve(s.authority.Pair(tlstest.Leaf{}), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 							http.Redirect(w, r, to+r.URL.RequestURI(), status)
 						}), nil))
 					defer p.kill()
@@ -119,9 +119,9 @@ func outbound(s *env) (list []try) {
 	for name, c := range map[string]struct {
 		pair tls.Certificate
 		want int
-	}{"valid": {s.authority.Pair(realtool.Leaf{}), 200}, "of another host": {s.authority.Pair(realtool.Leaf{Names: []string{"evil.test"}}), 502},
-		"expired":             {s.authority.Pair(realtool.Leaf{Ends: -time.Minute}), 502},
-		"another authority's": {other.Pair(realtool.Leaf{}), 502}, "self-signed": {s.authority.Pair(realtool.Leaf{SelfSigned: true}), 502}} {
+	}{"valid": {s.authority.Pair(tlstest.Leaf{}), 200}, "of another host": {s.authority.Pair(tlstest.Leaf{Names: []string{"evil.test"}}), 502},
+		"expired":             {s.authority.Pair(tlstest.Leaf{Ends: -time.Minute}), 502},
+		"another authority's": {other.Pair(tlstest.Leaf{}), 502}, "self-signed": {s.authority.Pair(tlstest.Leaf{SelfSigned: true}), 502}} {
 		list = append(list, try{"L8 the application's certificate is " + name, func(h *client) {
 			requests := make(chan bool, 10)
 			to := "https://" + serve(c.pair, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"dinggate/dingtalk/simulator"
-	"dinggate/internal/realtool"
+	"dinggate/internal/tlstest"
 )
 
 // until polls ok for up to 30 seconds and reports whether it became true. It checks that a
@@ -214,8 +214,8 @@ func reloads(s *env, add func(string, func(*client))) {
 		}
 	})
 	add("V28 certificates change", func(h *client) {
-		first, second := realtool.NewAuthority(), realtool.NewAuthority()
-		cert, key := first.Files(s.t, realtool.Leaf{})
+		first, second := tlstest.NewAuthority(), tlstest.NewAuthority()
+		cert, key := first.Files(s.t, tlstest.Leaf{})
 		good, err := os.ReadFile(cert)
 		if err != nil {
 			h.failf("%v", err)
@@ -225,7 +225,7 @@ func reloads(s *env, add func(string, func(*client))) {
 			return text + fmt.Sprintf("tls: {cert_file: %q, key_file: %q}\n", cert, key)
 		})
 		defer p.kill()
-		serves := func(a *realtool.Authority) bool {
+		serves := func(a *tlstest.Authority) bool {
 			c, err := tls.DialWithDialer(&net.Dialer{Timeout: 5 * time.Second}, "tcp", p.addr, a.ClientConfig())
 			if err != nil {
 				return false
@@ -240,7 +240,7 @@ func reloads(s *env, add func(string, func(*client))) {
 				h.failf("after %.20q the old pair is not served, or nothing is logged", bad)
 			}
 		}
-		c, k := second.Issue(realtool.Leaf{})
+		c, k := second.Issue(tlstest.Leaf{})
 		write(s.t, cert, string(c)) // the key follows a moment later
 		if !serves(first) && !serves(second) {
 			h.failf("between certificate and key neither is served")

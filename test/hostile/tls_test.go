@@ -13,13 +13,13 @@ import (
 	"testing"
 	"time"
 
-	"dinggate/internal/realtool"
+	"dinggate/internal/tlstest"
 )
 
 // openSecure starts the env that serves TLS and HTTP/2.
 func openSecure(t *testing.T) *env {
-	a := realtool.NewAuthority()
-	cert, key := a.Files(t, realtool.Leaf{})
+	a := tlstest.NewAuthority()
+	cert, key := a.Files(t, tlstest.Leaf{})
 	s := openWith(t, func(text string) string {
 		return text + fmt.Sprintf("tls: {cert_file: %q, key_file: %q, hsts: 8760h}\n", cert, key)
 	})
@@ -252,20 +252,20 @@ func clients(s *env) (list []try) {
 	p := s.another(func(text string) string {
 		return strings.Replace(text, "hsts:", "client_ca_file: "+filepath.Join(dir, "ca.pem")+", hsts:", 1)
 	})
-	foreign := realtool.NewAuthority()
+	foreign := tlstest.NewAuthority()
 	for name, c := range map[string]struct {
 		pair *tls.Certificate
 		in   bool
 	}{
-		"valid":             {ptr(s.authority.Pair(realtool.Leaf{Client: true})), true},
+		"valid":             {ptr(s.authority.Pair(tlstest.Leaf{Client: true})), true},
 		"none":              {nil, false},
-		"self-signed":       {ptr(s.authority.Pair(realtool.Leaf{Client: true, SelfSigned: true})), false},
-		"another's":         {ptr(foreign.Pair(realtool.Leaf{Client: true})), false},
-		"an expired one":    {ptr(s.authority.Pair(realtool.Leaf{Client: true, Ends: -time.Minute})), false},
-		"one not yet valid": {ptr(s.authority.Pair(realtool.Leaf{Client: true, Begins: 30 * time.Minute})), false},
-		"one for servers":   {ptr(s.authority.Pair(realtool.Leaf{})), false},
+		"self-signed":       {ptr(s.authority.Pair(tlstest.Leaf{Client: true, SelfSigned: true})), false},
+		"another's":         {ptr(foreign.Pair(tlstest.Leaf{Client: true})), false},
+		"an expired one":    {ptr(s.authority.Pair(tlstest.Leaf{Client: true, Ends: -time.Minute})), false},
+		"one not yet valid": {ptr(s.authority.Pair(tlstest.Leaf{Client: true, Begins: 30 * time.Minute})), false},
+		"one for servers":   {ptr(s.authority.Pair(tlstest.Leaf{})), false},
 		"a key not its own": {&tls.Certificate{
-			Certificate: s.authority.Pair(realtool.Leaf{Client: true}).Certificate,
+			Certificate: s.authority.Pair(tlstest.Leaf{Client: true}).Certificate,
 			PrivateKey:  foreign.Key,
 		}, false},
 		"the authority's": {&tls.Certificate{
@@ -273,7 +273,7 @@ func clients(s *env) (list []try) {
 			PrivateKey:  foreign.Key,
 		}, false},
 		"a chain of another": {&tls.Certificate{
-			Certificate: append(foreign.Pair(realtool.Leaf{Client: true}).Certificate, s.authority.Cert.Raw),
+			Certificate: append(foreign.Pair(tlstest.Leaf{Client: true}).Certificate, s.authority.Cert.Raw),
 			PrivateKey:  foreign.Key,
 		}, false},
 	} {
@@ -310,8 +310,8 @@ func ptr[T any](v T) *T { return &v }
 
 // pairs covers L7: dinggate does not start with an invalid pair of certificate and key.
 func pairs(s *env) (list []try) {
-	cert, key := s.authority.Files(s.t, realtool.Leaf{})
-	_, other := s.authority.Files(s.t, realtool.Leaf{})
+	cert, key := s.authority.Files(s.t, tlstest.Leaf{})
+	_, other := s.authority.Files(s.t, tlstest.Leaf{})
 	dir := s.t.TempDir()
 	text, err := os.ReadFile(cert)
 	if err != nil {

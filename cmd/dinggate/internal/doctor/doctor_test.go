@@ -21,7 +21,7 @@ func TestDoctorHealthy(t *testing.T) {
 	for name, change := range map[string]func(*env){
 		"everything":           func(*env) {},
 		"no user named":        func(c *env) { c.user = "" },
-		"own certificate":      func(c *env) { c.own(c.ca.Pair("127.0.0.1", 90*24*time.Hour)) },
+		"own certificate":      func(c *env) { c.own(valid("127.0.0.1", 90*24*time.Hour)) },
 		"someone by e-mail":    func(c *env) { c.cfg.DingTalk.Username = "email" },
 		"a dinggate for nginx": func(c *env) { c.cfg.Routes, c.cfg.Upstream = nil, "" },
 		"not yet running": func(c *env) {

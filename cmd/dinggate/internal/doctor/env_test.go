@@ -45,7 +45,7 @@ type env struct {
 }
 
 func newEnv(t *testing.T) *env {
-	c := &env{t: t, ca: tlstest.NewAuthority(t), files: map[string][]byte{}, user: "zhangsan", patience: 5 * time.Second}
+	c := &env{t: t, ca: tlstest.NewAuthority(), files: map[string][]byte{}, user: "zhangsan", patience: 5 * time.Second}
 	h := servertest.New(t, func(cfg *config.Config) { c.cfg = cfg })
 	c.platform = h.Platform
 	for _, s := range []**httptest.Server{&c.login, &c.api, &c.oapi} {
@@ -54,7 +54,7 @@ func newEnv(t *testing.T) *env {
 	}
 	c.app = httptest.NewServer(h.Upstream)
 	t.Cleanup(c.app.Close)
-	c.secure = c.behindTLS(c.ca.Pair("127.0.0.1", 90*24*time.Hour))
+	c.secure = c.behindTLS(c.ca.Pair(valid("127.0.0.1", 90*24*time.Hour)))
 	c.redis = miniredis.RunT(t)
 	change := *c.cfg // dinggate has its own
 	c.cfg = &change
@@ -98,9 +98,14 @@ func (c *env) fault(on string, do simulator.Verb) {
 	c.platform.Fault(simulator.Fault{On: on, Do: do})
 }
 
-func (c *env) own(pair tls.Certificate) {
+// valid is a certificate for a name or an address that ends after this time.
+func valid(name string, ends time.Duration) tlstest.Leaf {
+	return tlstest.Leaf{Names: []string{name}, Ends: ends}
+}
+
+func (c *env) own(l tlstest.Leaf) {
 	c.cfg.TLS = config.TLSConfig{CertFile: "cert.pem", KeyFile: "key.pem"}
-	c.files["cert.pem"], _ = tlstest.PEM(c.t, pair)
+	c.files["cert.pem"], _ = c.ca.Issue(l)
 }
 
 // examine returns all results by the name of the check.

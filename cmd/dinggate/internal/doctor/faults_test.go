@@ -37,10 +37,12 @@ var doctorFaults = []struct {
 	{"API hangs", func(c *env) { c.patience = 2 * time.Second; c.fault("unknown", simulator.Hang()) },
 		"dingtalk.api_url", "无法连接", "防火墙", "dingtalk.login_url dingtalk.oapi_url"},
 	{"an interceptor with a certificate of its own", func(c *env) {
-		c.cfg.DingTalk.LoginURL = c.behindTLS(tlstest.NewAuthority(c.t).Pair("127.0.0.1", time.Hour*9999)).URL
+		c.cfg.DingTalk.LoginURL = c.behindTLS(tlstest.NewAuthority().Pair(valid("127.0.0.1", 9999*time.Hour))).URL
 	}, "dingtalk.login_url", "由未知机构签发", "SSL_CERT_DIR", ""},
 	{"certificate of another name",
-		func(c *env) { c.cfg.DingTalk.LoginURL = c.behindTLS(c.ca.Pair("proxy.example", time.Hour*9999)).URL },
+		func(c *env) {
+			c.cfg.DingTalk.LoginURL = c.behindTLS(c.ca.Pair(valid("proxy.example", 9999*time.Hour))).URL
+		},
 		"dingtalk.login_url", "证书域名不符", "中间设备", ""},
 	{"a Wi-Fi's page instead of DingTalk",
 		func(c *env) { c.fault("", simulator.Body("<html>please log in to the Wi-Fi</html>")) },
@@ -145,24 +147,26 @@ var doctorFaults = []struct {
 	{"application speaks no TLS", func(c *env) { c.route("/y/", nil, "https://"+c.app.Listener.Addr().String()) },
 		"upstream.APP", "不使用 TLS", "http://", ""},
 	{"application's certificate expired",
-		func(c *env) { c.cfg.Routes[1].Upstream = c.behindTLS(c.ca.Pair("127.0.0.1", -time.Hour)).URL },
+		func(c *env) { c.cfg.Routes[1].Upstream = c.behindTLS(c.ca.Pair(valid("127.0.0.1", -time.Hour))).URL },
 		"upstream.NEW", "已过期", "更换证书", ""},
 	{"application's certificate of another name",
-		func(c *env) { c.cfg.Routes[1].Upstream = c.behindTLS(c.ca.Pair("app.example", time.Hour*9999)).URL },
+		func(c *env) {
+			c.cfg.Routes[1].Upstream = c.behindTLS(c.ca.Pair(valid("app.example", 9999*time.Hour))).URL
+		},
 		"upstream.NEW", "证书域名不符", "使用证书上的域名", ""},
 	{"application's certificate of a private authority", func(c *env) {
-		c.cfg.Routes[1].Upstream = c.behindTLS(tlstest.NewAuthority(c.t).Pair("127.0.0.1", time.Hour*9999)).URL
+		c.cfg.Routes[1].Upstream = c.behindTLS(tlstest.NewAuthority().Pair(valid("127.0.0.1", 9999*time.Hour))).URL
 	}, "upstream.NEW", "由未知机构签发", "SSL_CERT_DIR", ""},
 	{"application's certificate ends soon", func(c *env) {
-		c.cfg.Routes[1].Upstream = c.behindTLS(c.ca.Pair("127.0.0.1", 3*24*time.Hour+time.Hour)).URL
+		c.cfg.Routes[1].Upstream = c.behindTLS(c.ca.Pair(valid("127.0.0.1", 3*24*time.Hour+time.Hour))).URL
 	}, "upstream.NEW", "还有 3 天到期", "前更换证书", ""},
 	{"socket of the application missing", func(c *env) { c.cfg.Routes[1].Upstream = "unix:/nonexistent/app.sock" },
 		"upstream./nonexistent/app.sock", "无法连接", "请确认应用在该地址运行", ""},
-	{"own certificate expired", func(c *env) { c.own(c.ca.Pair("127.0.0.1", -48*time.Hour)) }, "tls", "过期",
+	{"own certificate expired", func(c *env) { c.own(valid("127.0.0.1", -48*time.Hour)) }, "tls", "过期",
 		"tls.cert_file", ""},
-	{"own certificate ends soon", func(c *env) { c.own(c.ca.Pair("127.0.0.1", 5*24*time.Hour+time.Hour)) }, "tls",
+	{"own certificate ends soon", func(c *env) { c.own(valid("127.0.0.1", 5*24*time.Hour+time.Hour)) }, "tls",
 		"还有 5 天到期", "前更换证书", ""},
-	{"own certificate for another host", func(c *env) { c.own(c.ca.Pair("old.example", time.Hour*9999)) }, "tls",
+	{"own certificate for another host", func(c *env) { c.own(valid("old.example", 9999*time.Hour)) }, "tls",
 		"不适用于 127.0.0.1", "public_url", ""},
 	{"own certificate gone", func(c *env) { c.cfg.TLS = config.TLSConfig{CertFile: "gone", KeyFile: "gone"} },
 		"tls", "无法读取", "tls.cert_file", ""},

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"dinggate/cmd/dinggate/internal/gatewayconf"
 	"dinggate/internal/realtool"
@@ -36,7 +35,7 @@ func onDisk(t *testing.T, parts map[string]string, exchange ...string) string {
 
 func certificate(t *testing.T, dir string) {
 	t.Helper()
-	cert, key := tlstest.PEM(t, tlstest.NewAuthority(t).Pair("app.example.com", time.Hour))
+	cert, key := tlstest.NewAuthority().Issue(tlstest.Leaf{Names: []string{"app.example.com"}})
 	for name, data := range map[string][]byte{"cert.pem": cert, "key.pem": key, "both.pem": slices.Concat(cert, key)} {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
 			t.Fatal(err)

@@ -21,9 +21,8 @@ import (
 )
 
 // certify returns a certificate of a new authority.
-func certify(t *testing.T, name string, life time.Duration) (cert, key []byte) {
-	t.Helper()
-	return tlstest.PEM(t, tlstest.NewAuthority(t).Pair(name, life))
+func certify(name string, life time.Duration) (cert, key []byte) {
+	return tlstest.NewAuthority().Issue(tlstest.Leaf{Names: []string{name}, Ends: life})
 }
 
 // newTLSEnv serves https with the pair in cert.pem and key.pem, and these lines appended.
@@ -55,7 +54,7 @@ func anyone() *tls.Config { return &tls.Config{InsecureSkipVerify: true} }
 
 // TestCertificateRotation tests threats V28, L7.
 func TestCertificateRotation(t *testing.T) {
-	cert, key := certify(t, "first", -time.Hour) // expired: clients decide, dinggate continues to serve
+	cert, key := certify("first", -time.Hour) // expired: clients decide, dinggate continues to serve
 	s := newTLSEnv(t, ", hsts: 8760h", cert, key)
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: anyone(), ForceAttemptHTTP2: true}}
 	res, err := client.Get(s.Public + "/oauth2/userinfo")
@@ -94,7 +93,7 @@ func TestCertificateRotation(t *testing.T) {
 		t.Error("TLS 1.1 is spoken")
 	}
 	before := s.Metric(t, "dinggate_tls_certificate_expiry_timestamp_seconds")
-	second, secondKey := certify(t, "second", 48*time.Hour)
+	second, secondKey := certify("second", 48*time.Hour)
 	s.Write(t, "cert.pem", string(second)) // half of a pair, without a signal
 	servertest.Eventually(t,
 		"half a pair is refused", func() bool { return s.Metric(t, "dinggate_config_last_reload_successful") == "0" })
@@ -112,7 +111,7 @@ func TestCertificateRotation(t *testing.T) {
 // TestCertificateStays checks that a pair that does not match is not loaded and delays no
 // other change, and that a matching one is loaded even if the configuration has mistakes.
 func TestCertificateStays(t *testing.T) {
-	cert, key := certify(t, "first", 48*time.Hour)
+	cert, key := certify("first", 48*time.Hour)
 	s := newTLSEnv(t, "", cert, key)
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: anyone(), DisableKeepAlives: true}}
 	good, err := os.ReadFile(s.File)
@@ -126,7 +125,7 @@ func TestCertificateStays(t *testing.T) {
 			return strings.Contains(page, title)
 		}
 	}
-	_, other := certify(t, "other", 48*time.Hour)
+	_, other := certify("other", 48*time.Hour)
 	for name, bad := range map[string]struct{ file, text string }{"the key of another": {"key.pem", string(other)},
 		"half a certificate": {"cert.pem", string(cert[:len(cert)/2])}, "nothing": {"cert.pem", ""}} {
 		s.Write(t, bad.file, bad.text)
@@ -158,7 +157,7 @@ func TestCertificateStays(t *testing.T) {
 	}
 	s.Write(t, "config.yaml", titled("unseen")+"no_such_key: 1\n")
 	servertest.Eventually(t, "a mistake is refused", func() bool { return strings.Contains(s.Log.String(), "no_such_key") })
-	second, secondKey := certify(t, "second", 48*time.Hour)
+	second, secondKey := certify("second", 48*time.Hour)
 	s.Write(t, "cert.pem", string(second))
 	s.Write(t, "key.pem", string(secondKey))
 	servertest.Eventually(t,
@@ -169,15 +168,15 @@ func TestCertificateStays(t *testing.T) {
 }
 
 func TestClientCertificate(t *testing.T) {
-	cert, key := certify(t, "gate", time.Hour)
-	ours := tlstest.NewAuthority(t)
-	s := newTLSEnv(t, ", client_ca_file: "+ours.Write(), cert, key)
+	cert, key := certify("gate", time.Hour)
+	ours := tlstest.NewAuthority()
+	s := newTLSEnv(t, ", client_ca_file: "+ours.File(t), cert, key)
 	for name, tt := range map[string]struct {
 		certificates []tls.Certificate
 		want         bool
 	}{
-		"the gateway's":        {[]tls.Certificate{ours.Pair("gateway", time.Hour)}, true},
-		"another of that name": {[]tls.Certificate{tlstest.NewAuthority(t).Pair("gateway", time.Hour)}, false},
+		"the gateway's":        {[]tls.Certificate{ours.Pair(tlstest.Leaf{Names: []string{"gateway"}, Client: true})}, true},
+		"another of that name": {[]tls.Certificate{tlstest.NewAuthority().Pair(tlstest.Leaf{Names: []string{"gateway"}, Client: true})}, false},
 		"none":                 {},
 	} {
 		c := anyone()
