@@ -184,6 +184,7 @@ func (c *Config) checkRoutes(p *conf.Problems) {
 	if len(c.Routes) > 0 {
 		c.AccessRoutes().Check(p, "routes")
 	}
+	c.checkOwnListeners(p)
 	c.checkUseless(p.At("upstream"))
 	c.checkReadings(p)
 	p.At("path_case").If(c.PathCase != PathCaseInsensitive && c.PathCase != PathCaseSensitive,
@@ -260,15 +261,11 @@ func (c *Config) Reached(host string) bool {
 func (c *Config) checkAdmin(p *conf.Problems) {
 	at := p.At("admin.listen")
 	checkListen(at, c.Admin.Listen)
-	host, port, err := net.SplitHostPort(c.Admin.Listen)
-	gateHost, gatePort, gateErr := net.SplitHostPort(c.Listen)
-	tcp := err == nil && gateErr == nil && port == gatePort && port != "0" &&
-		(host == gateHost || IsAny(host) || IsAny(gateHost))
-	at.If(tcp || c.Admin.Listen == c.Listen && strings.HasPrefix(c.Listen, "unix:"),
-		"is used by listen; it must not be public")
+	host, _, _ := net.SplitHostPort(c.Admin.Listen)
+	at.If(sameListener(c.Admin.Listen, c.Listen), "is used by listen; it must not be public")
 	// A pod's probes come from the node: in a pod every installation listens on all
 	// addresses, and a NetworkPolicy decides who reaches it.
-	at.Warn(err == nil && !IsLoopback(host) && !c.inPod,
+	at.Warn(IsHostPort(c.Admin.Listen) && !IsLoopback(host) && !c.inPod,
 		"is not a loopback address; every client that reaches it can read the metrics")
 }
 
@@ -276,7 +273,19 @@ func (c *Config) checkEnvoyGRPC(p *conf.Problems) {
 	if c.EnvoyGRPC.Listen == "" {
 		return
 	}
-	checkListen(p.At("envoy_grpc.listen"), c.EnvoyGRPC.Listen)
+	at := p.At("envoy_grpc.listen")
+	checkListen(at, c.EnvoyGRPC.Listen)
+	at.If(sameListener(c.EnvoyGRPC.Listen, c.Listen), "is used by %s; choose another one", "listen")
+	at.If(sameListener(c.EnvoyGRPC.Listen, c.Admin.Listen), "is used by %s; choose another one", "admin.listen")
+}
+
+// sameListener reports whether two listeners cannot both be opened.
+func sameListener(a, b string) bool {
+	host, port, err := net.SplitHostPort(a)
+	otherHost, otherPort, otherErr := net.SplitHostPort(b)
+	return err == nil && otherErr == nil && port == otherPort && port != "0" &&
+		(host == otherHost || IsAny(host) || IsAny(otherHost)) ||
+		a == b && strings.HasPrefix(a, "unix:")
 }
 
 // IsAny reports whether a listener's host means all addresses of this machine.

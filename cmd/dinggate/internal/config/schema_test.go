@@ -209,7 +209,8 @@ var schemaBlind = []string{
 	"secret-of-the-example.yaml", "secret-repeated.yaml", "secret-file-missing.yaml", "domain.yaml",
 	"domain-half.yaml", "same-site-none.yaml", "idle.yaml", "upstream-user.yaml",
 	"route-strip.yaml", "route-strip-elsewhere.yaml", "header-hop.yaml", "header-ours.yaml",
-	"header-folded.yaml", "logo.yaml", "admin-same.yaml", "admin-covered.yaml", "tls-half.yaml", "tracing.yaml",
+	"header-folded.yaml", "logo.yaml", "admin-same.yaml", "admin-covered.yaml",
+	"envoy-grpc-covered.yaml", "envoy-grpc-same.yaml", "upstream-self.yaml", "upstream-own-listeners.yaml", "tls-half.yaml", "tracing.yaml",
 	"audit.yaml", "drain.yaml",
 	"console-networks.yaml",
 }
