@@ -45,7 +45,14 @@ type Control struct {
 	Log      *slog.Logger
 }
 
+// ServeHTTP refuses what a proxy forwards: a route whose upstream is the socket, under any path,
+// would have the permissions of this process, and its author would have everyone's (threats L10).
 func (c *Control) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if len(r.Header["X-Forwarded-Host"]) > 0 {
+		c.Log.Error("control: a proxied request was refused; a route leads to the control socket", "path", r.URL.Path)
+		http.Error(w, "the control socket takes no proxied request", http.StatusForbidden)
+		return
+	}
 	err := c.serve(w, r)
 	switch {
 	case err == nil:
@@ -155,6 +162,9 @@ func openControl(path string) (net.Listener, error) {
 	if len(dir) > maxSocketPath || len(path) > maxSocketPath+len("/"+ControlName) {
 		return nil, fmt.Errorf("the path of the control socket is longer than the %d bytes that a socket's may have",
 			maxSocketPath)
+	}
+	if info, err := os.Lstat(path); err == nil && info.Mode()&os.ModeSocket == 0 {
+		return nil, fmt.Errorf("%s is no socket, and is not replaced", path)
 	}
 	hidden, err := os.MkdirTemp(dir, "control-")
 	if err != nil {

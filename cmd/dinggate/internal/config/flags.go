@@ -76,9 +76,14 @@ type configFlag struct{ flags *Flags }
 func (v *configFlag) String() string { return "" }
 func (v *configFlag) Type() string   { return "FILE" }
 
-// Set accepts every value.
+// Set accepts every value but the empty one: a script whose variable is not set would start with
+// another file.
 func (v *configFlag) Set(value string) error {
-	if !v.flags.given("config") {
+	switch {
+	case v.flags.given("config"):
+	case value == "":
+		v.flags.fault("config", conf.Textf("has no value"))
+	default:
 		v.flags.File = value
 	}
 	return nil

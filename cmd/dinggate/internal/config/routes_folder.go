@@ -23,8 +23,8 @@ const RoutesFolder = "conf.d"
 // maxRouteFiles bounds their number.
 const maxRouteFiles = 500
 
-// ListRouteFiles lists the folder, sorted: names that end in .yaml, or in .yml, which is
-// a mistake. Hidden files are ignored, since editors and Kubernetes create them.
+// ListRouteFiles lists the folder, sorted: names that end in .yaml, or in .yml or .YAML, which
+// is a mistake. Hidden files are ignored, since editors and Kubernetes create them.
 func ListRouteFiles(folder string) (names []string, err error) {
 	entries, err := os.ReadDir(folder)
 	if err != nil {
@@ -32,7 +32,8 @@ func ListRouteFiles(folder string) (names []string, err error) {
 	}
 	for _, entry := range entries {
 		name := entry.Name()
-		if strings.HasPrefix(name, ".") || !strings.HasSuffix(name, ".yaml") && !strings.HasSuffix(name, ".yml") {
+		ending := strings.ToLower(filepath.Ext(name))
+		if strings.HasPrefix(name, ".") || ending != ".yaml" && ending != ".yml" {
 			continue
 		}
 		names = append(names, name)
@@ -81,7 +82,7 @@ func (l *loader) routesFrom(name string) {
 	fault := func(key string, line int, text conf.Text) {
 		l.problems.Add(conf.Problem{Key: key, Text: text, File: name, Line: line})
 	}
-	if strings.HasSuffix(name, ".yml") {
+	if !strings.HasSuffix(name, ".yaml") {
 		fault("", 0, conf.Textf("is not read, because its name does not end in .yaml; rename it"))
 		return
 	}
