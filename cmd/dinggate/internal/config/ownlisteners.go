@@ -11,16 +11,17 @@ import (
 )
 
 // checkOwnListeners refuses an upstream that is dinggate itself: at listen, one request would
-// become thousands; the other listeners must not be public (threats L10), whoever may write a
-// file in RoutesFolder.
+// become thousands; the other listeners must not be public (threats L10), and authors of files in
+// RoutesFolder are not administrators.
 func (c *Config) checkOwnListeners(p *conf.Problems) {
-	own := [][2]string{{"listen", c.Listen}, {"admin.listen", c.Admin.Listen}, {"envoy_grpc.listen", c.EnvoyGRPC.Listen}}
+	type listener struct{ key, address string }
+	own := []listener{{"listen", c.Listen}, {"admin.listen", c.Admin.Listen}, {"envoy_grpc.listen", c.EnvoyGRPC.Listen}}
 	if socket := ControlSocket(c, nil); socket != "" {
-		own = append(own, [2]string{"admin.control", "unix:" + socket})
+		own = append(own, listener{"admin.control", "unix:" + socket})
 	}
 	check := func(at conf.Place, upstream string) {
 		for _, l := range own {
-			at.If(leadsTo(upstream, l[1]), "is dinggate itself (%s); write the application's address", l[0])
+			at.If(leadsTo(upstream, l.address), "is dinggate itself (%s); write the application's address", l.key)
 		}
 	}
 	check(p.At("upstream"), c.Upstream)

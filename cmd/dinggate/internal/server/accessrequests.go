@@ -117,8 +117,8 @@ func askURL(c settings) func(wanted string) string {
 	return func(wanted string) string { return accessrequest.FormURL(c.Prefix, wanted) }
 }
 
-// askedTarget is the page for which a request asks: on public_url or on a host of a route, since
-// nobody here grants access to an origin of allowed_redirects.
+// askedTarget is the page for which a request asks: on public_url or on a host of a route:
+// no grant opens an origin of allowed_redirects.
 func askedTarget(origins *web.Origins, raw string) (string, bool) {
 	target, ok := origins.Return(raw)
 	if scheme, rest, absolute := strings.Cut(target, "://"); ok && absolute && target[0] != '/' {
