@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
+	"unicode"
 
 	"dinggate/internal/ratelimit"
 	"dinggate/internal/web"
@@ -18,6 +20,8 @@ import (
 //	/oidc/authorize?client_id=…             at most maxTarget bytes
 //	/oidc/authorize?dinggate_request=NAME   any other
 //	/oidc/authorize?dinggate_click=NAME     any for which a silent sign-in is of no use
+//
+// The last two end with the request's login_hint, if it has one, for the form of the sign-in.
 //
 // The name is no secret: with it a browser can only send the same request again.
 const (
@@ -63,11 +67,13 @@ func (p authorization) resumed(r *http.Request) (raw string, back pending, err e
 // waits is the name of the request that a query comes back to.
 func waits(query string) (name string, found bool) {
 	for _, param := range []string{requestParam, clickParam} {
-		if name, found = strings.CutPrefix(query, param+"="); found {
-			return name, true
+		name, found = strings.CutPrefix(query, param+"=")
+		if !found && strings.HasPrefix(query, "lang=") { // a page's link to the other language
+			_, name, found = strings.Cut(query, "&"+param+"=")
 		}
-		if _, after, lang := strings.Cut(query, "&"+param+"="); lang && strings.HasPrefix(query, "lang=") {
-			return after, true // a page's link to the other language
+		if found {
+			name, _, _ = strings.Cut(name, "&")
+			return name, true
 		}
 	}
 	return "", false
@@ -83,6 +89,21 @@ func WantsClick(query string) bool {
 		}
 	}
 	return false
+}
+
+// maxLoginHint bounds a login_hint in bytes: accounts have shorter names.
+const maxLoginHint = 128
+
+// LoginHint is the login_hint of a query of the authorization endpoint if it can be a username or
+// an e-mail address; otherwise "". The query is not authenticated: the hint is for a form's field.
+func LoginHint(query string) string {
+	p, err := parseParams(query)
+	hint := strings.TrimSpace(p.get("login_hint"))
+	if err != nil || p.twice["login_hint"] || len(hint) > maxLoginHint ||
+		strings.ContainsFunc(hint, func(r rune) bool { return r == ' ' || !unicode.IsGraphic(r) }) {
+		return ""
+	}
+	return hint
 }
 
 // target is where a sign-in ends: this request again.
@@ -106,7 +127,11 @@ func (p authorization) target(a *attempt) (string, error) {
 	if a.q.client.wantsClick() {
 		param = clickParam
 	}
-	return p.keep(a.w, a.r, keep, param)
+	target, err := p.keep(a.w, a.r, keep, param)
+	if hint := LoginHint(a.q.raw); hint != "" && err == nil {
+		target += "&login_hint=" + url.QueryEscape(hint)
+	}
+	return target, err
 }
 
 // keep stores a request that waits. It uses up an allowance of the client's address, since

@@ -83,6 +83,11 @@ type Flow struct {
 	// only a sign-in with a click: no silent sign-in is made for it. If nil, no page requires one.
 	Interactive func(target string) bool
 
+	// Hint returns the username that the page at target requests of the person who signs in, for the
+	// form of the local accounts; "" is none. Anyone can write it: it is shown, and decides nothing.
+	// If nil, there is none.
+	Hint func(target string) string
+
 	Silent    *Silent       // signs in inside the DingTalk client without a click; if nil, disabled
 	QRLogin   string        // DingTalk's login_url, to draw its QR code on the sign-in page; "" draws none
 	PageFirst bool          // show a page with a button before DingTalk

@@ -48,6 +48,14 @@ func (f passwordForm) parse(r *http.Request, x *web.Exchange) (formRequest, erro
 	return formRequest{target: target}, err
 }
 
+// hint is the username that the form begins with.
+func (f passwordForm) hint(e formRequest) string {
+	if f.Hint == nil || e.person != nil {
+		return ""
+	}
+	return f.Hint(e.target)
+}
+
 // show shows the page with the form; problem is the code of what was wrong.
 func (f passwordForm) show(w http.ResponseWriter, r *http.Request, e formRequest, username, problem string,
 	status int) error {

@@ -50,7 +50,7 @@ func (f *Flow) SignIn(w http.ResponseWriter, r *http.Request) error {
 	}
 	if f.Accounts != nil {
 		problem, _ := parameter(r.URL.RawQuery, locallogin.ProblemParam)
-		return passwordForm{f}.show(w, r, e, "", locallogin.Problem(problem), 0)
+		return passwordForm{f}.show(w, r, e, passwordForm{f}.hint(e), locallogin.Problem(problem), 0)
 	}
 	qr, err := f.qr(w, r, x, target)
 	if err != nil {

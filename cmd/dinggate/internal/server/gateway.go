@@ -223,6 +223,7 @@ func newFlow(c settings, st *State, people identityProvider, sessions *session.M
 	}
 	flow := &login.Flow{
 		Interactive: interactive,
+		Hint:        loginHint(c),
 		Provider:    people.Provider,
 		AttemptIn:   people.attemptIn,
 		Sessions:    sessions,
@@ -250,6 +251,17 @@ func newFlow(c settings, st *State, people identityProvider, sessions *session.M
 		},
 	}
 	return flow, flow.Check()
+}
+
+// loginHint returns login.Flow.Hint: an application's authorization request names a user.
+func loginHint(c settings) func(target string) string {
+	return func(target string) string {
+		path, query, _ := strings.Cut(target, "?")
+		if path != oidc.PathAuthorize || !c.OIDC.On() {
+			return ""
+		}
+		return oidc.LoginHint(query)
+	}
 }
 
 // newInteractive returns login.Flow.Interactive: it finds the route of a page like an
