@@ -28,6 +28,7 @@ func run(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "%v: %v\n%s", build, err, out)
 		return 1
 	}
+	os.Setenv("LC_ALL", "C") // the tests read English messages
 	return m.Run()
 }
 

@@ -51,6 +51,7 @@ var build = sync.OnceValues(func() (string, error) {
 	cmd := exec.Command("go", "build", "-trimpath", "-ldflags",
 		"-s -w -X dinggate/internal/buildinfo.version=v0.0.0-test", "-o", path, "dinggate/cmd/dinggate")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	os.Setenv("LC_ALL", "C") // the tests read English messages, in whatever language a developer works
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", &exec.Error{Name: string(out), Err: err}
 	}
@@ -120,6 +121,7 @@ func Start(t *testing.T, cmd *exec.Cmd) *Program {
 // StartOn is Start for a command whose stderr is set already.
 func StartOn(t *testing.T, cmd *exec.Cmd) *Program {
 	p := &Program{Cmd: cmd, Log: &LogBuffer{}}
+	cmd.Env = append(cmd.Environ(), "LC_ALL=C") // the lines below are English
 	out, err := p.Cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
