@@ -78,7 +78,8 @@ func writeReport(c cli.Invocation, problems []conf.Problem, settings []config.Se
 	return config.ExitCode(problems)
 }
 
-// writeSettings prints the effective configuration, one key per line.
+// writeSettings prints the effective configuration, one key per line. The value is last:
+// a long one must not push the sources of all keys off the screen.
 func writeSettings(c cli.Invocation, settings []config.Setting) {
 	var table i18n.Table
 	for _, s := range settings {
@@ -90,7 +91,7 @@ func writeSettings(c cli.Invocation, settings []config.Setting) {
 		if from == "" {
 			from = c.Say(i18n.Message{"default", "默认"})
 		}
-		table = append(table, []string{s.Key, cli.Printable(string(value)), from})
+		table = append(table, []string{s.Key, from, cli.Printable(string(value))})
 	}
 	table.Write(c.Stdout, "")
 }
