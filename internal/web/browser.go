@@ -29,6 +29,15 @@ func IsTopLevel(method string, h http.Header) bool {
 	return IsPageLoad(method, h) && (len(dest) == 0 || len(dest) == 1 && dest[0] == "document")
 }
 
+// Navigates reports whether a request is a navigation of a browser tab, not of a script, a
+// frame or an image: a script of an application on our host can neither read such a page
+// nor use its forms unnoticed. Without fetch metadata this is unknown, and true.
+func Navigates(h http.Header) bool {
+	dest, mode := h["Sec-Fetch-Dest"], h["Sec-Fetch-Mode"]
+	return (len(dest) == 0 || len(dest) == 1 && dest[0] == "document") &&
+		(len(mode) == 0 || len(mode) == 1 && mode[0] == "navigate")
+}
+
 // Embeds reports whether a request that is no page load is for a subresource, such as
 // an image, a style sheet or a script, and not a fetch by a program or a script that
 // reads the answer.

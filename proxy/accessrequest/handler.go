@@ -32,7 +32,8 @@ type Handler struct {
 	Pages  *page.Pages
 	Routes []RequestableRoute // by their index in the policy
 
-	Ours   func(origin string) bool // see web.SameOrigin
+	Ours   func(origin string) bool // whether pages of an origin may post here: only those of Public
+	Public func(host string) bool   // whether a host is public_url's: no other host serves these pages
 	Target func(x *web.Exchange, raw string) (target string, ok bool)
 
 	// Current returns the person who is signed in by a cookie; absent reports an error that means
@@ -93,27 +94,33 @@ func (h *Handler) person(w http.ResponseWriter, r *http.Request, x *web.Exchange
 	return nil, true, h.SignIn(w, r, self)
 }
 
-// method refuses any request except page loads and forms of our own pages (threats G1).
-func (h *Handler) method(r *http.Request) error {
+// allowed refuses any request except page loads and forms of our own pages, on public_url's host
+// (threats G1): a script of an application has the origin of the application's host, and an approver
+// who opens the application would approve what its script posts there.
+func (h *Handler) allowed(r *http.Request, x *web.Exchange) error {
+	if !h.Public(x.Host) {
+		return &web.Error{Status: http.StatusNotFound, Code: "not_found"}
+	}
 	switch r.Method {
-	case http.MethodGet, http.MethodHead:
-		return nil
-	case http.MethodPost:
-		if !web.SameOrigin(r, h.Ours) {
-			return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
-		}
+	case http.MethodGet, http.MethodHead, http.MethodPost:
+	default:
+		return &web.Error{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Allow: "GET, HEAD, POST"}
+	}
+	if !web.Navigates(r.Header) || r.Method == http.MethodPost && !web.SameOrigin(r, h.Ours) {
+		return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
+	}
+	if r.Method == http.MethodPost {
 		if err := r.ParseForm(); err != nil {
 			return web.FormError(err)
 		}
-		return nil
 	}
-	return &web.Error{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", Allow: "GET, HEAD, POST"}
+	return nil
 }
 
 // Form is the form, and the endpoint it posts to; a web.HandlerFunc.
 func (h *Handler) Form(w http.ResponseWriter, r *http.Request) error {
 	x := web.From(w)
-	if err := h.method(r); err != nil {
+	if err := h.allowed(r, x); err != nil {
 		return err
 	}
 	u, done, err := h.person(w, r, x)
@@ -245,7 +252,7 @@ func seeOther(w http.ResponseWriter, to string) error {
 // people get 404 (threats G6).
 func (h *Handler) One(w http.ResponseWriter, r *http.Request) error {
 	x := web.From(w)
-	if err := h.method(r); err != nil {
+	if err := h.allowed(r, x); err != nil {
 		return err
 	}
 	u, done, err := h.person(w, r, x)

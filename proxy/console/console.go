@@ -97,7 +97,7 @@ func (h *Handler) Serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	switch r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodPost:
-		if !navigates(r.Header) || r.Method == http.MethodPost && !web.SameOrigin(r, h.Ours) {
+		if !web.Navigates(r.Header) || r.Method == http.MethodPost && !web.SameOrigin(r, h.Ours) {
 			return &web.Error{Status: http.StatusForbidden, Code: "cross_site"}
 		}
 	default:
@@ -121,15 +121,6 @@ type outcome struct {
 	done   string // page.ConsoleEnded…; "" for nothing
 	wrong  string // page.ConsoleWrong…: why nothing was done
 	reason string // what was typed, where the form is shown again
-}
-
-// navigates reports whether a request is a navigation of a browser tab, not of a script, a frame
-// or an image: a script of an application on our host cannot read the console. Without fetch
-// metadata this is unknown.
-func navigates(header http.Header) bool {
-	dest, mode := header["Sec-Fetch-Dest"], header["Sec-Fetch-Mode"]
-	return (len(dest) == 0 || len(dest) == 1 && dest[0] == "document") &&
-		(len(mode) == 0 || len(mode) == 1 && mode[0] == "navigate")
 }
 
 // views are the pages, by the path below Base.

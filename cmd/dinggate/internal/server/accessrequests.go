@@ -75,7 +75,8 @@ func newAccessRequests(c settings, st *State, flow *login.Flow, handler *proxy.H
 		Book:   st.book,
 		Pages:  c.pages,
 		Routes: requestableRoutes(c.Config),
-		Ours:   c.origins.Ours,
+		Ours:   func(origin string) bool { return origin == c.origins.Public() },
+		Public: c.origins.OnPublic,
 		Target: func(_ *web.Exchange, raw string) (string, bool) { return askedTarget(c.origins, raw) },
 		Current: func(r *http.Request) (*identity.User, error) {
 			s, err := flow.CurrentSession(r)
