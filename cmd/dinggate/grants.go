@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"dinggate/cmd/dinggate/internal/admin"
 	"dinggate/cmd/dinggate/internal/cli"
@@ -42,18 +43,21 @@ func listGrants(c cli.Invocation, ctx context.Context, client controlClient) err
 	}
 	table := i18n.Table{{c.Say(i18n.Message{"USER", "用户"}), c.Say(i18n.Message{"NAME", "姓名"}),
 		c.Say(i18n.Message{"PAGE", "页面"}), c.Say(i18n.Message{"STATE", "状态"}), c.Say(i18n.Message{"ASKED", "申请时间"}),
-		c.Say(i18n.Message{"UNTIL", "到期"}), c.Say(i18n.Message{"BY", "审批人"}), "ID"}}
+		c.Say(i18n.Message{"UNTIL", "到期"}), c.Say(i18n.Message{"APPROVER", "审批人"}), "ID"}}
 	waiting := 0
 	for _, g := range list.Grants {
-		state, until := c.Say(i18n.Message{"granted", "已授权"}), ""
+		state, until, approver := c.Say(i18n.Message{"granted", "已授权"}), "", g.By
 		if g.Until.IsZero() {
-			state = c.Say(i18n.Message{"waiting", "待审批"})
+			state, approver = c.Say(i18n.Message{"waiting", "待审批"}), strings.Join(g.Approvers, ", ")
+			if g.Unnotified {
+				state = c.Say(i18n.Message{"waiting, perhaps unnotified", "待审批，可能未通知到"})
+			}
 			waiting++
 		} else {
 			until = moment(g.Until)
 		}
 		table = append(table, []string{cli.Printable(g.User), cli.Printable(g.Name), cli.Printable(g.Route), state,
-			moment(g.Asked), until, cli.Printable(g.By), g.ID})
+			moment(g.Asked), until, cli.Printable(approver), g.ID})
 	}
 	table.Write(c.Stdout, "")
 	granted := len(list.Grants) - waiting

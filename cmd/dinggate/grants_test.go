@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -41,8 +42,12 @@ func TestGrantsCommand(t *testing.T) {
 	id := request()
 	all := list("--user", "zhaoliu")
 	if len(all.Grants) != 1 || all.Grants[0].ID != id || all.Grants[0].State != "waiting" || all.Grants[0].Name != "赵六" ||
-		all.Grants[0].Route != "/admin/" || all.Grants[0].Reason != "logs" || all.Grants[0].For != "1h0m0s" {
+		all.Grants[0].Route != "/admin/" || all.Grants[0].Reason != "logs" || all.Grants[0].For != "1h0m0s" ||
+		!slices.Contains(all.Grants[0].Approvers, "李四 (lisi)") {
 		t.Fatalf("what waits = %+v, want %s", all, id)
+	}
+	if out, err := servertest.RunControl(t, socket, "grants", "list"); err != nil || !strings.Contains(out, "李四 (lisi)") {
+		t.Errorf("the list does not name who may answer: %s, %v", out, err)
 	}
 	if all := list("--user", "lisi"); len(all.Grants) != 0 {
 		t.Errorf("of another person: %+v", all)

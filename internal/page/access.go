@@ -53,6 +53,7 @@ type AccessData struct {
 	Answers    bool          // the reader may answer
 	Takes      bool          // the reader may revoke the grant
 	Next       string        // the page first requested, as a link; "" shows none
+	Renew      string        // the form for another request, as a link; "" shows none
 	Refresh    time.Duration // the interval at which the page reloads; 0: it does not
 }
 
@@ -71,7 +72,9 @@ type accessView struct {
 	Answers    bool
 	Takes      bool
 	Next       string
+	Renew      string
 	Again      string
+	Icon       string // lock, clock or done
 }
 
 type choice struct {
@@ -87,8 +90,14 @@ func (p *Pages) Access(w http.ResponseWriter, r *http.Request, status int, data 
 	}
 	l := v.Labels
 	v.Heading, v.Text = l.headings[data.Kind], l.texts[data.Kind]
-	if why := l.ends[data.End]; data.Kind == AccessEnded && why != "" {
+	v.Icon = accessIcons[data.Kind]
+	ended := ""
+	if data.Kind == AccessGranted && data.Takes {
+		v.Text = l.given
+	} else if why := l.ends[data.End]; data.Kind == AccessEnded && why != "" {
 		v.Text = why
+	} else if data.Kind == AccessEnded {
+		ended = data.End // what an administrator typed
 	}
 	row := func(label, value string, most int) {
 		if value = clean(value, most); value != "" {
@@ -118,6 +127,7 @@ func (p *Pages) Access(w http.ResponseWriter, r *http.Request, status int, data 
 		if data.Kind == AccessEnded && !data.Over.IsZero() {
 			row(l.Over, shownTime(data.Over.Local()), 40)
 		}
+		row(l.Why, ended, 400)
 	} else {
 		v.Target, v.Reason = data.Target, data.Reason
 		for i, d := range data.Choices {
@@ -133,7 +143,7 @@ func (p *Pages) Access(w http.ResponseWriter, r *http.Request, status int, data 
 		v.Action, v.Answers, v.Takes, v.Posts = data.Action, data.Answers, data.Takes, true
 		csp = p.formCSP
 	}
-	v.Next = link(data.Next)
+	v.Next, v.Renew = link(data.Next), link(data.Renew)
 	if data.Refresh > 0 {
 		v.Refresh = max(1, int(data.Refresh/time.Second))
 		v.Again = link(data.Action)
@@ -142,19 +152,23 @@ func (p *Pages) Access(w http.ResponseWriter, r *http.Request, status int, data 
 	p.render(w, r, "access", csp, status, v)
 }
 
+var accessIcons = map[string]string{AccessForm: "lock", AccessWaiting: "clock", AccessDecide: "lock",
+	AccessGranted: "done", AccessDenied: "lock", AccessExpired: "clock", AccessEnded: "clock"}
+
 // accessRows are the labels of the facts about a request.
 type accessRows struct {
-	Who, Departments, Wanted, Route, Reason, For, Requested, Approver, By, Word, Until, Over string
+	Who, Departments, Wanted, Route, Reason, For, Requested, Approver, By, Word, Until, Over, Why string
 }
 
 type accessLabels struct {
 	accessRows
 
-	ReasonField, WordField, Send, Approve, Deny, Take, Continue, Again, Another string
+	ReasonField, WordField, Send, Approve, Deny, Take, Continue, Again, Renew string
 
 	headings, texts, wrongs, ends map[string]string
 
 	unnotified, looks string
+	given             string // to an approver
 	hours, minutes    string
 	below             string // follows the path of a route that includes everything below it
 }
@@ -181,9 +195,9 @@ func (l accessLabels) duration(d time.Duration) string {
 var zhAccess = accessLabels{
 	accessRows: accessRows{Who: "申请人", Departments: "部门", Wanted: "页面", Route: "授权范围",
 		Reason: "理由", For: "时长", Requested: "申请时间",
-		Approver: "审批人", By: "答复人", Word: "留言", Until: "有效至", Over: "结束时间"},
+		Approver: "审批人", By: "答复人", Word: "留言", Until: "有效至", Over: "结束时间", Why: "结束原因"},
 	ReasonField: "申请理由", WordField: "给申请人留言（选填）", Send: "提交申请", Approve: "同意", Deny: "拒绝",
-	Take: "收回授权", Continue: "继续访问", Again: "立即查看", Another: "换个账号",
+	Take: "收回授权", Continue: "继续访问", Again: "立即查看", Renew: "重新申请",
 	headings: map[string]string{
 		AccessForm: "申请访问", AccessWaiting: "等待审批", AccessDecide: "访问申请", AccessGranted: "已同意",
 		AccessDenied: "已拒绝", AccessExpired: "申请已过期", AccessEnded: "授权已结束",
@@ -207,19 +221,21 @@ var zhAccess = accessLabels{
 	ends: map[string]string{
 		"time":          "授权时间已到，可以重新申请。",
 		"taken_back":    "审批人或管理员已收回授权，或取消了申请。",
+		"left":          "申请人已不是本企业成员，申请和授权随之结束。",
 		"route_changed": "这个页面的访问规则已修改，申请和授权随之结束，可以重新申请。",
 	},
 	unnotified: "审批人可能没有收到通知，可以把本页地址直接发给对方。",
 	looks:      "申请已提交。本页会自动查看结果，同意后直接进入刚才的页面。",
+	given:      "申请人在有效期内可以访问，到期自动结束。需要时可以提前收回。",
 	hours:      " 小时", minutes: " 分钟", below: " 及其下的全部页面",
 }
 
 var enAccess = accessLabels{
 	accessRows: accessRows{Who: "Requested by", Departments: "Department", Wanted: "Page", Route: "Access to",
 		Reason: "Reason", For: "For", Requested: "Requested", Approver: "Approver", By: "Answered by", Word: "Message",
-		Until: "Valid until", Over: "Ended"},
+		Until: "Valid until", Over: "Ended", Why: "Why it ended"},
 	ReasonField: "Reason", WordField: "A message to the requester (optional)", Send: "Send request", Approve: "Approve",
-	Deny: "Deny", Take: "Take back", Continue: "Continue", Again: "Look now", Another: "Use another account",
+	Deny: "Deny", Take: "Take back", Continue: "Continue", Again: "Look now", Renew: "Request again",
 	headings: map[string]string{
 		AccessForm: "Request access", AccessWaiting: "Waiting for an answer", AccessDecide: "Request for access",
 		AccessGranted: "Approved", AccessDenied: "Denied", AccessExpired: "The request has expired",
@@ -246,9 +262,11 @@ var enAccess = accessLabels{
 	ends: map[string]string{
 		"time":          "The time of the access is over. You can ask again.",
 		"taken_back":    "An approver or an administrator has ended the access or the request.",
+		"left":          "The requester is no longer a member, which ended the request or access.",
 		"route_changed": "The rule of this page has changed, which ended the request or access. You can ask again.",
 	},
 	unnotified: "The approver may not have been told. You can send them the address of this page.",
 	looks:      "The request is made. This page looks for the answer by itself and then goes on to the page you asked for.",
+	given:      "The requester has access until the time below. You can take it back before then.",
 	hours:      " h", minutes: " min", below: " and everything below it",
 }

@@ -68,7 +68,11 @@ type ConsoleSession struct {
 // ConsoleRequest is a request for access that waits, or a grant.
 type ConsoleRequest struct {
 	ID, Name, User, Route, Reason, For, By string
-	Requested, Until                       time.Time // Until is zero while it waits
+
+	Approvers  string // who may answer
+	Unnotified bool   // an approver may not have been notified
+
+	Requested, Until time.Time // Until is zero while it waits
 }
 
 // ConsoleRefusal is a person who was refused.
@@ -259,14 +263,16 @@ func (v *consoleView) requests(list []ConsoleRequest) {
 	l := v.Labels
 	for _, q := range list {
 		title, sub := personTitle(q.Name, q.User)
-		state, until, label := l.rows["waiting"], "", l.rows["endRequest"]
+		state, until, label, approvers, notice := l.rows["waiting"], "", l.rows["endRequest"], q.Approvers, ""
 		if !q.Until.IsZero() {
-			state, until, label = l.rows["granted"], shownTime(q.Until.Local()), l.rows["endGrant"]
+			state, until, label, approvers = l.rows["granted"], shownTime(q.Until.Local()), l.rows["endGrant"], ""
+		} else if q.Unnotified {
+			notice = l.rows["unnotified"]
 		}
 		line := consoleLine{Title: title, Sub: sub, Rows: consoleRows(
 			l.rows["route"], q.Route, l.rows["state"], state, l.rows["reason"], q.Reason,
 			l.rows["duration"], v.duration(q.For), l.rows["requested"], shownTime(q.Requested.Local()),
-			l.rows["by"], q.By, l.rows["until"], until)}
+			l.rows["approvers"], approvers, l.rows["notice"], notice, l.rows["by"], q.By, l.rows["until"], until)}
 		if id := clean(q.ID, 100); id != "" {
 			line.Buttons = []consoleButton{{"request", id, label, title}}
 		}
@@ -304,7 +310,7 @@ func (v *consoleView) refusals(list []ConsoleRefusal) {
 			reason += " (" + code + ")"
 		}
 		v.Lines = append(v.Lines, consoleLine{Title: title, Sub: sub, Rows: consoleRows(l.rows["at"], shownTime(q.At.Local()),
-			l.rows["why"], reason, l.rows["route"], q.Route, l.rows["rule"], q.Rule, l.rows["address"], q.Address,
+			l.rows["why"], reason, l.rows["route"], q.Route, l.rows["rule"], q.Rule, l.rows["from"], q.Address,
 			l.rows["device"], deviceName(v.Lang, q.Device), l.rows["explain"], q.Explain)})
 	}
 }

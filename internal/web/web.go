@@ -63,6 +63,19 @@ func FormError(err error) *Error {
 	return &Error{Status: http.StatusBadRequest, Code: "bad_request", Err: err}
 }
 
+// ToPage adds to the error of a form the page of the form, where people go on: after a sign-in
+// (401), or when the failure is over (5xx). Other errors are returned unchanged. A page of ours
+// that answers a POST can offer no reload.
+func ToPage(err error, page string) error {
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.Status != http.StatusUnauthorized && e.Status < 500 {
+		return err
+	}
+	with := *e
+	with.Retry = page
+	return &with
+}
+
 // Unavailable is the answer while it is unknown whether there is a session: the
 // store fails, or the membership cannot be confirmed.
 func Unavailable(err error, unconfirmed bool, retryAfter time.Duration) *Error {

@@ -119,7 +119,14 @@ func (h *Handler) allowed(r *http.Request, x *web.Exchange) error {
 
 // Form is the form, and the endpoint it posts to; a web.HandlerFunc.
 func (h *Handler) Form(w http.ResponseWriter, r *http.Request) error {
-	x := web.From(w)
+	err := h.serveForm(w, r, web.From(w))
+	if r.Method == http.MethodPost {
+		err = web.ToPage(err, FormURL(h.Prefix, r.PostForm.Get("rd")))
+	}
+	return err
+}
+
+func (h *Handler) serveForm(w http.ResponseWriter, r *http.Request, x *web.Exchange) error {
 	if err := h.allowed(r, x); err != nil {
 		return err
 	}
@@ -252,6 +259,14 @@ func seeOther(w http.ResponseWriter, to string) error {
 // people get 404 (threats G6).
 func (h *Handler) One(w http.ResponseWriter, r *http.Request) error {
 	x := web.From(w)
+	err := h.serveOne(w, r, x)
+	if r.Method == http.MethodPost {
+		err = web.ToPage(err, x.Path.Raw)
+	}
+	return err
+}
+
+func (h *Handler) serveOne(w http.ResponseWriter, r *http.Request, x *web.Exchange) error {
 	if err := h.allowed(r, x); err != nil {
 		return err
 	}

@@ -18,6 +18,9 @@ func (h *Handler) show(w http.ResponseWriter, r *http.Request, q Request, own, a
 	for _, a := range q.Approvers {
 		data.Approvers = append(data.Approvers, a.Full())
 	}
+	if own && !q.live() {
+		data.Renew = FormURL(h.Prefix, q.Target)
+	}
 	switch q.State {
 	case Waiting:
 		data.Kind = page.AccessWaiting

@@ -90,6 +90,14 @@ const (
 // Serve is a web.HandlerFunc.
 func (h *Handler) Serve(w http.ResponseWriter, r *http.Request) error {
 	x := web.From(w)
+	err := h.serve(w, r, x)
+	if r.Method == http.MethodPost {
+		err = web.ToPage(err, x.Path.Raw)
+	}
+	return err
+}
+
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, x *web.Exchange) error {
 	x.Endpoint = "console"
 	view, ok := h.view(x)
 	if !ok || !h.Public(x.Host) {

@@ -23,17 +23,21 @@ type GrantList struct {
 
 // GrantLine is one waiting request, or one grant.
 type GrantLine struct {
-	ID       string    `json:"id"`
-	State    string    `json:"state"` // waiting | granted
-	User     string    `json:"user"`
-	UserID   string    `json:"userid,omitempty"`
-	Name     string    `json:"name,omitempty"`
-	Local    bool      `json:"local,omitempty"` // a local account
-	Route    string    `json:"route"`           // host, where the route has one, and path
-	Reason   string    `json:"reason,omitempty"`
-	Asked    time.Time `json:"asked"`
-	For      string    `json:"for"`
-	By       string    `json:"by,omitempty"` // who granted it
+	ID     string    `json:"id"`
+	State  string    `json:"state"` // waiting | granted
+	User   string    `json:"user"`
+	UserID string    `json:"userid,omitempty"`
+	Name   string    `json:"name,omitempty"`
+	Local  bool      `json:"local,omitempty"` // a local account
+	Route  string    `json:"route"`           // host, where the route has one, and path
+	Reason string    `json:"reason,omitempty"`
+	Asked  time.Time `json:"asked"`
+	For    string    `json:"for"`
+	By     string    `json:"by,omitempty"` // who granted it
+
+	Approvers  []string `json:"approvers"`            // who may answer
+	Unnotified bool     `json:"unnotified,omitempty"` // an approver may not have been notified
+
 	Answered time.Time `json:"answered,omitzero"`
 	Until    time.Time `json:"until,omitzero"`
 }
@@ -52,10 +56,14 @@ const (
 )
 
 func grantLine(q accessrequest.Request) GrantLine {
+	approvers := []string{}
+	for _, a := range q.Approvers {
+		approvers = append(approvers, a.Full())
+	}
 	return GrantLine{
 		ID: q.ID, State: string(q.State), User: q.Person.Username, UserID: q.Person.UserID, Name: q.Person.Name,
 		Local: q.Person.Local, Route: q.Route.Host + q.Route.Name, Reason: q.Why, Asked: q.Requested, For: q.For.String(),
-		By: q.By.Full(), Answered: q.Answered, Until: q.Until,
+		By: q.By.Full(), Answered: q.Answered, Until: q.Until, Approvers: approvers, Unnotified: q.Unnotified,
 	}
 }
 

@@ -145,13 +145,18 @@ func accessEndpoints(prefix string, h *accessrequest.Handler) family {
 // auditAccess records each step of a request.
 func (t Observability) auditAccess(e accessrequest.Event) error {
 	q := e.Request
-	until := ""
+	until, approvers := "", ""
+	if q.State == accessrequest.Waiting {
+		for i, a := range q.Approvers {
+			approvers += strings.Repeat(", ", min(i, 1)) + a.Full()
+		}
+	}
 	if q.State == accessrequest.Granted {
 		until = q.Until.Format(time.RFC3339)
 	}
 	err := t.Note(slog.LevelInfo, "access request", e.What,
 		pairs([2]string{"request", q.ID}, [2]string{"user", q.Person.Username}, [2]string{"userid", q.Person.UserID},
-			[2]string{"name", q.Person.Name}, [2]string{"route", q.Route.Host + q.Route.Name}, [2]string{"by", e.By},
+			[2]string{"name", q.Person.Name}, [2]string{"route", q.Route.Host + q.Route.Name}, [2]string{"by", e.By}, [2]string{"approvers", approvers},
 			[2]string{"for", q.For.String()}, [2]string{"until", until}, [2]string{"why", q.Why}, [2]string{"word", q.Word},
 			[2]string{"reason", q.End})...)
 	if err != nil && e.What == "access_granted" || q.End == accessrequest.EndVoid {

@@ -108,7 +108,8 @@ func (d consoleService) requests(ctx context.Context) ([]page.ConsoleRequest, er
 	var list []page.ConsoleRequest
 	for _, g := range all.Grants {
 		list = append(list, page.ConsoleRequest{ID: g.ID, Name: g.Name, User: g.User, Route: g.Route, Reason: g.Reason,
-			For: g.For, By: g.By, Requested: g.Asked, Until: g.Until})
+			For: g.For, By: g.By, Requested: g.Asked, Until: g.Until,
+			Approvers: strings.Join(g.Approvers, ", "), Unnotified: g.Unnotified})
 	}
 	return list, nil
 }
