@@ -191,3 +191,33 @@ func TestReplacedSession(t *testing.T) {
 		}
 	}
 }
+
+// TestRevokedAndSignedInAgain: a client that revokes its tokens and signs in again in the same
+// session is notified of that session's end only.
+func TestRevokedAndSignedInAgain(t *testing.T) {
+	e := newEnv(t)
+	cookie := e.login(zhangsan)
+	_, first := e.tokens(redemption(e.code(cookie)), "app", appSecret)
+	if a, _ := e.tokens("grant_type=refresh_token&refresh_token="+first["refresh_token"].(string), "app", appSecret); a.status != 200 {
+		t.Fatalf("refresh = %d", a.status)
+	}
+	form := "client_id=app&client_secret=" + appSecret + "&token=" + first["refresh_token"].(string)
+	if a := e.call("POST", PathRevoke, form); a.status != 200 {
+		t.Fatalf("revoke = %d", a.status)
+	}
+	_, second := e.tokens(redemption(e.code(cookie)), "app", appSecret)
+	for range 2 {
+		e.Provider.people().visitAll(t.Context(), settleAfter)
+		e.offset += settleAfter + time.Second
+	}
+	if got := e.settle(); len(got) > 0 {
+		t.Errorf("with a live session notified %v", got)
+	}
+	if a := e.call("GET", PathUserinfo, "", "Authorization", "Bearer "+second["access_token"].(string)); a.status != 200 {
+		t.Errorf("the second sign-in's token = %d", a.status)
+	}
+	e.revoke(t.Context(), cookie)
+	if got := e.settle(); len(got) != 1 {
+		t.Errorf("after the sign-out notified %v, want one", got)
+	}
+}

@@ -94,15 +94,18 @@ func (p register) visit(ctx context.Context, sub string) error {
 	if !found || len(r.Held)+len(r.Pending) == 0 {
 		return errEmpty
 	}
-	over := map[string]bool{}
+	over, gone := map[string]bool{}, map[string]bool{}
 	for _, h := range r.Held {
 		ended, err := p.over(ctx, h, &r)
-		if err != nil {
+		if err != nil && !errors.Is(err, grant.ErrNone) {
 			return err
 		}
 		if ended {
-			over[h.Family] = true
+			over[h.Family], gone[h.Family] = true, err != nil
 		}
+	}
+	if err := p.forget(ctx, sub, r.Held, over, gone); err != nil {
+		return err
 	}
 	if len(over) > 0 {
 		err = p.endHeld(ctx, sub, func(h held) bool { return over[h.Family] })
@@ -125,7 +128,32 @@ func (p register) visitAndSettle(ctx context.Context, sub string, age time.Durat
 	return p.settle(ctx, sub, &r, age)
 }
 
-// over reports whether a grant has ended. If that is unknown, it has not.
+// forget removes grants without a record from list and over, if their client has another one of the
+// same session: it revoked the tokens itself, and has signed in again. A logout token would end a
+// session that lives.
+func (p register) forget(ctx context.Context, sub string, list []held, over, gone map[string]bool) error {
+	again := map[string]bool{}
+	for _, h := range list {
+		if gone[h.Family] && slices.ContainsFunc(list, func(o held) bool {
+			return o.Client == h.Client && o.Session == h.Session && !over[o.Family]
+		}) {
+			again[h.Family] = true
+		}
+	}
+	if len(again) == 0 {
+		return nil
+	}
+	for family := range again {
+		delete(over, family)
+	}
+	return update(ctx, p.records(), p.personKey(sub), p.life(), func(r *personRecord, found bool) (bool, error) {
+		r.Held = slices.DeleteFunc(r.Held, func(h held) bool { return again[h.Family] })
+		return found, nil
+	})
+}
+
+// over reports whether a grant has ended. If that is unknown, it has not. The error of one that has
+// ended is nil, or grant.ErrNone if there is no record of it.
 func (p register) over(ctx context.Context, h held, r *personRecord) (bool, error) {
 	c := p.clients.all[h.Client]
 	if c == nil {
@@ -137,7 +165,7 @@ func (p register) over(ctx context.Context, h held, r *personRecord) (bool, erro
 	}
 	g, err := p.Grants.ByFamily(ctx, f)
 	if errors.Is(err, grant.ErrNone) {
-		return true, nil
+		return true, err
 	} else if err != nil {
 		return false, err
 	}
