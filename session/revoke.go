@@ -111,12 +111,13 @@ func (m *Manager) end(ctx context.Context, e revocation.Event) error {
 	return nil
 }
 
-// newest is the newest sign-in known here of the people whose sessions an event ends.
+// newest is the newest sign-in known here, after an event that ends sessions, of its people; the
+// event's time if there is none.
 func newest(m *Manager, e revocation.Event) time.Time {
 	if e.Kind == revocation.EverybodyEnded {
-		return m.members.Newest(func(identity.User) bool { return true })
+		return m.members.Newest(e.At, func(identity.User) bool { return true })
 	}
-	return m.members.Newest(e.Who.Matches(m.Service))
+	return m.members.Newest(e.At, e.Who.Matches(m.Service))
 }
 
 // receive applies an event of another replica. If it ends the sessions of people, and one of those
