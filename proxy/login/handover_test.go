@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"dinggate/account"
 )
 
 // memoryTickets are Tickets for one goroutine; test/hostile tests those of the product.
@@ -63,6 +65,31 @@ func TestHandOver_Fresh(t *testing.T) {
 		if a = b.visit(strings.Replace(leave, "&since=", "&since="+bad+"&x=", 1)); a.StatusCode != 400 {
 			t.Errorf("since=%s = %d, want 400", bad, a.StatusCode)
 		}
+	}
+}
+
+// TestHandOver_Password: Chromium applies form-action to the redirects of a form, and the one of a
+// sign-in with a password leads on to the other host; the policy names that host and no other.
+func TestHandOver_Password(t *testing.T) {
+	h := withAccounts(t, account.Off, func(f *Flow) {
+		f.Tickets = &memoryTickets{now: time.Now, stored: map[string]storedTicket{}}
+	})
+	b := h.browser()
+	leave := b.visit("https://route.test/a?b=1").Header.Get("Location")
+	form := b.visit(leave).Header.Get("Location")
+	if csp := b.visit(form).Header.Get("Content-Security-Policy"); !strings.HasSuffix(csp, "; form-action 'self' https://route.test") {
+		t.Errorf("the form at %s has the policy %q", form, csp)
+	}
+	evil := strings.Replace(form, "route.test", "evil.test", 1)
+	if csp := b.visit(evil).Header.Get("Content-Security-Policy"); evil == form || !strings.HasSuffix(csp, "; form-action 'self'") {
+		t.Errorf("the form at %s has the policy %q", evil, csp)
+	}
+	a := b.submit(form, "zs", "pw-zs")
+	for range 2 {
+		a = b.visit(a.Header.Get("Location"))
+	}
+	if a.StatusCode != 302 || a.Header.Get("Location") != "https://route.test/a?b=1" {
+		t.Errorf("the sign-in ends with %d to %q", a.StatusCode, a.Header.Get("Location"))
 	}
 }
 

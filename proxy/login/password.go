@@ -59,7 +59,7 @@ func (f passwordForm) hint(e formRequest) string {
 // show shows the page with the form; problem is the code of what was wrong.
 func (f passwordForm) show(w http.ResponseWriter, r *http.Request, e formRequest, username, problem string,
 	status int) error {
-	d := page.AccountData{Action: f.action(e), Username: username, Problem: problem, Status: status, Next: e.target}
+	d := page.AccountData{Action: f.action(e), Username: username, Problem: problem, Status: status, Next: f.urls().finalPage(e.target)}
 	if problem != "" {
 		d.Again = locallogin.WithProblem(d.Action, problem)
 	}

@@ -47,8 +47,14 @@ func (f *Flow) ReauthURL(target string, silent bool) string {
 // wantsClick reports whether a silent sign-in is not accepted for target, or for the page that a
 // hand-over leads to.
 func (f *Flow) wantsClick(target string) bool {
-	if query, ok := strings.CutPrefix(target, f.Prefix+leavePath+"?"); ok {
-		target, _ = returnParameter(query)
+	return f.Interactive != nil && f.Interactive(f.urls().finalPage(target))
+}
+
+// finalPage is target, or the page that a hand-over leads to.
+func (u returnURLs) finalPage(target string) string {
+	if query, ok := strings.CutPrefix(target, u.prefix+leavePath+"?"); ok {
+		raw, _ := returnParameter(query)
+		target, _ = u.allowed(raw)
 	}
-	return f.Interactive != nil && f.Interactive(target)
+	return target
 }

@@ -109,7 +109,7 @@ func (f silentFlow) serve(w http.ResponseWriter, r *http.Request) error {
 	}{web.EscapeNonASCII(target)})
 }
 
-// readSilent parses the body. A repeated field is an error, as in a callback's query.
+// readSilent parses the body. A repeated field of a form is an error, as in a callback's query.
 func readSilent(r *http.Request) (q callbackQuery, err error) {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "application/x-www-form-urlencoded" && kind != "application/json" || r.Header.Get("Content-Encoding") != "" {
