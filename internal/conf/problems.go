@@ -40,7 +40,6 @@ func (p Problem) String() string {
 
 // Problems collects all mistakes of a configuration. The zero value is ready to use; not safe for
 // concurrent use.
-// not safe for concurrent use.
 type Problems struct{ list []Problem }
 
 // Place is the key of a problem.

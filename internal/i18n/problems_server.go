@@ -56,6 +56,7 @@ var serverProblems = []Message{
 	{"is below prefix, which is reserved for dinggate's own endpoints", "位于 prefix 之下，那里只有自有端点"},
 	{"is longer than 200 characters", "超过 200 个字符"},
 	{"is used by listen; it must not be public", "已被 listen 占用；不能让公众访问"},
+	{"is repeated too often by aliases (*); write fewer of them", "被别名（*）重复引用过多，请减少引用"},
 	{"is used by %s; choose another one", "已被 %s 占用；请另选一个"},
 	{"is dinggate itself (%s); write the application's address", "指向 dinggate 自身（%s）；请填写应用的地址"},
 	{"is not a loopback address; every client that reaches it can read the metrics", "不是回环地址；任何能连到的客户端都能读取指标"},

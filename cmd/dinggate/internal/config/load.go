@@ -55,6 +55,7 @@ type loader struct {
 	Environment string
 	folder      string // of the file, base of its relative paths
 	data        []byte // of the file
+	values      int    // decoded from the file
 	unread      bool   // the file could not be read, so that missing keys are not reported
 	problems    conf.Problems
 	places      map[string]place

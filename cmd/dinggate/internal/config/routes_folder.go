@@ -100,7 +100,7 @@ func (l *loader) routesFrom(name string) {
 		return
 	}
 	defer func(name, folder string, data []byte) { l.name, l.folder, l.data = name, folder, data }(l.name, l.folder, l.data)
-	l.name, l.folder, l.data = name, filepath.Dir(name), data
+	l.name, l.folder, l.data, l.values = name, filepath.Dir(name), data, 0
 	if root.Kind != yaml.MappingNode {
 		l.noKeys(root, "", place{name, root.Line})
 		return

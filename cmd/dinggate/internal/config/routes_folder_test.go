@@ -128,6 +128,9 @@ func TestRoutesFolderMistakes(t *testing.T) {
 		"no YAML, and the main file is none either": {map[string]string{"config.yaml": "a: [", "conf.d/a.yaml": "routes: ["},
 			[]string{"conf.d/a.yaml:1: is not YAML at or just after this line: did not find expected node content",
 				"config.yaml:1: is not YAML at or just after this line: did not find expected node content"}},
+		"aliases by the million": {map[string]string{"config.yaml": "", "conf.d/a.yaml": "routes:\n- {path: /a, methods: &m [" +
+			strings.Repeat("GET,", 50_000) + "]}\n" + strings.Repeat("- {path: /b, methods: *m}\n", 30_000)},
+			[]string{"conf.d/a.yaml:2: routes[10].methods is repeated too often by aliases (*); write fewer of them"}},
 		"odd forms": {map[string]string{"config.yaml": "", "conf.d/a.yaml": "- path: /", "conf.d/b.yaml": "routes:",
 			"conf.d/c.yaml": "routes: {path: /}", "conf.d/d.yml": "routes: [{path: /}]", "conf.d/e.yaml/x": ""},
 			[]string{"conf.d: contains e.yaml, which is not a regular file"}},

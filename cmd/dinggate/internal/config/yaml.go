@@ -35,6 +35,7 @@ func (l *loader) fromFile() {
 	if mode.IsRegular() { // a pipe such as a shell's <(…) is in no folder
 		l.folder = filepath.Dir(l.name)
 	}
+	l.values = 0
 	root, at, fault := parse(l.name, data)
 	if !fault.IsZero() {
 		l.unread = true
@@ -295,6 +296,9 @@ func (l *loader) wants(at place, path string, what conf.Text, got *yaml.Node) {
 // eachPair calls take for every pair of a mapping whose key is a text and not a
 // duplicate.
 func (l *loader) eachPair(n *yaml.Node, prefix string, take func(name, value *yaml.Node)) {
+	if l.tooMany(n, strings.TrimSuffix(prefix, ".")) {
+		return
+	}
 	first := map[string]int{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		name, value := n.Content[i], n.Content[i+1]
@@ -319,6 +323,9 @@ func (l *loader) eachPair(n *yaml.Node, prefix string, take func(name, value *ya
 func (l *loader) walkList(n *yaml.Node, v reflect.Value, path string, at place) {
 	if n.Kind != yaml.SequenceNode {
 		l.wants(at, path, conf.Textf("a list such as [a, b]"), n)
+		return
+	}
+	if l.tooMany(n, path) {
 		return
 	}
 	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
