@@ -143,7 +143,7 @@ func TestConsole_Attacks(t *testing.T) {
 		{"a reason with a tab", boss, "POST", "", victim + "&reason=a%09b", form, 422},
 		{"a reason that is no UTF-8", boss, "POST", "", victim + "&reason=a%FFb", form, 422},
 		{"a reason without end", boss, "POST", "", victim + "&reason=" + strings.Repeat("x", 300), form, 422},
-		{"a body without end", boss, "POST", "", victim + "&reason=" + strings.Repeat("x", 80<<10), form, 400},
+		{"a body without end", boss, "POST", "", victim + "&reason=" + strings.Repeat("x", 80<<10), form, 413},
 		{"a guessed id", boss, "POST", "", guessed, form, 200},
 		{"a made-up person", boss, "POST", "", "person=x", form, 200},
 		{"a path below", boss, "GET", "/../console/x", "", nil, 400},
