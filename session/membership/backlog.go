@@ -32,20 +32,22 @@ type waiting[S any] struct {
 
 // add queues a person, once for each cause. Those whom events named go first, then those of
 // a round, both in the order of the calls: in a round that begins again, no one is looked up
-// twice before all were once.
+// twice before all were once. A person who was taken and got no slot keeps their place.
 func (b *backlog[S]) add(w waiting[S]) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	w.why = w.p.cause()
-	if w.p.queued(w.why).Load() || len(b.all) >= maxBacklog {
+	why := w.p.cause()
+	if w.p.queued(why).Load() || len(b.all) >= maxBacklog {
 		return
 	}
-	w.order = w.checked
-	if w.why < causeDue {
-		b.named++
-		w.order = time.Time{}.Add(time.Duration(b.named))
+	if w.order.IsZero() || why != w.why {
+		w.why, w.order = why, w.checked
+		if why < causeDue {
+			b.named++
+			w.order = time.Time{}.Add(time.Duration(b.named))
+		}
 	}
-	w.p.queued(w.why).Store(true)
+	w.p.queued(why).Store(true)
 	heap.Push(&b.all, w)
 }
 

@@ -227,14 +227,14 @@ func (c *Checker[S]) oldest() (w waiting[S], ok bool) {
 		if known == nil || !known.Checked.After(w.checked) || w.p.invalidated.Load() != 0 {
 			return w, true
 		}
-		w.checked = known.Checked // by the mirror, or another replica
-		c.postpone(w)
+		c.postpone(w, known.Checked) // by the mirror, or another replica
 	}
 }
 
 // postpone queues a person again whose confirmation turned out to be younger, unless
 // it is fresh for every session.
-func (c *Checker[S]) postpone(w waiting[S]) {
+func (c *Checker[S]) postpone(w waiting[S], checked time.Time) {
+	w.checked, w.order = checked, time.Time{}
 	if c.Now().Sub(w.checked) >= c.Recheck/recheckSpread*(recheckSpread-1) {
 		c.backlog.add(w)
 	}

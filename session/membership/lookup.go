@@ -43,8 +43,7 @@ func (c *Checker[S]) run(w waiting[S], waits bool) (mark int64, again bool) {
 	case c.Context.Err() != nil: // our own shutdown is no failure of DingTalk
 	case abandoned(ctx):
 	case errors.Is(err, errYounger):
-		w.checked = p.profile.Load().Checked
-		c.postpone(w)
+		c.postpone(w, p.profile.Load().Checked)
 	case errors.Is(err, ErrPostponed), errors.Is(err, store.ErrHeld):
 		if mark != 0 && time.Since(began) >= shortRun {
 			return mark, true
