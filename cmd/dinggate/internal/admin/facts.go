@@ -53,10 +53,10 @@ func (s *Status) Facts(in i18n.Language) (list []Fact) {
 	}
 	for _, c := range r.DingTalk {
 		text := v.T("well") + " " + v.Time(c.LastOK)
-		if c.LastError != nil && c.Ailing {
+		if c.LastError != nil && c.Failing {
 			text = strings.TrimSpace(v.T("ill") + " " + v.Time(c.LastError) + " " + c.Result + " " + c.Code)
 		}
-		add(v.T("dingtalk")+" "+c.Call, text, c.Ailing)
+		add(v.T("dingtalk")+" "+c.Call, text, c.Failing)
 	}
 	if audit := r.Audit; audit != nil && !audit.Up {
 		text := v.T("auditLost")

@@ -134,7 +134,7 @@ type statusAudit struct {
 
 type statusCall struct {
 	Call      string     `json:"call"`
-	Ailing    bool       `json:"ailing"` // the last call of this kind failed
+	Failing   bool       `json:"ailing"` // the last call of this kind failed
 	LastOK    *time.Time `json:"well,omitempty"`
 	LastError *time.Time `json:"ill,omitempty"`
 	Result    string     `json:"result,omitempty"`

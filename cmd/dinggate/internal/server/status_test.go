@@ -65,7 +65,7 @@ func TestStatus(t *testing.T) {
 	}
 	failing := ""
 	for _, c := range r.DingTalk {
-		if c.Ailing {
+		if c.Failing {
 			failing += c.Call + " " + c.Result + " " + c.Code
 		}
 	}
